@@ -1,0 +1,1 @@
+//! flambeau's tensors, operations and automatic differentiation

@@ -1,0 +1,12 @@
+//! flambeau's CPU runtime. It knows no operation by name: it offers memory, threads, SIMD
+//! levels, vectorised mathematics, matrix products, convolution and pooling loops and PyTorch's
+//! random numbers over plain slices; `flambeau-core` builds the operations on top.
+
+pub mod alloc;
+pub mod conv;
+pub mod gemm;
+pub mod math;
+pub mod pool;
+pub mod random;
+pub mod simd;
+pub mod threads;

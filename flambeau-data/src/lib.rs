@@ -1,0 +1,1 @@
+//! flambeau's datasets, samplers and the DataLoader

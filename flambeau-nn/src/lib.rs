@@ -1,0 +1,1 @@
+//! flambeau's modules, losses and optimizers

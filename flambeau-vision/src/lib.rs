@@ -1,0 +1,1 @@
+//! flambeau's vision datasets, transforms, models and pictures

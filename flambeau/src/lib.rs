@@ -1,0 +1,1 @@
+//! flambeau: tensors, autograd, layers, data and vision behind one name
