@@ -4,6 +4,7 @@
 
 pub mod alloc;
 pub mod conv;
+pub mod float;
 pub mod gemm;
 pub mod math;
 pub mod pool;

@@ -1,1 +1,211 @@
-//! (written next)
+//! Convolution over contiguous slices: forward, and the gradients of input, weight and bias.
+//!
+//! Layouts (all contiguous):
+//! - `x`, `grad_in`: `[batch, in_channels, D, H, W]`
+//! - `w`, `grad_w`: `[out_channels, in_channels / groups, kD, kH, kW]`
+//! - `out`, `grad_out`: `[batch, out_channels, oD, oH, oW]`
+//!
+//! A 1-d or 2-d convolution sets the leading spatial entries to 1 (and their padding to 0). As in
+//! PyTorch the kernel is not flipped. A transposed convolution is [`conv_backward_data`] of the
+//! convolution whose `input` is the wanted output: with a stride, several inputs share one output
+//! size, which is what `output_padding` chooses among.
+
+pub mod reference;
+
+use crate::float::{Float, ShapeError};
+
+/// The geometry of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConvShape {
+    /// Samples; may be 0.
+    pub batch: usize,
+    /// Channels of the input; a multiple of `groups`.
+    pub in_channels: usize,
+    /// Channels of the output; a multiple of `groups`.
+    pub out_channels: usize,
+    /// Independent blocks of channels.
+    pub groups: usize,
+    /// Input `[D, H, W]`.
+    pub input: [usize; 3],
+    /// Kernel `[kD, kH, kW]`.
+    pub kernel: [usize; 3],
+    /// Step of the window.
+    pub stride: [usize; 3],
+    /// Zeros on both sides.
+    pub padding: [usize; 3],
+    /// Distance between kernel elements.
+    pub dilation: [usize; 3],
+}
+
+impl ConvShape {
+    /// A 2-d convolution with stride 1, no padding, no dilation and one group; set the other
+    /// fields with the struct-update syntax.
+    pub fn conv2d(
+        batch: usize,
+        in_channels: usize,
+        input: [usize; 2],
+        out_channels: usize,
+        kernel: [usize; 2],
+    ) -> Self {
+        Self {
+            batch,
+            in_channels,
+            out_channels,
+            groups: 1,
+            input: [1, input[0], input[1]],
+            kernel: [1, kernel[0], kernel[1]],
+            stride: [1; 3],
+            padding: [0; 3],
+            dilation: [1; 3],
+        }
+    }
+
+    /// The output's `[oD, oH, oW]`, each `(input + 2 padding - dilation (kernel - 1) - 1) / stride + 1`.
+    ///
+    /// Errors: channels not divisible by groups, a zero kernel, stride or dilation, a kernel that
+    /// does not fit in the padded input.
+    ///
+    /// ```
+    /// # use flambeau_cpu::conv::ConvShape;
+    /// let lenet = ConvShape::conv2d(4, 3, [32, 32], 6, [5, 5]);
+    /// assert_eq!(lenet.output().unwrap(), [1, 28, 28]);
+    /// let halved = ConvShape { stride: [1, 2, 2], padding: [0, 2, 2], ..lenet };
+    /// assert_eq!(halved.output().unwrap(), [1, 16, 16]);
+    /// assert!(ConvShape { input: [1, 4, 32], ..lenet }.output().is_err());
+    /// ```
+    pub fn output(&self) -> Result<[usize; 3], ShapeError> {
+        let fail = |text: String| Err(ShapeError(text));
+        if self.groups == 0
+            || !self.in_channels.is_multiple_of(self.groups)
+            || !self.out_channels.is_multiple_of(self.groups)
+        {
+            return fail(format!(
+                "in_channels {} and out_channels {} must both be multiples of groups {}",
+                self.in_channels, self.out_channels, self.groups
+            ));
+        }
+        for (what, values) in [
+            ("kernel", self.kernel),
+            ("stride", self.stride),
+            ("dilation", self.dilation),
+        ] {
+            if values.contains(&0) {
+                return fail(format!("{what} must be at least 1, got {values:?}"));
+            }
+        }
+        let mut output = [0; 3];
+        for d in 0..3 {
+            let padded = self.padding[d]
+                .checked_mul(2)
+                .and_then(|p| p.checked_add(self.input[d]));
+            let extent = self.dilation[d]
+                .checked_mul(self.kernel[d] - 1)
+                .and_then(|e| e.checked_add(1));
+            match (padded, extent) {
+                (Some(padded), Some(extent)) if extent <= padded => {
+                    output[d] = (padded - extent) / self.stride[d] + 1;
+                }
+                _ => {
+                    return fail(format!(
+                        "the kernel does not fit in the padded input: kernel {:?} with dilation {:?}, \
+                         input {:?} with padding {:?}",
+                        self.kernel, self.dilation, self.input, self.padding
+                    ));
+                }
+            }
+        }
+        Ok(output)
+    }
+
+    /// Elements of `x` and `grad_in`.
+    pub fn input_len(&self) -> usize {
+        self.batch * self.in_channels * self.input.iter().product::<usize>()
+    }
+
+    /// Elements of `w` and `grad_w`.
+    pub fn weight_len(&self) -> usize {
+        self.out_channels * self.patch()
+    }
+
+    /// Elements of `out` and `grad_out`. Panics where [`output`](Self::output) errs.
+    pub fn output_len(&self) -> usize {
+        self.batch * self.out_channels * self.pixels()
+    }
+
+    /// Weights of one output channel: `in_channels / groups * kD * kH * kW`.
+    fn patch(&self) -> usize {
+        self.in_channels / self.groups * self.kernel.iter().product::<usize>()
+    }
+
+    /// Output positions of one plane.
+    fn pixels(&self) -> usize {
+        self.valid_output().iter().product()
+    }
+
+    fn valid_output(&self) -> [usize; 3] {
+        self.output()
+            .unwrap_or_else(|e| panic!("convolution of an impossible shape: {e}"))
+    }
+
+    fn check(&self, x: usize, w: usize, out: usize) {
+        assert_eq!(x, self.input_len(), "convolution: length of the input");
+        assert_eq!(w, self.weight_len(), "convolution: length of the weight");
+        assert_eq!(out, self.output_len(), "convolution: length of the output");
+    }
+}
+
+/// `out = conv(x, w) + bias`.
+///
+/// # Panics
+/// When a slice's length is not that of the shape, or the shape has no output.
+pub fn conv_forward<T: Float>(s: &ConvShape, x: &[T], w: &[T], bias: Option<&[T]>, out: &mut [T]) {
+    s.check(x.len(), w.len(), out.len());
+    if let Some(bias) = bias {
+        assert_eq!(
+            bias.len(),
+            s.out_channels,
+            "convolution: length of the bias"
+        );
+    }
+    reference::forward(s, x, w, bias, out);
+}
+
+/// The gradient of the input: `grad_in` is overwritten.
+///
+/// # Panics
+/// As [`conv_forward`].
+pub fn conv_backward_data<T: Float>(s: &ConvShape, grad_out: &[T], w: &[T], grad_in: &mut [T]) {
+    s.check(grad_in.len(), w.len(), grad_out.len());
+    reference::backward_data(s, grad_out, w, grad_in);
+}
+
+/// The gradient of the weight: `grad_w` is overwritten.
+///
+/// # Panics
+/// As [`conv_forward`].
+pub fn conv_backward_weight<T: Float>(s: &ConvShape, x: &[T], grad_out: &[T], grad_w: &mut [T]) {
+    s.check(x.len(), grad_w.len(), grad_out.len());
+    reference::backward_weight(s, x, grad_out, grad_w);
+}
+
+/// The gradient of the bias, the sum of `grad_out` over batch and positions: `grad_bias` is
+/// overwritten.
+///
+/// # Panics
+/// As [`conv_forward`].
+pub fn conv_backward_bias<T: Float>(s: &ConvShape, grad_out: &[T], grad_bias: &mut [T]) {
+    assert_eq!(
+        grad_out.len(),
+        s.output_len(),
+        "convolution: length of the output"
+    );
+    assert_eq!(
+        grad_bias.len(),
+        s.out_channels,
+        "convolution: length of the bias"
+    );
+    reference::backward_bias(s, grad_out, grad_bias);
+}
+
+#[cfg(test)]
+mod tests;

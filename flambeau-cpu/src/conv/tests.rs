@@ -1,0 +1,184 @@
+use super::*;
+
+/// Numbers without a pattern in [-1, 1].
+pub(super) fn noise<T: Float>(len: usize, seed: u64) -> Vec<T> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    };
+    (0..len).map(|_| T::from_f64(next())).collect()
+}
+
+fn ints<T: Float>(len: usize, mul: usize, modulus: usize) -> Vec<T> {
+    (0..len)
+        .map(|i| T::from_f64((i * mul % modulus) as f64 - (modulus / 2) as f64))
+        .collect()
+}
+
+fn goldens_of<T: Float>() {
+    let text = include_str!("../../tests/goldens/conv.txt");
+    let rows: Vec<Vec<i64>> = text
+        .lines()
+        .map(|line| line.split(' ').map(|n| n.parse().unwrap()).collect())
+        .collect();
+    assert!(rows.len() >= 35 && rows.len().is_multiple_of(5));
+    for case in rows.chunks(5) {
+        let n: Vec<usize> = case[0].iter().map(|&n| n as usize).collect();
+        let triple = |at: usize| [n[at], n[at + 1], n[at + 2]];
+        let s = ConvShape {
+            batch: n[0],
+            in_channels: n[1],
+            out_channels: n[2],
+            groups: n[3],
+            input: triple(4),
+            kernel: triple(7),
+            stride: triple(10),
+            padding: triple(13),
+            dilation: triple(16),
+        };
+        let x = ints::<T>(s.input_len(), 37, 17);
+        let w = ints::<T>(s.weight_len(), 29, 13);
+        let bias: Vec<T> = (0..s.out_channels)
+            .map(|i| T::from_f64((i % 5) as f64 - 2.0))
+            .collect();
+        let grad_out = ints::<T>(s.output_len(), 31, 11);
+        let nan = |len: usize| vec![T::from_f64(f64::NAN); len];
+        let (mut out, mut grad_in, mut grad_w, mut grad_bias) = (
+            nan(s.output_len()),
+            nan(x.len()),
+            nan(w.len()),
+            nan(bias.len()),
+        );
+        conv_forward(&s, &x, &w, Some(&bias), &mut out);
+        conv_backward_data(&s, &grad_out, &w, &mut grad_in);
+        conv_backward_weight(&s, &x, &grad_out, &mut grad_w);
+        conv_backward_bias(&s, &grad_out, &mut grad_bias);
+        for (got, want, what) in [
+            (&out, &case[1], "out"),
+            (&grad_in, &case[2], "grad_in"),
+            (&grad_w, &case[3], "grad_w"),
+            (&grad_bias, &case[4], "grad_bias"),
+        ] {
+            let want: Vec<T> = want.iter().map(|&v| T::from_f64(v as f64)).collect();
+            assert_eq!(got, &want, "{what} of {s:?}");
+        }
+    }
+}
+
+#[test]
+fn pytorch_goldens() {
+    goldens_of::<f32>();
+    goldens_of::<f64>();
+}
+
+#[test]
+fn impossible_shapes_are_errors() {
+    let ok = ConvShape::conv2d(1, 4, [8, 8], 4, [3, 3]);
+    assert_eq!(ok.output().unwrap(), [1, 6, 6]);
+    let odd = [
+        ConvShape { groups: 0, ..ok },
+        ConvShape { groups: 3, ..ok },
+        ConvShape {
+            stride: [1, 0, 1],
+            ..ok
+        },
+        ConvShape {
+            dilation: [1, 1, 0],
+            ..ok
+        },
+        ConvShape {
+            kernel: [1, 0, 3],
+            ..ok
+        },
+        ConvShape {
+            kernel: [1, 9, 3],
+            ..ok
+        },
+        ConvShape {
+            dilation: [1, usize::MAX, 1],
+            ..ok
+        },
+        ConvShape {
+            padding: [0, usize::MAX, 0],
+            ..ok
+        },
+    ];
+    for s in odd {
+        assert!(s.output().is_err(), "{s:?}");
+    }
+}
+
+#[test]
+fn empty_batch_and_no_input_channels() {
+    let s = ConvShape::conv2d(0, 2, [4, 4], 3, [3, 3]);
+    conv_forward::<f32>(&s, &[], &[1.0; 54], Some(&[0.0; 3]), &mut []);
+    conv_backward_data::<f32>(&s, &[], &[1.0; 54], &mut []);
+    let (mut grad_w, mut grad_bias) = ([f32::NAN; 54], [f32::NAN; 3]);
+    conv_backward_weight(&s, &[], &[], &mut grad_w);
+    conv_backward_bias(&s, &[], &mut grad_bias);
+    assert_eq!((grad_w, grad_bias), ([0.0; 54], [0.0; 3]));
+
+    let s = ConvShape {
+        batch: 1,
+        in_channels: 0,
+        out_channels: 1,
+        ..s
+    };
+    let mut out = [f32::NAN; 4];
+    conv_forward(&s, &[], &[], Some(&[2.5]), &mut out);
+    assert_eq!(out, [2.5; 4]);
+}
+
+/// `<conv(x), g> == <x, conv_backward_data(g)> == <w, conv_backward_weight(x, g)>`.
+fn adjoint<T: Float>(s: &ConvShape, tolerance: f64) {
+    let (x, w, g) = (
+        noise::<T>(s.input_len(), 1),
+        noise::<T>(s.weight_len(), 2),
+        noise::<T>(s.output_len(), 3),
+    );
+    let nan = |len: usize| vec![T::from_f64(f64::NAN); len];
+    let (mut out, mut grad_in, mut grad_w) = (nan(g.len()), nan(x.len()), nan(w.len()));
+    conv_forward(s, &x, &w, None, &mut out);
+    conv_backward_data(s, &g, &w, &mut grad_in);
+    conv_backward_weight(s, &x, &g, &mut grad_w);
+    let dot = |a: &[T], b: &[T]| {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| a.to_f64() * b.to_f64())
+            .sum::<f64>()
+    };
+    let size = dot(&out, &out).sqrt() * dot(&g, &g).sqrt() + 1.0;
+    let forward = dot(&out, &g);
+    assert!(
+        (dot(&x, &grad_in) - forward).abs() < tolerance * size,
+        "data: {s:?}"
+    );
+    assert!(
+        (dot(&w, &grad_w) - forward).abs() < tolerance * size,
+        "weight: {s:?}"
+    );
+}
+
+#[test]
+fn gradients_are_adjoint() {
+    let s = ConvShape::conv2d(3, 4, [9, 11], 6, [3, 2]);
+    for s in [
+        s,
+        ConvShape {
+            stride: [1, 3, 2],
+            padding: [0, 2, 1],
+            ..s
+        },
+        ConvShape {
+            groups: 2,
+            dilation: [1, 2, 3],
+            ..s
+        },
+    ] {
+        adjoint::<f32>(&s, 1e-6);
+        adjoint::<f64>(&s, 1e-14);
+    }
+}
