@@ -9,5 +9,6 @@ pub mod gemm;
 pub mod math;
 pub mod pool;
 pub mod random;
+pub mod reduce;
 pub mod simd;
 pub mod threads;
