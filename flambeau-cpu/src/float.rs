@@ -1,33 +1,27 @@
 //! The element types that the numeric kernels compute in.
 
 use std::fmt::{Debug, Display};
-use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
+use std::ops::{AddAssign, Div, MulAssign, Neg, Sub, SubAssign};
+
+use crate::gemm::GemmScalar;
+use crate::math::Real;
 
 /// An element type that kernels do arithmetic in: `f32` or `f64`. (`f16` and `bf16` are widened
 /// to `f32` by the caller.)
 pub trait Float:
-    Copy
+    GemmScalar
+    + Real
     + Default
-    + PartialEq
     + PartialOrd
     + Debug
     + Display
-    + Send
-    + Sync
-    + Add<Output = Self>
     + Sub<Output = Self>
-    + Mul<Output = Self>
     + Div<Output = Self>
     + Neg<Output = Self>
     + AddAssign
     + SubAssign
     + MulAssign
-    + 'static
 {
-    /// 0.
-    const ZERO: Self;
-    /// 1.
-    const ONE: Self;
     /// Minus infinity.
     const NEG_INFINITY: Self;
 
@@ -44,8 +38,6 @@ pub trait Float:
 macro_rules! float {
     ($t:ty) => {
         impl Float for $t {
-            const ZERO: Self = 0.0;
-            const ONE: Self = 1.0;
             const NEG_INFINITY: Self = <$t>::NEG_INFINITY;
 
             #[inline(always)]

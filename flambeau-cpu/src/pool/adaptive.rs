@@ -1,0 +1,178 @@
+//! Adaptive pooling: the output size is given, window `o` covers
+//! `floor(o * input / output) .. ceil((o + 1) * input / output)` of each axis.
+
+use std::ops::Range;
+
+use super::{for_pieces, for_planes};
+use crate::float::{Float, ShapeError};
+
+/// The geometry of an adaptive pooling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AdaptiveShape {
+    /// Batch times channels; may be 0.
+    pub planes: usize,
+    /// Input `[D, H, W]`, none 0.
+    pub input: [usize; 3],
+    /// Output `[oD, oH, oW]`; may hold 0.
+    pub output: [usize; 3],
+}
+
+impl AdaptiveShape {
+    /// Errors when an axis of the input is empty.
+    pub fn check(&self) -> Result<(), ShapeError> {
+        if self.input.contains(&0) {
+            return Err(ShapeError(format!(
+                "adaptive pooling: every axis but the batch must be non-empty, got input {:?}",
+                self.input
+            )));
+        }
+        Ok(())
+    }
+
+    /// Elements of `x` and `grad_in`.
+    pub fn input_len(&self) -> usize {
+        self.planes * self.input.iter().product::<usize>()
+    }
+
+    /// Elements of `out` and `grad_out`.
+    pub fn output_len(&self) -> usize {
+        self.planes * self.output.iter().product::<usize>()
+    }
+
+    fn window(&self, axis: usize, o: usize) -> Range<usize> {
+        let (input, output) = (self.input[axis], self.output[axis]);
+        o * input / output..((o + 1) * input).div_ceil(output)
+    }
+
+    /// Calls `visit(output, rows)` for each window of a plane in order; `rows` yields the ranges of
+    /// input elements that it covers, and its size.
+    fn windows(&self, mut visit: impl FnMut(usize, &mut dyn Iterator<Item = Range<usize>>, usize)) {
+        let [_, h, w] = self.input;
+        let mut output = 0;
+        for od in 0..self.output[0] {
+            let ds = self.window(0, od);
+            for oh in 0..self.output[1] {
+                let hs = self.window(1, oh);
+                for ow in 0..self.output[2] {
+                    let ws = self.window(2, ow);
+                    let size = ds.len() * hs.len() * ws.len();
+                    let mut rows = ds.clone().flat_map(|d| {
+                        let ws = ws.clone();
+                        hs.clone().map(move |y| {
+                            let row = (d * h + y) * w;
+                            row + ws.start..row + ws.end
+                        })
+                    });
+                    visit(output, &mut rows, size);
+                    output += 1;
+                }
+            }
+        }
+    }
+
+    fn assert(&self, x: usize, out: usize) -> (usize, usize) {
+        if let Err(e) = self.check() {
+            panic!("{e}");
+        }
+        assert_eq!(x, self.input_len(), "adaptive pooling: length of the input");
+        assert_eq!(
+            out,
+            self.output_len(),
+            "adaptive pooling: length of the output"
+        );
+        (self.input.iter().product(), self.output.iter().product())
+    }
+}
+
+/// The average of each window.
+///
+/// ```
+/// # use flambeau_cpu::pool::{AdaptiveShape, adaptive_avg_pool_forward};
+/// let s = AdaptiveShape { planes: 1, input: [1, 1, 3], output: [1, 1, 2] };
+/// let mut out = [0.0; 2];
+/// adaptive_avg_pool_forward(&s, &[1.0, 2.0, 4.0], &mut out);
+/// assert_eq!(out, [1.5, 3.0]);
+/// ```
+///
+/// # Panics
+/// When a slice's length is not that of the shape, or the shape fails its check.
+pub fn adaptive_avg_pool_forward<T: Float>(s: &AdaptiveShape, x: &[T], out: &mut [T]) {
+    let (plane, _) = s.assert(x.len(), out.len());
+    for_planes(s.planes, plane, out, |i, out| {
+        let x = &x[i * plane..][..plane];
+        s.windows(|o, rows, size| {
+            let mut sum = T::ZERO;
+            for row in rows {
+                sum += lanes_sum(&x[row]);
+            }
+            out[o] = sum / T::from_f64(size as f64);
+        });
+    });
+}
+
+/// A sum in eight interleaved parts: vectorises, and rounds less than one running sum.
+fn lanes_sum<T: Float>(x: &[T]) -> T {
+    let mut parts = [T::ZERO; 8];
+    let (chunks, rest) = x.as_chunks::<8>();
+    for chunk in chunks {
+        for (part, x) in parts.iter_mut().zip(chunk) {
+            *part += *x;
+        }
+    }
+    for (part, x) in parts.iter_mut().zip(rest) {
+        *part += *x;
+    }
+    let [a, b, c, d, e, f, g, h] = parts;
+    ((a + b) + (c + d)) + ((e + f) + (g + h))
+}
+
+/// The gradient of the input of [`adaptive_avg_pool_forward`]: `grad_in` is overwritten.
+///
+/// # Panics
+/// As [`adaptive_avg_pool_forward`].
+pub fn adaptive_avg_pool_backward<T: Float>(s: &AdaptiveShape, grad_out: &[T], grad_in: &mut [T]) {
+    let (plane, outputs) = s.assert(grad_in.len(), grad_out.len());
+    for_planes(s.planes, plane, grad_in, |i, grad_in| {
+        grad_in.fill(T::ZERO);
+        s.windows(|o, rows, size| {
+            let share = grad_out[i * outputs + o] / T::from_f64(size as f64);
+            for row in rows {
+                for grad in &mut grad_in[row] {
+                    *grad += share;
+                }
+            }
+        });
+    });
+}
+
+/// The maximum of each window and its flat index in the plane; NaN and ties as in
+/// [`max_pool_forward`](super::max_pool_forward), whose backward serves this too.
+///
+/// # Panics
+/// As [`adaptive_avg_pool_forward`].
+pub fn adaptive_max_pool_forward<T: Float>(
+    s: &AdaptiveShape,
+    x: &[T],
+    out: &mut [T],
+    indices: &mut [i64],
+) {
+    let (plane, _) = s.assert(x.len(), out.len());
+    assert_eq!(
+        indices.len(),
+        out.len(),
+        "adaptive pooling: length of the indices"
+    );
+    for_pieces(s.planes, plane, out, indices, |i, out, indices| {
+        let x = &x[i * plane..][..plane];
+        s.windows(|o, rows, _| {
+            let (mut max, mut at) = (T::NEG_INFINITY, None);
+            for at_x in rows.flatten() {
+                if x[at_x] > max || x[at_x].is_nan() || at.is_none() {
+                    (max, at) = (x[at_x], Some(at_x));
+                }
+            }
+            out[o] = max;
+            indices[o] = at.map_or(-1, |at| at as i64);
+        });
+    });
+}

@@ -1,0 +1,192 @@
+//! Maximum pooling. NaN wins over every number; of equal values the first wins.
+
+use super::{PoolShape, for_pieces, for_planes};
+use crate::float::Float;
+use crate::simd::dispatch;
+
+/// The maximum of each window, and where it lies: a flat index into the plane's `[D, H, W]`.
+///
+/// As in PyTorch, of several NaN the last is pointed at. A window that holds no element at all
+/// (possible with dilation) gives minus infinity and index -1.
+///
+/// ```
+/// # use flambeau_cpu::pool::{PoolShape, max_pool_forward};
+/// let (mut out, mut at) = ([0.0], [0]);
+/// max_pool_forward(&PoolShape::pool2d(1, [2, 2], 2), &[1.0, 3.0, 3.0, 2.0], &mut out, &mut at);
+/// assert_eq!((out, at), ([3.0], [1]));
+/// ```
+///
+/// # Panics
+/// When a slice's length is not that of the shape, or the shape has no output.
+pub fn max_pool_forward<T: Float>(s: &PoolShape, x: &[T], out: &mut [T], indices: &mut [i64]) {
+    assert_eq!(x.len(), s.input_len(), "max pooling: length of the input");
+    assert_eq!(
+        out.len(),
+        s.output_len(),
+        "max pooling: length of the output"
+    );
+    assert_eq!(
+        indices.len(),
+        out.len(),
+        "max pooling: length of the indices"
+    );
+    let plane: usize = s.input.iter().product();
+    for_pieces(s.planes, plane, out, indices, |i, out, indices| {
+        let x = &x[i * plane..][..plane];
+        if is_two_by_two(s) && plane <= i32::MAX as usize {
+            dispatch(
+                #[inline(always)]
+                || two_by_two(s, x, out, |o, at| indices[o] = at as i64),
+            );
+        } else {
+            dispatch(
+                #[inline(always)]
+                || windows(s, x, out, indices),
+            );
+        }
+    });
+}
+
+/// [`max_pool_forward`] without the indices.
+///
+/// # Panics
+/// As [`max_pool_forward`].
+pub fn max_pool_values<T: Float>(s: &PoolShape, x: &[T], out: &mut [T]) {
+    assert_eq!(x.len(), s.input_len(), "max pooling: length of the input");
+    assert_eq!(
+        out.len(),
+        s.output_len(),
+        "max pooling: length of the output"
+    );
+    let plane: usize = s.input.iter().product();
+    for_planes(s.planes, plane, out, |i, out| {
+        let x = &x[i * plane..][..plane];
+        if is_two_by_two(s) {
+            dispatch(
+                #[inline(always)]
+                || two_by_two(s, x, out, |_, _| {}),
+            );
+        } else {
+            dispatch(
+                #[inline(always)]
+                || window_values(s, x, out),
+            );
+        }
+    });
+}
+
+fn is_two_by_two(s: &PoolShape) -> bool {
+    s.kernel == [1, 2, 2]
+        && s.stride == [1, 2, 2]
+        && s.padding == [0; 3]
+        && s.dilation == [1; 3]
+        && !s.ceil_mode
+}
+
+/// The usual case: 2x2 windows side by side. `place(o, at)` learns the index of each maximum.
+#[inline(always)]
+fn two_by_two<T: Float>(s: &PoolShape, x: &[T], out: &mut [T], mut place: impl FnMut(usize, i32)) {
+    let width = s.input[2];
+    let half = width / 2;
+    for d in 0..s.input[0] {
+        for h in 0..s.input[1] / 2 {
+            let start = (d * s.input[1] + 2 * h) * width;
+            let (top, bottom) = (&x[start..][..2 * half], &x[start + width..][..2 * half]);
+            let first = (d * (s.input[1] / 2) + h) * half;
+            let out = &mut out[first..][..half];
+            for (o, out) in out.iter_mut().enumerate() {
+                let (mut max, mut at) = (top[2 * o], 0);
+                let mut meet = |v: T, i: i32| {
+                    let wins = (v > max) | v.is_nan();
+                    at = if wins { i } else { at };
+                    max = if wins { v } else { max };
+                };
+                meet(top[2 * o + 1], 1);
+                meet(bottom[2 * o], width as i32);
+                meet(bottom[2 * o + 1], width as i32 + 1);
+                *out = max;
+                place(first + o, (start + 2 * o) as i32 + at);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn windows<T: Float>(s: &PoolShape, x: &[T], out: &mut [T], indices: &mut [i64]) {
+    out.fill(T::NEG_INFINITY);
+    indices.fill(-1);
+    let o = s.valid_output();
+    let stride = s.stride[2];
+    let rows = out
+        .chunks_exact_mut(o[2])
+        .zip(indices.chunks_exact_mut(o[2]));
+    for (row, (out, indices)) in rows.enumerate() {
+        s.row_parts(row / o[1], row % o[1], o[2], |first, windows| {
+            let (out, indices) = (&mut out[windows.clone()], &mut indices[windows]);
+            for (i, (max, at)) in out.iter_mut().zip(indices).enumerate() {
+                let v = x[first + i * stride];
+                let wins = (v > *max) | v.is_nan() | (*at < 0);
+                *max = if wins { v } else { *max };
+                *at = if wins {
+                    (first + i * stride) as i64
+                } else {
+                    *at
+                };
+            }
+        });
+    }
+}
+
+#[inline(always)]
+fn window_values<T: Float>(s: &PoolShape, x: &[T], out: &mut [T]) {
+    out.fill(T::NEG_INFINITY);
+    let o = s.valid_output();
+    let stride = s.stride[2];
+    for (row, out) in out.chunks_exact_mut(o[2]).enumerate() {
+        s.row_parts(row / o[1], row % o[1], o[2], |first, windows| {
+            for (i, max) in out[windows].iter_mut().enumerate() {
+                let v = x[first + i * stride];
+                *max = if (v > *max) | v.is_nan() { v } else { *max };
+            }
+        });
+    }
+}
+
+/// The gradient of the input of [`max_pool_forward`] (or of adaptive maximum pooling): each plane's
+/// `grad_out` is added up at `indices`; `grad_in` is overwritten.
+///
+/// # Panics
+/// When lengths are not multiples of `planes`, or an index lies outside the plane (-1 is skipped).
+pub fn max_pool_backward<T: Float>(
+    planes: usize,
+    grad_out: &[T],
+    indices: &[i64],
+    grad_in: &mut [T],
+) {
+    assert_eq!(
+        grad_out.len(),
+        indices.len(),
+        "max pooling: length of the indices"
+    );
+    if planes == 0 {
+        assert!(
+            grad_in.is_empty() && grad_out.is_empty(),
+            "max pooling: no planes"
+        );
+        return;
+    }
+    assert!(
+        grad_in.len().is_multiple_of(planes) && grad_out.len().is_multiple_of(planes),
+        "max pooling: lengths are not multiples of {planes} planes"
+    );
+    let outputs = grad_out.len() / planes;
+    for_planes(planes, grad_in.len() / planes, grad_in, |i, grad_in| {
+        grad_in.fill(T::ZERO);
+        let part = i * outputs..(i + 1) * outputs;
+        for (grad, &at) in grad_out[part.clone()].iter().zip(&indices[part]) {
+            if at >= 0 {
+                grad_in[at as usize] += *grad;
+            }
+        }
+    });
+}
