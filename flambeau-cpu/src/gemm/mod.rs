@@ -1,14 +1,27 @@
-//! Matrix products.
+//! Matrix products, after BLIS: tiles of `c` held in registers, operands packed where that pays.
+//!
+//! Each element of `c` is summed up in an order that depends on the shapes and strides alone, so
+//! results do not depend on the number of threads.
+
+mod driver;
+mod kernel;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use crate::alloc::Pod;
-use crate::threads::{SyncPtr, parallel_for};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Level, level};
+use crate::threads::{SyncPtr, num_threads, parallel_for};
+use driver::Problem;
+use kernel::Kernels;
 
 /// Row and column stride of a matrix, in elements; not negative.
 pub type Strides = (isize, isize);
 
 /// The element types of [`gemm`]: f32 and f64.
 pub trait GemmScalar:
-    Pod + PartialEq + std::ops::Add<Output = Self> + std::ops::Mul<Output = Self>
+    Pod + PartialEq + std::ops::Add<Output = Self> + std::ops::Mul<Output = Self> + Sealed
 {
     /// 0.
     const ZERO: Self;
@@ -16,15 +29,48 @@ pub trait GemmScalar:
     const ONE: Self;
 }
 
-impl GemmScalar for f32 {
-    const ZERO: f32 = 0.0;
-    const ONE: f32 = 1.0;
+/// What only this module may implement and use.
+pub trait Sealed: Sized + 'static {
+    #[doc(hidden)]
+    fn kernels() -> &'static Kernels<Self>;
+    #[doc(hidden)]
+    fn mul_add_if_fast(self, x: Self, y: Self) -> Self;
 }
 
-impl GemmScalar for f64 {
-    const ZERO: f64 = 0.0;
-    const ONE: f64 = 1.0;
+macro_rules! scalar {
+    ($t:ty, $portable:path, $avx2:path, $avx512:path) => {
+        impl GemmScalar for $t {
+            const ZERO: $t = 0.0;
+            const ONE: $t = 1.0;
+        }
+
+        impl Sealed for $t {
+            #[inline]
+            fn kernels() -> &'static Kernels<$t> {
+                #[cfg(target_arch = "x86_64")]
+                match level() {
+                    Level::Avx512 => return &$avx512,
+                    Level::Avx2 => return &$avx2,
+                    Level::Portable => {}
+                }
+                &$portable
+            }
+
+            #[inline(always)]
+            fn mul_add_if_fast(self, x: $t, y: $t) -> $t {
+                match cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+                    true => self.mul_add(x, y),
+                    false => self * x + y,
+                }
+            }
+        }
+    };
 }
+scalar!(f32, portable::F32, x86::AVX2_F32, x86::AVX512_F32);
+scalar!(f64, portable::F64, x86::AVX2_F64, x86::AVX512_F64);
+
+/// Multiplications that are worth a task of their own: some tens of microseconds.
+const TASK: usize = 1 << 20;
 
 /// `c = alpha * a * b + beta * c` for `a` of `m` x `k`, `b` of `k` x `n` and `c` of `m` x `n`.
 ///
@@ -97,29 +143,38 @@ pub fn gemm_batch<T: GemmScalar>(
         (batch, c_batch),
     ]);
     let c = SyncPtr(c.as_mut_ptr());
-    let (rsa, csa) = (a_strides.0 as usize, a_strides.1 as usize);
-    let (rsb, csb) = (b_strides.0 as usize, b_strides.1 as usize);
-    let (rsc, csc) = (c_strides.0 as usize, c_strides.1 as usize);
-    let grain = (1 << 16) / (n * k.max(1)) + 1;
-    parallel_for(batch * m, grain, |rows| {
-        for row in rows {
-            let (t, i) = (row / m, row % m);
-            for j in 0..n {
-                let mut sum = T::ZERO;
-                for p in 0..k {
-                    sum = sum
-                        + a[t * a_batch + i * rsa + p * csa] * b[t * b_batch + p * rsb + j * csb];
-                }
-                // SAFETY: `check` found every element inside the slice, `check_disjoint` that no
-                // two share a place, and each (t, i, j) is visited once.
-                unsafe {
-                    let c = c.get().add(t * c_batch + i * rsc + j * csc);
-                    let old = if beta == T::ZERO { T::ZERO } else { beta * *c };
-                    *c = alpha * sum + old;
-                }
-            }
-        }
-    });
+    let one = |i: usize, threads: usize| {
+        // Where k is 0 a and b may be empty; nothing is read from them then.
+        let at = |x: &[T], step: usize| x.as_ptr().wrapping_add(i * step);
+        let problem = Problem {
+            m,
+            n,
+            k,
+            alpha,
+            a: at(a, a_batch),
+            a_strides: (a_strides.0 as usize, a_strides.1 as usize),
+            b: at(b, b_batch),
+            b_strides: (b_strides.0 as usize, b_strides.1 as usize),
+            beta,
+            c: c.get().wrapping_add(i * c_batch),
+            c_strides: (c_strides.0 as usize, c_strides.1 as usize),
+        };
+        // SAFETY: `check` found every element of the matrices within its slice,
+        // `check_disjoint` that no two elements of `c` share a place; `c` is borrowed mutably, so
+        // neither `a` nor `b` overlaps it, and each `i` is run once.
+        unsafe { driver::run(problem, threads) }
+    };
+    let work = m.saturating_mul(n).saturating_mul(k.max(1));
+    let threads = num_threads();
+    if threads == 1 || work.saturating_mul(batch) < 2 * TASK {
+        (0..batch).for_each(|i| one(i, 1));
+    } else if batch >= 4 * threads || (batch > 1 && work < 2 * TASK) {
+        parallel_for(batch, (TASK / work).clamp(1, batch.div_ceil(2)), |r| {
+            r.for_each(|i| one(i, 1))
+        });
+    } else {
+        (0..batch).for_each(|i| one(i, threads));
+    }
 }
 
 /// Panics unless the matrices lie within `len` elements.
@@ -151,3 +206,6 @@ fn check_disjoint(axes: &mut [(usize, usize)]) {
         extent += (count - 1) * stride;
     }
 }
+
+#[cfg(test)]
+mod tests;
