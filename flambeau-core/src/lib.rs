@@ -1,1 +1,31 @@
-//! flambeau's tensors, operations and automatic differentiation
+//! Tensors, operations and automatic differentiation.
+//!
+//! A call such as `let y = x.exp()?` goes this way:
+//! 1. The method `Tensor::exp` is made by a row of the table in `ops/elementwise/unary.rs`; it
+//!    wraps the row as an operation ([`dispatch::Op`]) and hands it to `dispatch::call`.
+//! 2. `dispatch::call` runs `Op::forward` with recording off. Here that is `elementwise::map`,
+//!    which cuts the elements into chunks and gives them to the row's loop; loops are compiled for
+//!    each SIMD level by `flambeau_cpu::simd_fn!`. The memory comes from `flambeau_cpu::alloc`.
+//! 3. Where an input requires gradients, `dispatch` makes an `autograd::Node`: the operation, edges
+//!    to the inputs' nodes, and what the gradient rule will read.
+//! 4. `y.backward()?` (in `tensor/autograd.rs`) starts the walk in `autograd/engine.rs`, which calls
+//!    `Op::backward` on each node in order and accumulates into the leaves.
+#![forbid(unsafe_code)]
+
+mod device;
+mod dtype;
+mod error;
+mod shape;
+mod storage;
+
+pub mod autograd;
+pub mod dispatch;
+pub mod ops;
+mod tensor;
+
+pub use autograd::{Ctx, enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled};
+pub use device::Device;
+pub use dtype::{DType, Element, Scalar, Stored};
+pub use error::{Error, Result};
+pub use shape::{Dims, Shape, Strides};
+pub use tensor::{Create, Nested, Operand, Tensor};

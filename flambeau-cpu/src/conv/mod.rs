@@ -10,8 +10,6 @@
 //! convolution whose `input` is the wanted output: with a stride, several inputs share one output
 //! size, which is what `output_padding` chooses among.
 
-mod correlate;
-mod planes;
 pub mod reference;
 
 use crate::float::{Float, ShapeError};
@@ -169,7 +167,7 @@ pub fn conv_forward<T: Float>(s: &ConvShape, x: &[T], w: &[T], bias: Option<&[T]
             "convolution: length of the bias"
         );
     }
-    correlate::forward(s, x, w, bias, out);
+    reference::forward(s, x, w, bias, out);
 }
 
 /// The gradient of the input: `grad_in` is overwritten.
@@ -178,7 +176,7 @@ pub fn conv_forward<T: Float>(s: &ConvShape, x: &[T], w: &[T], bias: Option<&[T]
 /// As [`conv_forward`].
 pub fn conv_backward_data<T: Float>(s: &ConvShape, grad_out: &[T], w: &[T], grad_in: &mut [T]) {
     s.check(grad_in.len(), w.len(), grad_out.len());
-    correlate::backward_data(s, grad_out, w, grad_in);
+    reference::backward_data(s, grad_out, w, grad_in);
 }
 
 /// The gradient of the weight: `grad_w` is overwritten.

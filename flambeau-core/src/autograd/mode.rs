@@ -1,0 +1,83 @@
+//! Whether operations record a graph.
+
+use std::cell::Cell;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Mode {
+    grad: bool,
+    inference: bool,
+}
+
+thread_local! {
+    static MODE: Cell<Mode> = const { Cell::new(Mode { grad: true, inference: false }) };
+}
+
+/// Restores the mode that stood before it when dropped. Of the thread that made it.
+#[must_use = "the mode ends when the guard is dropped"]
+pub struct ModeGuard {
+    before: Mode,
+    // Not Send: the mode belongs to a thread.
+    _thread: std::marker::PhantomData<*const ()>,
+}
+
+impl Drop for ModeGuard {
+    fn drop(&mut self) {
+        MODE.set(self.before);
+    }
+}
+
+fn enter(mode: Mode) -> ModeGuard {
+    ModeGuard {
+        before: MODE.replace(mode),
+        _thread: std::marker::PhantomData,
+    }
+}
+
+/// Whether operations on this thread record a graph (`torch.is_grad_enabled`).
+pub fn is_grad_enabled() -> bool {
+    MODE.get().grad
+}
+
+/// Whether [`inference_mode`] is in force on this thread.
+pub fn is_inference_mode() -> bool {
+    MODE.get().inference
+}
+
+/// Runs `f` without recording a graph (`torch.no_grad`).
+///
+/// ```
+/// use flambeau_core::{no_grad, Tensor};
+/// let x = Tensor::ones([2])?.requires_grad_(true)?;
+/// assert!(!no_grad(|| x.mul(2.0))?.requires_grad());
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
+    let _guard = set_grad_enabled(false);
+    f()
+}
+
+/// Runs `f` with recording on, inside a [`no_grad`] too (`torch.enable_grad`).
+pub fn enable_grad<R>(f: impl FnOnce() -> R) -> R {
+    let _guard = set_grad_enabled(true);
+    f()
+}
+
+/// Runs `f` without recording; what it makes can never take part in a graph
+/// (`torch.inference_mode`).
+pub fn inference_mode<R>(f: impl FnOnce() -> R) -> R {
+    let _guard = enter(Mode {
+        grad: false,
+        inference: true,
+    });
+    f()
+}
+
+/// Switches recording on this thread until the guard is dropped (`torch.set_grad_enabled`).
+/// Has no effect inside [`inference_mode`].
+pub fn set_grad_enabled(enabled: bool) -> ModeGuard {
+    let inference = MODE.get().inference;
+    enter(Mode {
+        grad: enabled && !inference,
+        inference,
+    })
+}

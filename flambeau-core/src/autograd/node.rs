@@ -1,0 +1,259 @@
+//! The recorded graph: nodes, edges and the tensors saved for the backward pass.
+
+use crate::dispatch::Op;
+use crate::shape::{Shape, Strides};
+use crate::storage::Storage;
+use crate::tensor::Tensor;
+use crate::{DType, Error, Result};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Where a gradient flows next.
+#[derive(Clone)]
+pub(crate) enum Edge {
+    /// The input takes no part in differentiation.
+    None,
+    /// A leaf, whose `grad` accumulates.
+    Leaf(Tensor),
+    /// The node that made the input.
+    Node(Arc<Node>),
+}
+
+/// An input of a recorded operation.
+pub(crate) struct Input {
+    pub(crate) edge: Edge,
+    pub(crate) shape: Shape,
+    pub(crate) dtype: DType,
+}
+
+pub(crate) type Hook = Arc<dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync>;
+
+/// One recorded operation.
+pub(crate) struct Node<O: Op + ?Sized = dyn Op> {
+    /// Grows with creation, over all threads: an edge always leads to a smaller number, so that
+    /// the largest pending number is always ready to run.
+    pub(crate) seq: u64,
+    pub(crate) inputs: SmallVec<[Input; 2]>,
+    pub(crate) saved: Mutex<Option<SavedSet>>,
+    pub(crate) hooks: Mutex<Vec<(u64, Hook)>>,
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) op: O,
+}
+
+static SEQUENCE: AtomicU64 = AtomicU64::new(1);
+
+pub(crate) fn next_sequence() -> u64 {
+    SEQUENCE.fetch_add(1, Ordering::Relaxed)
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "<{}Backward #{}>", self.op.name(), self.seq)
+    }
+}
+
+/// A tensor as it stood when it was saved. The parts are kept rather than the handle, because an
+/// in-place operation may later give the handle a newer history, which would lead back to the
+/// node that saved it: a cycle, and a wrong gradient.
+#[derive(Clone)]
+pub(crate) struct Saved {
+    storage: Storage,
+    shape: Shape,
+    strides: Strides,
+    offset: usize,
+    dtype: DType,
+    version: u32,
+    edge: Edge,
+}
+
+impl Saved {
+    pub(crate) fn new(tensor: &Tensor, edge: Edge) -> Saved {
+        let t = &tensor.0;
+        Saved {
+            storage: t.storage.clone(),
+            shape: t.shape.clone(),
+            strides: t.strides.clone(),
+            offset: t.offset,
+            dtype: t.dtype,
+            version: t.storage.version(),
+            edge,
+        }
+    }
+
+    fn unpack(&self, node: Option<&Arc<Node>>, what: &str, by: &Node) -> Result<Tensor> {
+        let now = self.storage.version();
+        if now != self.version {
+            return Err(Error::at(
+                "backward",
+                format!(
+                    "{what} of {} (shape {:?}), which its gradient needs, has been changed in place since: it is at version {now}, \
+                     saved at version {}{}. Use the out-of-place form there, or clone() before changing",
+                    by.op.name(),
+                    &self.shape[..],
+                    self.version,
+                    last_writer(&self.storage),
+                ),
+                by.location,
+            ));
+        }
+        if let Edge::Leaf(leaf) = &self.edge {
+            return Ok(leaf.clone());
+        }
+        let history = match (&self.edge, node) {
+            (Edge::Node(n), _) => Some(n.clone()),
+            (_, Some(own)) => Some(own.clone()),
+            _ => None,
+        };
+        Ok(Tensor::from_saved(
+            &self.storage,
+            &self.shape,
+            &self.strides,
+            self.offset,
+            self.dtype,
+            history,
+        ))
+    }
+}
+
+thread_local! {
+    /// The last few in-place writes of this thread, for the error above: storage, operation, line.
+    static WRITERS: RefCell<[(usize, &'static str, Option<&'static Location<'static>>); 16]> =
+        const { RefCell::new([(0, "", None); 16]) };
+    static NEXT_WRITER: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Remembers that `op` wrote to the storage in place.
+pub(crate) fn note_writer(
+    storage: &Storage,
+    op: &'static str,
+    location: &'static Location<'static>,
+) {
+    WRITERS.with_borrow_mut(|w| {
+        let i = NEXT_WRITER.get();
+        w[i % w.len()] = (storage.address(), op, Some(location));
+        NEXT_WRITER.set(i.wrapping_add(1));
+    });
+}
+
+fn last_writer(storage: &Storage) -> String {
+    WRITERS.with_borrow(|w| {
+        let next = NEXT_WRITER.get();
+        (1..=w.len())
+            .map(|back| w[next.wrapping_sub(back) % w.len()])
+            .find(|entry| entry.0 == storage.address())
+            .map(|(_, op, at)| {
+                at.map_or(String::new(), |at| {
+                    format!(
+                        "; {op} changed it at {}:{}:{}",
+                        at.file(),
+                        at.line(),
+                        at.column()
+                    )
+                })
+            })
+            .unwrap_or_default()
+    })
+}
+
+/// What a node keeps for its backward pass.
+#[derive(Clone, Default)]
+pub(crate) struct SavedSet {
+    /// By position; `None` where not asked for.
+    pub(crate) inputs: SmallVec<[Option<Saved>; 2]>,
+    pub(crate) output: Option<Saved>,
+    pub(crate) extras: SmallVec<[Tensor; 2]>,
+}
+
+/// What a gradient rule may ask for.
+pub struct Ctx<'a> {
+    pub(crate) node: &'a Arc<Node>,
+    pub(crate) saved: &'a SavedSet,
+    pub(crate) needs: &'a [bool],
+}
+
+impl Ctx<'_> {
+    /// Input `i` of the forward pass, with its history.
+    ///
+    /// # Errors
+    /// Where it was changed in place since.
+    pub fn input(&self, i: usize) -> Result<Tensor> {
+        match self.saved.inputs.get(i) {
+            Some(Some(saved)) => saved.unpack(None, &format!("input {i}"), self.node),
+            _ => Err(Error::at(
+                "backward",
+                format!("{} did not save its input {i}", self.node.op.name()),
+                self.node.location,
+            )),
+        }
+    }
+
+    /// The output of the forward pass, with its history.
+    ///
+    /// # Errors
+    /// Where it was changed in place since.
+    pub fn output(&self) -> Result<Tensor> {
+        match &self.saved.output {
+            Some(saved) => saved.unpack(Some(self.node), "the output", self.node),
+            None => Err(Error::at(
+                "backward",
+                format!("{} did not save its output", self.node.op.name()),
+                self.node.location,
+            )),
+        }
+    }
+
+    /// Extra result `i` of the forward pass (indices, statistics): no history.
+    pub fn extra(&self, i: usize) -> &Tensor {
+        &self.saved.extras[i]
+    }
+
+    /// Whether the gradient of input `i` is wanted.
+    pub fn needs(&self, i: usize) -> bool {
+        self.needs[i]
+    }
+
+    /// The shape input `i` had.
+    pub fn shape(&self, i: usize) -> &[usize] {
+        &self.node.inputs[i].shape
+    }
+
+    /// The type input `i` had.
+    pub fn dtype(&self, i: usize) -> DType {
+        self.node.inputs[i].dtype
+    }
+}
+
+/// Freeing a chain of a million nodes must not recurse: the outermost drop works off a queue into
+/// which the inner ones put what they held.
+type Parts = (SmallVec<[Input; 2]>, Option<SavedSet>);
+
+thread_local! {
+    static DROPPING: Cell<bool> = const { Cell::new(false) };
+    static QUEUE: RefCell<Vec<Parts>> = const { RefCell::new(Vec::new()) };
+}
+
+impl<O: Op + ?Sized> Drop for Node<O> {
+    fn drop(&mut self) {
+        let parts: Parts = (
+            std::mem::take(&mut self.inputs),
+            self.saved.get_mut().take(),
+        );
+        let outermost = DROPPING.try_with(|d| !d.replace(true));
+        match outermost {
+            Ok(true) => {
+                drop(parts);
+                while let Some(next) = QUEUE.with_borrow_mut(Vec::pop) {
+                    drop(next);
+                }
+                DROPPING.set(false);
+            }
+            Ok(false) => QUEUE.with_borrow_mut(|q| q.push(parts)),
+            // The thread is ending and its locals are gone.
+            Err(_) => drop(parts),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Where a tensor lives.
+
+use crate::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
+
+/// A place that holds tensors and computes on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Device {
+    /// The processor and its memory.
+    #[default]
+    Cpu,
+    /// The CUDA device of that index.
+    Cuda(usize),
+}
+
+impl Device {
+    /// `Cuda(index)` where this build and machine offer it, else `Cpu`: the tutorial's
+    /// `torch.device("cuda:0" if torch.cuda.is_available() else "cpu")`.
+    pub fn cuda_if_available(index: usize) -> Device {
+        match Device::Cuda(index).check() {
+            Ok(()) => Device::Cuda(index),
+            Err(_) => Device::Cpu,
+        }
+    }
+
+    /// Whether tensors can be made there.
+    ///
+    /// # Errors
+    /// Says what is missing.
+    #[track_caller]
+    pub fn check(self) -> Result<()> {
+        match self {
+            Device::Cpu => Ok(()),
+            Device::Cuda(_) => Err(Error::new(
+                "device",
+                format!(
+                    "{self} is not available: this version of flambeau has no CUDA backend; use Device::Cpu"
+                ),
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(i) => write!(f, "cuda:{i}"),
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = Error;
+
+    /// `cpu`, `cuda` or `cuda:N`.
+    fn from_str(s: &str) -> Result<Device> {
+        let index = match s {
+            "cpu" => return Ok(Device::Cpu),
+            "cuda" => Some(0),
+            _ => s.strip_prefix("cuda:").and_then(|i| i.parse().ok()),
+        };
+        index.map(Device::Cuda).ok_or_else(|| {
+            Error::new(
+                "device",
+                format!("{s:?} is not a device; expected cpu, cuda or cuda:N"),
+            )
+        })
+    }
+}

@@ -1,0 +1,201 @@
+//! The one point that every operation passes: it computes the result and records the graph.
+
+use crate::autograd::{
+    Ctx, Edge, Input, Node, Saved, SavedSet, is_grad_enabled, is_inference_mode, next_sequence,
+};
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// The gradients of an operation's inputs, by position; `None` where there is none to give.
+pub type Grads = SmallVec<[Option<Tensor>; 2]>;
+
+/// What an operation computes.
+pub struct Output {
+    /// The result, which gradients flow through.
+    pub tensor: Tensor,
+    /// Results without a gradient (indices, statistics), kept for the backward pass.
+    pub extras: SmallVec<[Tensor; 2]>,
+}
+
+impl From<Tensor> for Output {
+    fn from(tensor: Tensor) -> Output {
+        Output {
+            tensor,
+            extras: SmallVec::new(),
+        }
+    }
+}
+
+/// Which tensors the backward pass of an operation reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Saves {
+    inputs: u32,
+    output: bool,
+}
+
+impl Saves {
+    /// None: the rule needs shapes alone.
+    pub const NONE: Saves = Saves {
+        inputs: 0,
+        output: false,
+    };
+    /// The output.
+    pub const OUTPUT: Saves = Saves {
+        inputs: 0,
+        output: true,
+    };
+    /// Every input.
+    pub const INPUTS: Saves = Saves {
+        inputs: u32::MAX,
+        output: false,
+    };
+
+    /// Input `i` too.
+    #[must_use]
+    pub const fn input(self, i: usize) -> Saves {
+        Saves {
+            inputs: self.inputs | 1 << i,
+            output: self.output,
+        }
+    }
+
+    /// Input `i` too, where `condition` holds.
+    #[must_use]
+    pub const fn input_if(self, i: usize, condition: bool) -> Saves {
+        if condition { self.input(i) } else { self }
+    }
+
+    fn has(self, i: usize) -> bool {
+        self.inputs & (1u32.checked_shl(i as u32).unwrap_or(1 << 31)) != 0
+    }
+}
+
+/// An operation with its options as fields: how it computes and how it differentiates.
+///
+/// `forward` runs with recording off. `backward` is a rule over tensors, recorded itself where a
+/// second derivative is wanted. The engine brings each gradient to its input's shape (summing what
+/// broadcasting stretched) and type, and accumulates.
+pub trait Op: std::fmt::Debug + Send + Sync + 'static {
+    /// PyTorch's name.
+    fn name(&self) -> &'static str;
+
+    /// Computes the result.
+    ///
+    /// # Errors
+    /// Where shapes, types or options do not fit.
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output>;
+
+    /// What the rule reads, given which inputs want a gradient.
+    fn saves(&self, needs: &[bool]) -> Saves {
+        let _ = needs;
+        Saves::INPUTS
+    }
+
+    /// The gradients of the inputs, from that of the output.
+    ///
+    /// # Errors
+    /// Where the operation has no gradient, with the reason; this is the default.
+    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        let _ = (ctx, grad);
+        Err(Error::new(
+            "backward",
+            format!(
+                "{} has no gradient; detach() its result if none should flow",
+                self.name()
+            ),
+        ))
+    }
+}
+
+/// Runs an operation and records it where an input requires a gradient.
+#[track_caller]
+pub(crate) fn call<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
+    call_with_extras(op, inputs).map(|out| out.tensor)
+}
+
+/// The same, with the results that gradients do not flow through.
+#[track_caller]
+pub(crate) fn call_with_extras<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Output> {
+    let location = Location::caller();
+    let tracked = inputs.iter().any(|x| x.tracked());
+    let record = tracked && is_grad_enabled();
+    let out = if tracked && record {
+        let _guard = crate::autograd::set_grad_enabled(false);
+        op.forward(inputs)
+    } else {
+        op.forward(inputs)
+    };
+    let out = out.map_err(|e| e.relocate(location))?;
+    if record && out.tensor.dtype().is_floating_point() {
+        record_node(op, inputs, &out, location)?;
+    } else if is_inference_mode() {
+        out.tensor.mark_inference();
+    }
+    Ok(out)
+}
+
+fn record_node<O: Op>(
+    op: O,
+    inputs: &[&Tensor],
+    out: &Output,
+    location: &'static Location<'static>,
+) -> Result<()> {
+    let mut ins: SmallVec<[Input; 2]> = SmallVec::with_capacity(inputs.len());
+    let mut needs: SmallVec<[bool; 4]> = SmallVec::with_capacity(inputs.len());
+    for x in inputs {
+        let edge = x.edge();
+        needs.push(!matches!(edge, Edge::None));
+        ins.push(Input {
+            edge,
+            shape: x.0.shape.clone(),
+            dtype: x.dtype(),
+        });
+    }
+    let saves = op.saves(&needs);
+    let mut saved = SavedSet {
+        extras: out.extras.clone(),
+        ..SavedSet::default()
+    };
+    if saves.inputs != 0 {
+        for (i, x) in inputs.iter().enumerate() {
+            if saves.has(i) && x.is_inference() {
+                return Err(Error::at(
+                    op.name(),
+                    format!(
+                        "input {i} was made in inference_mode and cannot be saved for a backward pass; clone() it outside first"
+                    ),
+                    location,
+                ));
+            }
+            saved
+                .inputs
+                .push(saves.has(i).then(|| Saved::new(x, ins[i].edge.clone())));
+        }
+    }
+    if saves.output {
+        saved.output = Some(Saved::new(&out.tensor, Edge::None));
+    }
+    out.tensor.set_node(new_node(op, ins, saved, location));
+    Ok(())
+}
+
+/// A node for an operation.
+pub(crate) fn new_node<O: Op>(
+    op: O,
+    inputs: SmallVec<[Input; 2]>,
+    saved: SavedSet,
+    location: &'static Location<'static>,
+) -> Arc<Node> {
+    Arc::new(Node {
+        seq: next_sequence(),
+        inputs,
+        saved: Mutex::new(Some(saved)),
+        hooks: Mutex::default(),
+        location,
+        op,
+    })
+}

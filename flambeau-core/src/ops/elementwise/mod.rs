@@ -1,0 +1,326 @@
+//! Elementwise operations.
+//!
+//! A kernel is a loop over contiguous chunks in one of four lanes: `f32` (for f16, bf16 and f32),
+//! `f64`, `i32` (for bool and the integers up to 32 bits) and `i64`. This file brings operands of
+//! any layout, broadcast and type to such chunks, so a row of the tables in `unary`, `binary` and
+//! `compare` is all that a new operation takes.
+
+pub(crate) mod binary;
+pub(crate) mod compare;
+pub(crate) mod unary;
+
+use crate::dtype::{Element, Stored};
+use crate::shape::broadcast_strides;
+use crate::storage::Read;
+use crate::tensor::Tensor;
+use crate::{DType, Result, with_stored};
+use flambeau_cpu::threads::parallel_chunks_mut;
+use smallvec::SmallVec;
+
+/// Elements a thread takes at a time.
+const GRAIN: usize = 1 << 15;
+/// Elements gathered at a time where an operand is not laid out as the kernel wants it.
+const CHUNK: usize = 1024;
+
+/// A type kernels compute in.
+pub(crate) trait Lane: Stored {
+    const DTYPE: DType;
+    fn load<S: Stored>(s: S) -> Self;
+}
+
+macro_rules! lane {
+    ($($t:ty, $d:ident, $to:ident);*) => {$(
+        impl Lane for $t {
+            const DTYPE: DType = DType::$d;
+            #[inline(always)]
+            fn load<S: Stored>(s: S) -> $t { s.$to() }
+        }
+    )*};
+}
+lane!(f32, F32, to_f32; f64, F64, to_f64; i32, I32, to_i32; i64, I64, to_i64);
+
+/// The lane in which elements of `dtype` are computed.
+pub(crate) const fn lane_of(dtype: DType) -> DType {
+    match dtype {
+        DType::F16 | DType::BF16 | DType::F32 => DType::F32,
+        DType::F64 => DType::F64,
+        DType::I64 => DType::I64,
+        _ => DType::I32,
+    }
+}
+
+/// An operand, read along the row-major order of the result's elements.
+struct Source<'a> {
+    read: Read<'a>,
+    dtype: DType,
+    /// Size and stride of the dimensions after merging, outermost first.
+    dims: SmallVec<[(usize, usize); 6]>,
+}
+
+impl<'a> Source<'a> {
+    fn new(t: &'a Tensor, shape: &[usize]) -> Source<'a> {
+        let strides = broadcast_strides(t.shape(), t.strides(), shape);
+        let mut dims: SmallVec<[(usize, usize); 6]> = SmallVec::new();
+        for (&d, &s) in shape.iter().zip(&strides) {
+            match dims.last_mut() {
+                _ if d == 1 => {}
+                Some((size, stride)) if *stride == d * s => (*size, *stride) = (*size * d, s),
+                _ => dims.push((d, s)),
+            }
+        }
+        if dims.is_empty() {
+            dims.push((1, 1));
+        }
+        Source {
+            read: t.read(),
+            dtype: t.dtype(),
+            dims,
+        }
+    }
+
+    /// The elements as they stand, where they are contiguous and of lane `C`.
+    fn direct<C: Lane>(&self) -> Option<&[C]> {
+        (self.dtype == C::DTYPE && self.dims.len() == 1 && self.dims[0].1 == 1)
+            .then(|| self.read.slice::<C>())
+    }
+
+    /// Elements `start..start + out.len()` of the row-major order.
+    fn gather<C: Lane>(&self, start: usize, out: &mut [C]) {
+        with_stored!(self.dtype, S => gather(self.read.slice::<S>(), &self.dims, start, out, C::load::<S>));
+    }
+}
+
+#[inline(always)]
+fn gather<S: Stored, C>(
+    src: &[S],
+    dims: &[(usize, usize)],
+    start: usize,
+    out: &mut [C],
+    convert: impl Fn(S) -> C,
+) {
+    let (&(inner, stride), outer) = dims
+        .split_last()
+        .expect("a source has at least one dimension");
+    let (mut row, mut column) = (start / inner, start % inner);
+    let mut done = 0;
+    while done < out.len() {
+        let mut base = column * stride;
+        let mut rest = row;
+        for &(size, stride) in outer.iter().rev() {
+            base += rest % size * stride;
+            rest /= size;
+        }
+        let len = (inner - column).min(out.len() - done);
+        let piece = &mut out[done..done + len];
+        match stride {
+            0 => {
+                let v = src[base];
+                piece.iter_mut().for_each(|o| *o = convert(v));
+            }
+            1 => piece
+                .iter_mut()
+                .zip(&src[base..base + len])
+                .for_each(|(o, &v)| *o = convert(v)),
+            _ => piece
+                .iter_mut()
+                .zip(src[base..].iter().step_by(stride))
+                .for_each(|(o, &v)| *o = convert(v)),
+        }
+        done += len;
+        column = 0;
+        row += 1;
+    }
+}
+
+/// What a kernel writes: a lane, or `u8` for truth values (0 or 1).
+pub(crate) trait KernelResult: Stored {
+    /// Whether `dtype` is stored as this type.
+    fn stores(dtype: DType) -> bool;
+    /// Into another stored type.
+    fn convert<S: Stored>(self) -> S;
+}
+
+macro_rules! result {
+    ($($t:ty, [$($d:ident)|*], $from:ident($as:ty));*) => {$(
+        impl KernelResult for $t {
+            fn stores(dtype: DType) -> bool { matches!(dtype, $(DType::$d)|*) }
+            #[inline(always)]
+            fn convert<S: Stored>(self) -> S { S::$from(self as $as) }
+        }
+    )*};
+}
+result!(f32, [F32], from_f32(f32); f64, [F64], from_f64(f64); i32, [I32], from_i32(i32); i64, [I64], from_i64(i64);
+    u8, [U8 | Bool], from_i32(i32));
+
+/// Computes a chunk of results from chunks of operands.
+pub(crate) type Kernel<'a, C, D, const N: usize> = &'a (dyn Fn([&[C]; N], &mut [D]) + Sync);
+
+/// A new tensor whose elements `kernel` computes from the operands', broadcast to `shape` and
+/// converted to lane `C`. The kernel writes `D`, which is then stored as `dtype`.
+pub(crate) fn map<C: Lane, D: KernelResult, const N: usize>(
+    op: &'static str,
+    shape: &[usize],
+    dtype: DType,
+    inputs: [&Tensor; N],
+    kernel: Kernel<'_, C, D, N>,
+) -> Result<Tensor> {
+    let sources = inputs.map(|t| Source::new(t, shape));
+    if D::stores(dtype) {
+        return Tensor::build::<D>(op, shape, dtype, |out| {
+            run(&sources, out, usize::MAX, kernel)
+        });
+    }
+    let boolean = dtype == DType::Bool;
+    with_stored!(dtype, S => Tensor::build::<S>(op, shape, dtype, |out| {
+        run::<C, S, N>(&sources, out, CHUNK, &|chunks, out: &mut [S]| {
+            let mut results = [D::default(); CHUNK];
+            let results = &mut results[..out.len()];
+            kernel(chunks, results);
+            for (o, &mut r) in out.iter_mut().zip(results) {
+                *o = if boolean { S::from_i32(r.to_bool() as i32) } else { r.convert() };
+            }
+        });
+    }))
+}
+
+/// Fills `out` with `kernel`, at most `limit` elements a call.
+fn run<C: Lane, D: Stored, const N: usize>(
+    sources: &[Source; N],
+    out: &mut [D],
+    limit: usize,
+    kernel: Kernel<'_, C, D, N>,
+) {
+    if out.len() <= 64 {
+        blocks::<C, D, N, 64>(sources, 0, out, limit, kernel);
+    } else {
+        parallel_chunks_mut(out, GRAIN, |i, out| {
+            blocks::<C, D, N, CHUNK>(sources, i * GRAIN, out, limit, kernel)
+        });
+    }
+}
+
+/// Fills `out`, the elements from `start` on, gathering `B` at a time what is not laid out so
+/// that the kernel can read it in place.
+fn blocks<C: Lane, D: Stored, const N: usize, const B: usize>(
+    sources: &[Source; N],
+    start: usize,
+    out: &mut [D],
+    limit: usize,
+    kernel: Kernel<'_, C, D, N>,
+) {
+    let direct: [Option<&[C]>; N] = std::array::from_fn(|i| sources[i].direct::<C>());
+    if direct.iter().all(Option::is_some) {
+        for (k, out) in out.chunks_mut(limit).enumerate() {
+            let at = start + k.saturating_mul(limit);
+            kernel(
+                direct.map(|d| &d.unwrap_or_default()[at..at + out.len()]),
+                out,
+            );
+        }
+        return;
+    }
+    let mut buffers = [[C::default(); B]; N];
+    for (k, out) in out.chunks_mut(B).enumerate() {
+        let (at, len) = (start + k * B, out.len());
+        for i in 0..N {
+            // An operand that is one element throughout is gathered once.
+            let constant = sources[i].dims.len() == 1 && sources[i].dims[0].1 == 0;
+            if direct[i].is_none() && !(constant && k > 0) {
+                sources[i].gather(at, &mut buffers[i][..len]);
+            }
+        }
+        let chunks = std::array::from_fn(|i| match direct[i] {
+            Some(d) => &d[at..at + len],
+            None => &buffers[i][..len],
+        });
+        kernel(chunks, out);
+    }
+}
+
+/// One element as a Rust number.
+pub(crate) fn cast_one<S: Stored, T: Element>(v: S) -> T {
+    let converted = match T::DTYPE {
+        DType::Bool => T::Stored::from_i32(v.to_bool() as i32),
+        d if d.is_integer() => T::Stored::from_i64(v.to_i64()),
+        _ => T::Stored::from_f64(v.to_f64()),
+    };
+    T::restore(converted)
+}
+
+/// The elements of `x`, converted, as a new contiguous tensor without history.
+pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Result<Tensor> {
+    let source = Source::new(x, x.shape());
+    if dtype == x.dtype() {
+        return with_stored!(dtype, S => Tensor::build::<S>(op, x.shape(), dtype, |out| copy_from(&source, out, |v: S| v)));
+    }
+    with_stored!(x.dtype(), S => with_stored!(dtype, D => Tensor::build::<D>(op, x.shape(), dtype, |out| {
+        if dtype == DType::Bool {
+            copy_from(&source, out, |v: S| D::from_i32(v.to_bool() as i32));
+        } else if dtype == DType::F64 {
+            copy_from(&source, out, |v: S| D::from_f64(v.to_f64()));
+        } else if dtype.is_floating_point() {
+            copy_from(&source, out, |v: S| D::from_f32(v.to_f32()));
+        } else {
+            copy_from(&source, out, |v: S| D::from_i64(v.to_i64()));
+        }
+    })))
+}
+
+fn copy_from<S: Stored, D: Stored>(
+    source: &Source,
+    out: &mut [D],
+    convert: impl Fn(S) -> D + Sync,
+) {
+    let src = source.read.slice::<S>();
+    parallel_chunks_mut(out, GRAIN, |i, out| {
+        gather(src, &source.dims, i * GRAIN, out, &convert)
+    });
+}
+
+/// Writes the elements of `x` into `target`, of the same shape and type but any layout.
+pub(crate) fn copy_into(x: &Tensor, target: &Tensor) -> Result<()> {
+    // Contiguous first: it frees the read lock and whatever memory both share.
+    let x = to_contiguous("copy_", x, x.dtype())?;
+    let dims: SmallVec<[(usize, usize); 6]> = target
+        .shape()
+        .iter()
+        .copied()
+        .zip(target.strides().iter().copied())
+        .collect();
+    with_stored!(x.dtype(), S => {
+        let read = x.read();
+        let src = &read.slice::<S>()[..x.numel()];
+        let mut write = target.write();
+        scatter(src, &dims, write.slice::<S>());
+    });
+    Ok(())
+}
+
+/// Distributes contiguous elements over strided places.
+fn scatter<S: Copy>(src: &[S], dims: &[(usize, usize)], out: &mut [S]) {
+    let Some((&(inner, stride), outer)) = dims.split_last() else {
+        if let Some(&v) = src.first() {
+            out[0] = v;
+        }
+        return;
+    };
+    if src.is_empty() {
+        return;
+    }
+    for (row, src) in src.chunks_exact(inner).enumerate() {
+        let (mut base, mut rest) = (0, row);
+        for &(size, stride) in outer.iter().rev() {
+            base += rest % size * stride;
+            rest /= size;
+        }
+        if stride == 1 {
+            out[base..base + inner].copy_from_slice(src);
+        } else {
+            out[base..]
+                .iter_mut()
+                .step_by(stride.max(1))
+                .zip(src)
+                .for_each(|(o, &v)| *o = v);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The operations: an operation is one row of a table or one file, with its computation, its
+//! gradient and its test samples.
+
+pub(crate) mod elementwise;
+pub(crate) mod reduce;
+pub mod spec;
+pub(crate) mod view;

@@ -1,0 +1,292 @@
+//! Tensors from nothing: `zeros`, `ones`, `full`, `arange`, … and their random kin.
+
+use super::Tensor;
+use crate::dtype::{Element, Scalar, Stored};
+use crate::shape::{Dims, sizes};
+use crate::{DType, Device, Result, bail};
+
+/// What a creation function leaves to choose: type and device. `Create::default()` is `f32` on
+/// the CPU.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Create {
+    /// The element type; `None` means the function's default.
+    pub dtype: Option<DType>,
+    /// The device.
+    pub device: Device,
+}
+
+impl From<DType> for Create {
+    fn from(dtype: DType) -> Create {
+        Create {
+            dtype: Some(dtype),
+            device: Device::Cpu,
+        }
+    }
+}
+impl From<Device> for Create {
+    fn from(device: Device) -> Create {
+        Create {
+            dtype: None,
+            device,
+        }
+    }
+}
+impl From<(DType, Device)> for Create {
+    fn from((dtype, device): (DType, Device)) -> Create {
+        Create {
+            dtype: Some(dtype),
+            device,
+        }
+    }
+}
+
+impl Tensor {
+    /// `size` zeros of type `f32` (`torch.zeros`).
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros([2, 3])?.shape(), [2, 3]);
+    /// assert_eq!(Tensor::zeros_with([2], DType::I64)?.to_vec::<i64>()?, [0, 0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For negative sizes and where memory does not suffice.
+    #[track_caller]
+    pub fn zeros(size: impl Dims) -> Result<Tensor> {
+        Tensor::zeros_with(size, Create::default())
+    }
+
+    /// [`zeros`](Tensor::zeros) of a given type or device.
+    #[track_caller]
+    pub fn zeros_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
+        Tensor::full_with(
+            size,
+            0,
+            Create {
+                dtype: Some(options.into().dtype.unwrap_or(DType::F32)),
+                device: Device::Cpu,
+            },
+        )
+    }
+
+    /// `size` ones of type `f32` (`torch.ones`).
+    #[track_caller]
+    pub fn ones(size: impl Dims) -> Result<Tensor> {
+        Tensor::ones_with(size, Create::default())
+    }
+
+    /// [`ones`](Tensor::ones) of a given type or device.
+    #[track_caller]
+    pub fn ones_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
+        let options = options.into();
+        Tensor::full_with(
+            size,
+            1,
+            Create {
+                dtype: Some(options.dtype.unwrap_or(DType::F32)),
+                ..options
+            },
+        )
+    }
+
+    /// `size` copies of `value`, of the value's own type: bool, `i64` or `f32` (`torch.full`).
+    #[track_caller]
+    pub fn full(size: impl Dims, value: impl Into<Scalar>) -> Result<Tensor> {
+        Tensor::full_with(size, value, Create::default())
+    }
+
+    /// [`full`](Tensor::full) of a given type or device.
+    #[track_caller]
+    pub fn full_with(
+        size: impl Dims,
+        value: impl Into<Scalar>,
+        options: impl Into<Create>,
+    ) -> Result<Tensor> {
+        let (value, options) = (value.into(), options.into());
+        options.device.check()?;
+        let shape = sizes("full", size)?;
+        let dtype = options.dtype.unwrap_or(value.dtype());
+        crate::with_stored!(dtype, T => {
+            let v: T = if dtype == DType::Bool {
+                T::from_i64((value.to_f64() != 0.0) as i64)
+            } else {
+                match value {
+                    Scalar::Float(f) => T::from_f64(f),
+                    other => T::from_i64(other.to_i64()),
+                }
+            };
+            Tensor::build::<T>("full", &shape, dtype, |out| out.fill(v))
+        })
+    }
+
+    /// A tensor whose elements are arbitrary (`torch.empty`).
+    #[track_caller]
+    pub fn empty(size: impl Dims) -> Result<Tensor> {
+        Tensor::empty_with(size, Create::default())
+    }
+
+    /// [`empty`](Tensor::empty) of a given type or device.
+    #[track_caller]
+    pub fn empty_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
+        let options = options.into();
+        options.device.check()?;
+        let (shape, dtype) = (sizes("empty", size)?, options.dtype.unwrap_or(DType::F32));
+        if dtype == DType::Bool {
+            return Tensor::full_with(shape, false, options);
+        }
+        crate::with_stored!(dtype, T => Tensor::build::<T>("empty", &shape, dtype, |_| ()))
+    }
+
+    /// Zeros of this tensor's shape, type and device.
+    #[track_caller]
+    pub fn zeros_like(&self) -> Result<Tensor> {
+        Tensor::zeros_with(self.shape(), (self.dtype(), self.device()))
+    }
+
+    /// Ones of this tensor's shape, type and device.
+    #[track_caller]
+    pub fn ones_like(&self) -> Result<Tensor> {
+        Tensor::ones_with(self.shape(), (self.dtype(), self.device()))
+    }
+
+    /// Copies of `value` in this tensor's shape, type and device.
+    #[track_caller]
+    pub fn full_like(&self, value: impl Into<Scalar>) -> Result<Tensor> {
+        Tensor::full_with(self.shape(), value, (self.dtype(), self.device()))
+    }
+
+    /// Arbitrary elements in this tensor's shape, type and device.
+    #[track_caller]
+    pub fn empty_like(&self) -> Result<Tensor> {
+        Tensor::empty_with(self.shape(), (self.dtype(), self.device()))
+    }
+
+    /// The numbers from `start` to before `end` in steps of `step` (`torch.arange`): `i64` where
+    /// all three are integers, else `f32`.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::arange(1, 8, 3)?.to_vec::<i64>()?, [1, 4, 7]);
+    /// assert_eq!(Tensor::arange(0.0, 1.0, 0.25)?.to_vec::<f32>()?, [0.0, 0.25, 0.5, 0.75]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where `step` is zero or leads away from `end`, or a bound is not finite.
+    #[track_caller]
+    pub fn arange(
+        start: impl Into<Scalar>,
+        end: impl Into<Scalar>,
+        step: impl Into<Scalar>,
+    ) -> Result<Tensor> {
+        Tensor::arange_with(start, end, step, Create::default())
+    }
+
+    /// [`arange`](Tensor::arange) of a given type or device.
+    #[track_caller]
+    pub fn arange_with(
+        start: impl Into<Scalar>,
+        end: impl Into<Scalar>,
+        step: impl Into<Scalar>,
+        options: impl Into<Create>,
+    ) -> Result<Tensor> {
+        let (start, end, step, options) = (start.into(), end.into(), step.into(), options.into());
+        options.device.check()?;
+        let integers = [start, end, step]
+            .iter()
+            .all(|s| !matches!(s, Scalar::Float(_)));
+        let dtype = options
+            .dtype
+            .unwrap_or(if integers { DType::I64 } else { DType::F32 });
+        let (a, b, s) = (start.to_f64(), end.to_f64(), step.to_f64());
+        if s == 0.0 || !(a.is_finite() && b.is_finite() && s.is_finite()) {
+            bail!(
+                "arange",
+                "bounds must be finite and the step not zero; got {a} to {b} by {s}"
+            );
+        }
+        if (b - a) * s < 0.0 {
+            bail!(
+                "arange",
+                "a step of {s} leads away from {b}, starting at {a}"
+            );
+        }
+        let n = if integers {
+            let (a, b, s) = (start.to_i64(), end.to_i64(), step.to_i64());
+            (b as i128 - a as i128)
+                .unsigned_abs()
+                .div_ceil(s.unsigned_abs() as u128) as usize
+        } else {
+            ((b - a) / s).ceil() as usize
+        };
+        let shape = sizes("arange", [n])?;
+        crate::with_stored!(dtype, T => Tensor::build::<T>("arange", &shape, dtype, |out| {
+            for (i, o) in out.iter_mut().enumerate() {
+                *o = if integers {
+                    T::from_i64(start.to_i64().wrapping_add(step.to_i64().wrapping_mul(i as i64)))
+                } else {
+                    T::from_f64(a + s * i as f64)
+                };
+            }
+        }))
+    }
+
+    /// `steps` numbers evenly spaced from `start` to `end`, both included (`torch.linspace`).
+    #[track_caller]
+    pub fn linspace(start: f64, end: f64, steps: usize) -> Result<Tensor> {
+        Tensor::linspace_with(start, end, steps, Create::default())
+    }
+
+    /// [`linspace`](Tensor::linspace) of a given type or device.
+    #[track_caller]
+    pub fn linspace_with(
+        start: f64,
+        end: f64,
+        steps: usize,
+        options: impl Into<Create>,
+    ) -> Result<Tensor> {
+        let options = options.into();
+        options.device.check()?;
+        let (shape, dtype) = (
+            sizes("linspace", [steps])?,
+            options.dtype.unwrap_or(DType::F32),
+        );
+        // From both ends towards the middle, in the result's own precision, as PyTorch does.
+        crate::with_stored!(dtype, T => Tensor::build::<T>("linspace", &shape, dtype, |out| {
+            let n = out.len();
+            let step = (end - start) / (n.max(2) - 1) as f64;
+            for (i, o) in out.iter_mut().enumerate() {
+                *o = if dtype == DType::F64 || dtype.is_integer() {
+                    T::from_f64(if i < n / 2 { start + step * i as f64 } else { end - step * (n - 1 - i) as f64 })
+                } else {
+                    let (a, b) = (start as f32, end as f32);
+                    let s = (b - a) / (n.max(2) - 1) as f32;
+                    T::from_f32(if i < n / 2 { a + s * i as f32 } else { b - s * (n - 1 - i) as f32 })
+                };
+            }
+            if n == 1 {
+                out[0] = T::from_f64(start);
+            }
+        }))
+    }
+
+    /// The `n` by `m` matrix with ones on the diagonal (`torch.eye`).
+    #[track_caller]
+    pub fn eye(n: usize, m: usize) -> Result<Tensor> {
+        let shape = sizes("eye", [n, m])?;
+        Tensor::build::<f32>("eye", &shape, DType::F32, |out| {
+            out.fill(0.0);
+            out.iter_mut()
+                .step_by(m + 1)
+                .take(n.min(m))
+                .for_each(|o| *o = 1.0);
+        })
+    }
+
+    /// A 0-d tensor of one number.
+    #[track_caller]
+    pub fn scalar<T: Element>(value: T) -> Result<Tensor> {
+        Tensor::build::<T::Stored>("tensor", &[], T::DTYPE, |out| out[0] = value.store())
+    }
+}

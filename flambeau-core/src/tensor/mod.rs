@@ -1,0 +1,379 @@
+//! The tensor: a cheap handle on sizes, strides and shared memory.
+
+mod autograd;
+mod convert;
+mod create;
+mod display;
+mod inplace;
+mod operators;
+mod view;
+
+pub use convert::Nested;
+pub use create::Create;
+pub use operators::Operand;
+
+use crate::autograd::{Edge, Hook, Node};
+use crate::dtype::{Element, Stored};
+use crate::shape::{Shape, Strides, contiguous_strides, is_contiguous, numel};
+use crate::storage::{Read, Storage, Write};
+use crate::{DType, Device, Result, bail};
+use flambeau_cpu::alloc::Buffer;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+/// An n-dimensional array of one element type on one device, with automatic differentiation.
+///
+/// Cloning copies the handle: both are the same tensor, as two names are in PyTorch. Views made by
+/// [`view`](Tensor::view), [`narrow`](Tensor::narrow) and the like share memory with their base.
+#[derive(Clone)]
+pub struct Tensor(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) storage: Storage,
+    pub(crate) shape: Shape,
+    pub(crate) strides: Strides,
+    pub(crate) offset: usize,
+    pub(crate) dtype: DType,
+    flags: AtomicU8,
+    /// The tensor whose memory this one views, for histories that in-place operations rewrite.
+    pub(crate) base: Option<Tensor>,
+    /// How often an in-place operation has rewritten this tensor's history.
+    generation: AtomicU32,
+    /// The base's generation that this view's history belongs to.
+    base_generation: AtomicU32,
+    meta: Mutex<Option<Box<Meta>>>,
+}
+
+/// Takes part in differentiation: a leaf that requires a gradient, or the result of a node.
+const TRACKED: u8 = 1;
+/// Made under `inference_mode`.
+const INFERENCE: u8 = 2;
+/// A number from the program: weak in type promotion.
+const NUMBER: u8 = 4;
+
+/// What only tensors in a graph carry.
+#[derive(Default)]
+pub(crate) struct Meta {
+    pub(crate) grad: Option<Tensor>,
+    pub(crate) node: Option<Arc<Node>>,
+    pub(crate) hooks: Vec<(u64, Hook)>,
+    pub(crate) retain_grad: bool,
+}
+
+impl Tensor {
+    pub(crate) fn make(
+        storage: Storage,
+        shape: Shape,
+        strides: Strides,
+        offset: usize,
+        dtype: DType,
+        base: Option<Tensor>,
+    ) -> Tensor {
+        let base_generation = AtomicU32::new(
+            base.as_ref()
+                .map_or(0, |b| b.0.generation.load(Ordering::Acquire)),
+        );
+        Tensor(Arc::new(Inner {
+            storage,
+            shape,
+            strides,
+            offset,
+            dtype,
+            flags: AtomicU8::new(0),
+            base,
+            generation: AtomicU32::new(0),
+            base_generation,
+            meta: Mutex::new(None),
+        }))
+    }
+
+    /// A contiguous tensor over a buffer of exactly its size.
+    pub(crate) fn from_buffer(buffer: Buffer, shape: &[usize], dtype: DType) -> Tensor {
+        debug_assert_eq!(buffer.as_bytes().len(), numel(shape) * dtype.size());
+        Tensor::make(
+            Storage::new(buffer),
+            Shape::from_slice(shape),
+            contiguous_strides(shape),
+            0,
+            dtype,
+            None,
+        )
+    }
+
+    /// A contiguous tensor whose elements `fill` writes; they are arbitrary before. `T` is what
+    /// storage holds for `dtype`.
+    #[track_caller]
+    pub(crate) fn build<T: Stored>(
+        op: &'static str,
+        shape: &[usize],
+        dtype: DType,
+        fill: impl FnOnce(&mut [T]),
+    ) -> Result<Tensor> {
+        let n = crate::shape::check_numel(op, shape)?;
+        let mut buffer = crate::storage::allocate(op, n * dtype.size())?;
+        fill(buffer.as_mut_slice::<T>());
+        Ok(Tensor::from_buffer(buffer, shape, dtype))
+    }
+
+    /// A view on the same memory that keeps the link to its base.
+    pub(crate) fn alias(&self, shape: Shape, strides: Strides, offset: usize) -> Tensor {
+        let base = self.0.base.as_ref().unwrap_or(self).clone();
+        Tensor::make(
+            self.0.storage.clone(),
+            shape,
+            strides,
+            offset,
+            self.0.dtype,
+            Some(base),
+        )
+    }
+
+    /// A tensor from the parts a node saved.
+    pub(crate) fn from_saved(
+        storage: &Storage,
+        shape: &Shape,
+        strides: &Strides,
+        offset: usize,
+        dtype: DType,
+        node: Option<Arc<Node>>,
+    ) -> Tensor {
+        let t = Tensor::make(
+            storage.clone(),
+            shape.clone(),
+            strides.clone(),
+            offset,
+            dtype,
+            None,
+        );
+        if let Some(node) = node {
+            t.set_node(node);
+        }
+        t
+    }
+
+    /// The sizes of the dimensions.
+    #[inline]
+    pub fn shape(&self) -> &[usize] {
+        &self.0.shape
+    }
+
+    /// The size of dimension `dim`, counted from the end where negative.
+    ///
+    /// # Errors
+    /// Where there is no such dimension.
+    #[track_caller]
+    pub fn size(&self, dim: i64) -> Result<usize> {
+        Ok(self.0.shape[self.dim_index("size", dim)?])
+    }
+
+    /// Elements to step over, in memory, to the next index of each dimension.
+    #[inline]
+    pub fn strides(&self) -> &[usize] {
+        &self.0.strides
+    }
+
+    /// Where the first element lies in the storage, in elements.
+    pub fn storage_offset(&self) -> usize {
+        self.0.offset
+    }
+
+    /// The number of dimensions.
+    #[inline]
+    pub fn dim(&self) -> usize {
+        self.0.shape.len()
+    }
+
+    /// The number of elements.
+    #[inline]
+    pub fn numel(&self) -> usize {
+        numel(&self.0.shape)
+    }
+
+    /// The element type.
+    #[inline]
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+
+    /// Where the tensor lives.
+    pub fn device(&self) -> Device {
+        self.0.storage.device()
+    }
+
+    /// Whether elements follow each other in row-major order without gaps.
+    #[inline]
+    pub fn is_contiguous(&self) -> bool {
+        is_contiguous(&self.0.shape, &self.0.strides)
+    }
+
+    /// Whether both handles are the same tensor.
+    pub fn is(&self, other: &Tensor) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether both use the same memory.
+    pub fn shares_storage(&self, other: &Tensor) -> bool {
+        self.0.storage.same(&other.0.storage)
+    }
+
+    /// How often in-place operations have written to this tensor's memory.
+    pub fn version(&self) -> u32 {
+        self.0.storage.version()
+    }
+
+    /// Whether this is a view of another tensor.
+    pub fn is_view(&self) -> bool {
+        self.0.base.is_some()
+    }
+
+    #[track_caller]
+    pub(crate) fn dim_index(&self, op: &'static str, dim: i64) -> Result<usize> {
+        crate::shape::wrap_dim(op, dim, self.dim())
+    }
+
+    pub(crate) fn read(&self) -> Read<'_> {
+        self.0.storage.read(self.0.offset)
+    }
+
+    pub(crate) fn write(&self) -> Write<'_> {
+        self.0.storage.write(self.0.offset)
+    }
+
+    /// Marks a 0-d tensor as a number of the program, weak in promotion.
+    pub(crate) fn into_number(self) -> Tensor {
+        self.0.flags.fetch_or(NUMBER, Ordering::Relaxed);
+        self
+    }
+
+    pub(crate) fn is_number(&self) -> bool {
+        self.0.flags.load(Ordering::Relaxed) & NUMBER != 0
+    }
+
+    pub(crate) fn mark_inference(&self) {
+        self.0.flags.fetch_or(INFERENCE, Ordering::Relaxed);
+    }
+
+    /// Whether it was made under [`inference_mode`](crate::inference_mode).
+    pub fn is_inference(&self) -> bool {
+        self.0.flags.load(Ordering::Relaxed) & INFERENCE != 0
+    }
+
+    /// The only element, as a Rust number.
+    ///
+    /// # Errors
+    /// Where the tensor has not exactly one element.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::full([1, 1], 2.5)?.item::<f32>()?, 2.5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn item<T: Element>(&self) -> Result<T> {
+        if self.numel() != 1 {
+            bail!(
+                "item",
+                "a tensor of shape {:?} has {} elements; item() needs exactly one",
+                self.shape(),
+                self.numel()
+            );
+        }
+        let guard = self.read();
+        Ok(crate::with_stored!(self.dtype(), S => {
+            let v: S = guard.slice::<S>()[0];
+            crate::ops::elementwise::cast_one::<S, T>(v)
+        }))
+    }
+}
+
+/// An edge for gradients and the flags around it.
+impl Tensor {
+    /// Whether operations on this tensor may have to be recorded.
+    #[inline]
+    pub(crate) fn tracked(&self) -> bool {
+        match &self.0.base {
+            // An in-place operation has since rewritten the base's history, and so this view's.
+            Some(base) if self.view_is_stale(base) => base.tracked(),
+            _ => self.0.flags.load(Ordering::Acquire) & TRACKED != 0,
+        }
+    }
+
+    pub(crate) fn set_tracked(&self, on: bool) {
+        if on {
+            self.0.flags.fetch_or(TRACKED, Ordering::Release);
+        } else {
+            self.0.flags.fetch_and(!TRACKED, Ordering::Release);
+        }
+    }
+
+    /// Whether this handle alone holds the tensor and its memory, so that it may be overwritten.
+    pub(crate) fn is_sole_owner(&self) -> bool {
+        Arc::strong_count(&self.0) == 1 && self.0.storage.is_unique() && !self.tracked()
+    }
+
+    pub(crate) fn with_meta<R>(&self, f: impl FnOnce(&mut Meta) -> R) -> R {
+        f(self.0.meta.lock().get_or_insert_default())
+    }
+
+    /// Reads the meta data where there is any.
+    pub(crate) fn peek_meta<R: Default>(&self, f: impl FnOnce(&Meta) -> R) -> R {
+        self.0.meta.lock().as_deref().map_or_else(R::default, f)
+    }
+
+    /// Gives the tensor a history.
+    pub(crate) fn set_node(&self, node: Arc<Node>) {
+        if let Some(base) = &self.0.base {
+            self.0
+                .base_generation
+                .store(base.0.generation.load(Ordering::Acquire), Ordering::Release);
+        }
+        // The old one is dropped outside of the lock.
+        let _old = self.with_meta(|m| m.node.replace(node));
+        self.set_tracked(true);
+    }
+
+    /// Gives the tensor a new history after an in-place operation; its views will follow.
+    pub(crate) fn rewrite_history(&self, node: Option<Arc<Node>>) {
+        self.0.generation.fetch_add(1, Ordering::AcqRel);
+        match node {
+            Some(node) => self.set_node(node),
+            None => {
+                let _old = self.with_meta(|m| m.node.take());
+                self.set_tracked(false);
+            }
+        }
+    }
+
+    /// Whether the base's history was rewritten after this view's was made.
+    fn view_is_stale(&self, base: &Tensor) -> bool {
+        base.0.generation.load(Ordering::Acquire) != self.0.base_generation.load(Ordering::Acquire)
+    }
+
+    /// The node that made this tensor; a view whose base was since changed in place gets a new one.
+    pub(crate) fn node(&self) -> Option<Arc<Node>> {
+        if let Some(base) = &self.0.base
+            && self.view_is_stale(base)
+        {
+            if !base.tracked() {
+                return None;
+            }
+            self.set_node(crate::ops::view::as_view_of(self, base));
+        }
+        if self.0.flags.load(Ordering::Acquire) & TRACKED == 0 {
+            return None;
+        }
+        self.peek_meta(|m| m.node.clone())
+    }
+
+    /// Where this tensor's gradient flows.
+    pub(crate) fn edge(&self) -> Edge {
+        if !self.tracked() {
+            return Edge::None;
+        }
+        match self.node() {
+            Some(node) => Edge::Node(node),
+            None => Edge::Leaf(self.clone()),
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! Methods that look at the same memory in another way.
+
+use super::Tensor;
+use crate::dispatch;
+use crate::ops::view::{Identity, Kind, ToDtype, View, view_strides};
+use crate::shape::{
+    Dims, Shape, Strides, broadcast_strides, contiguous_strides, numel, wrap_dim, wrap_dims,
+};
+use crate::{DType, Device, Result, bail};
+
+impl Tensor {
+    /// The sizes `dims` asks for, with one -1 worked out.
+    #[track_caller]
+    fn infer_size(&self, op: &'static str, dims: impl Dims) -> Result<Shape> {
+        let dims = dims.dims();
+        let n = self.numel();
+        let known: i128 = dims
+            .iter()
+            .filter(|&&d| d != -1)
+            .map(|&d| d as i128)
+            .product();
+        if let Some(d) = dims.iter().find(|&&d| d < -1) {
+            bail!(
+                op,
+                "size {d} in {dims:?} is negative; only -1, to be worked out, may be"
+            );
+        }
+        match dims.iter().filter(|&&d| d == -1).count() {
+            0 if known == n as i128 => {}
+            1 if known != 0 && n as i128 % known == 0 => {}
+            0 => bail!(
+                op,
+                "shape {dims:?} holds {known} elements, but the tensor of shape {:?} has {n}",
+                self.shape()
+            ),
+            1 if known == 0 => bail!(
+                op,
+                "-1 in {dims:?} cannot be worked out: the other sizes multiply to 0"
+            ),
+            1 => bail!(
+                op,
+                "shape {dims:?} does not fit a tensor of shape {:?}: its {n} elements do not divide by {known}, the product of the other sizes",
+                self.shape()
+            ),
+            _ => bail!(
+                op,
+                "{dims:?} has more than one -1; only one size can be worked out"
+            ),
+        }
+        Ok(dims
+            .iter()
+            .map(|&d| {
+                if d == -1 {
+                    (n as i128 / known) as usize
+                } else {
+                    d as usize
+                }
+            })
+            .collect())
+    }
+
+    #[track_caller]
+    fn relabel(
+        &self,
+        name: &'static str,
+        kind: Kind,
+        shape: Shape,
+        strides: Strides,
+    ) -> Result<Tensor> {
+        View {
+            name,
+            kind,
+            shape,
+            strides,
+            offset: self.0.offset,
+        }
+        .of(self)
+    }
+
+    /// The same elements under other sizes, sharing memory; one size may be -1.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::arange(0, 15, 1)?;
+    /// assert_eq!(x.view([-1, 5])?.shape(), [3, 5]);
+    /// let error = x.view([-1, 8]).unwrap_err().to_string();
+    /// assert!(error.contains("15 elements do not divide by 8"), "{error}");
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the element counts differ, or the memory's layout would need a copy
+    /// ([`reshape`](Tensor::reshape) makes one).
+    #[track_caller]
+    pub fn view(&self, size: impl Dims) -> Result<Tensor> {
+        let shape = self.infer_size("view", size)?;
+        let Some(strides) = view_strides(self.shape(), self.strides(), &shape) else {
+            bail!(
+                "view",
+                "shape {:?} cannot be seen in the layout of shape {:?}, strides {:?}; use reshape, which copies",
+                &shape[..],
+                self.shape(),
+                self.strides()
+            );
+        };
+        self.relabel("view", Kind::Reshape, shape, strides)
+    }
+
+    /// [`view`](Tensor::view) where the layout allows it, else a copy.
+    #[track_caller]
+    pub fn reshape(&self, size: impl Dims) -> Result<Tensor> {
+        let shape = self.infer_size("reshape", size)?;
+        match view_strides(self.shape(), self.strides(), &shape) {
+            Some(strides) => self.relabel("reshape", Kind::Reshape, shape, strides),
+            None => {
+                let strides = contiguous_strides(&shape);
+                self.contiguous_copy()?
+                    .relabel("reshape", Kind::Reshape, shape, strides)
+            }
+        }
+    }
+
+    /// This tensor where it is contiguous, else a contiguous copy.
+    #[track_caller]
+    pub fn contiguous(&self) -> Result<Tensor> {
+        if self.is_contiguous() {
+            Ok(self.clone())
+        } else {
+            self.contiguous_copy()
+        }
+    }
+
+    /// A contiguous copy; gradients flow through (`torch.clone`).
+    #[track_caller]
+    pub(crate) fn contiguous_copy(&self) -> Result<Tensor> {
+        dispatch::call(ToDtype(self.dtype()), &[self])
+    }
+
+    /// A copy with memory of its own, through which gradients flow (`Tensor.clone`): named `copy`
+    /// because Rust's `clone` copies the handle.
+    #[track_caller]
+    pub fn copy(&self) -> Result<Tensor> {
+        dispatch::call(Identity("clone"), &[self])
+    }
+
+    /// Converted to `dtype`; the same tensor where it already is.
+    #[track_caller]
+    pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
+        if dtype == self.dtype() {
+            Ok(self.clone())
+        } else {
+            dispatch::call(ToDtype(dtype), &[self])
+        }
+    }
+
+    /// On `device`; the same tensor where it already is.
+    ///
+    /// # Errors
+    /// Where the device is not available.
+    #[track_caller]
+    pub fn to_device(&self, device: Device) -> Result<Tensor> {
+        device.check()?;
+        Ok(self.clone())
+    }
+
+    /// The dimensions in the order `dims`.
+    ///
+    /// # Errors
+    /// Where `dims` does not name every dimension once.
+    #[track_caller]
+    pub fn permute(&self, dims: impl Dims) -> Result<Tensor> {
+        let dims = dims.dims();
+        if dims.len() != self.dim() {
+            bail!(
+                "permute",
+                "{dims:?} names {} dimensions, the tensor of shape {:?} has {}",
+                dims.len(),
+                self.shape(),
+                self.dim()
+            );
+        }
+        let order = wrap_dims("permute", &dims, self.dim())?;
+        let shape = order.iter().map(|&d| self.shape()[d]).collect();
+        let strides = order.iter().map(|&d| self.strides()[d]).collect();
+        self.relabel("permute", Kind::Permute(order), shape, strides)
+    }
+
+    /// Two dimensions exchanged.
+    #[track_caller]
+    pub fn transpose(&self, dim0: i64, dim1: i64) -> Result<Tensor> {
+        let (a, b) = (
+            self.dim_index("transpose", dim0)?,
+            self.dim_index("transpose", dim1)?,
+        );
+        let mut order: Vec<usize> = (0..self.dim()).collect();
+        if !order.is_empty() {
+            order.swap(a, b);
+        }
+        self.permute(order)
+    }
+
+    /// The transpose of a matrix; vectors and 0-d tensors unchanged.
+    ///
+    /// # Errors
+    /// For more than two dimensions.
+    #[track_caller]
+    pub fn t(&self) -> Result<Tensor> {
+        match self.dim() {
+            0 | 1 => Ok(self.clone()),
+            2 => self.transpose(0, 1),
+            n => bail!(
+                "t",
+                "the tensor has {n} dimensions; t() takes at most 2, use transpose or permute"
+            ),
+        }
+    }
+
+    /// Sizes of 1 stretched to `size` without copying; -1 keeps a size.
+    ///
+    /// # Errors
+    /// Where a size other than 1 would change.
+    #[track_caller]
+    pub fn expand(&self, size: impl Dims) -> Result<Tensor> {
+        let dims = size.dims();
+        let lead = dims.len().checked_sub(self.dim());
+        let Some(lead) = lead else {
+            bail!(
+                "expand",
+                "{dims:?} has fewer dimensions than the tensor's shape {:?}",
+                self.shape()
+            );
+        };
+        let mut shape = Shape::new();
+        for (i, &d) in dims.iter().enumerate() {
+            let old = (i >= lead).then(|| self.shape()[i - lead]);
+            shape.push(match (d, old) {
+                (-1, Some(old)) => old,
+                (d, Some(old)) if d >= 0 && (old == 1 || old == d as usize) => d as usize,
+                (d, None) if d >= 0 => d as usize,
+                _ => bail!("expand", "shape {:?} does not expand to {dims:?}: dimension {i} is {old:?}, and only 1 stretches", self.shape()),
+            });
+        }
+        let strides = broadcast_strides(self.shape(), self.strides(), &shape);
+        self.relabel("expand", Kind::Expand, shape, strides)
+    }
+
+    /// [`expand`](Tensor::expand) to the shape of `other`.
+    #[track_caller]
+    pub fn expand_as(&self, other: &Tensor) -> Result<Tensor> {
+        self.expand(other.shape())
+    }
+
+    /// Every `step`-th index from `start` to before `end` of dimension `dim` (`x[start:end:step]`);
+    /// bounds beyond the size are cut.
+    ///
+    /// # Errors
+    /// Where `step` is zero or there is no such dimension.
+    #[track_caller]
+    pub fn slice(&self, dim: i64, start: usize, end: usize, step: usize) -> Result<Tensor> {
+        let d = self.dim_index("slice", dim)?;
+        if step == 0 || self.dim() == 0 {
+            bail!(
+                "slice",
+                "a slice needs a step above zero and a tensor with dimensions"
+            );
+        }
+        let (end, start) = (end.min(self.shape()[d]), start.min(self.shape()[d]));
+        let (mut shape, mut strides) = (self.0.shape.clone(), self.0.strides.clone());
+        shape[d] = end.saturating_sub(start).div_ceil(step);
+        strides[d] *= step;
+        let offset = if numel(&shape) == 0 {
+            self.0.offset
+        } else {
+            self.0.offset + start * self.strides()[d]
+        };
+        View {
+            name: "slice",
+            kind: Kind::Slice {
+                dim: d,
+                start,
+                step,
+            },
+            shape,
+            strides,
+            offset,
+        }
+        .of(self)
+    }
+
+    /// `length` indices from `start` on of dimension `dim`.
+    ///
+    /// # Errors
+    /// Where they reach beyond the size.
+    #[track_caller]
+    pub fn narrow(&self, dim: i64, start: i64, length: usize) -> Result<Tensor> {
+        let size = self.size(dim)? as i64;
+        let from = if start < 0 { start + size } else { start };
+        if from < 0 || from + length as i64 > size {
+            bail!(
+                "narrow",
+                "{length} indices from {start} on reach beyond dimension {dim} of size {size}"
+            );
+        }
+        self.slice(dim, from as usize, from as usize + length, 1)
+    }
+
+    /// Index `index` of dimension `dim`, which vanishes.
+    ///
+    /// # Errors
+    /// Where the index is out of range.
+    #[track_caller]
+    pub fn select(&self, dim: i64, index: i64) -> Result<Tensor> {
+        if self.dim() == 0 {
+            bail!(
+                "select",
+                "a 0-d tensor has no dimension to select from; use item()"
+            );
+        }
+        let d = self.dim_index("select", dim)?;
+        let size = self.shape()[d] as i64;
+        if index < -size || index >= size {
+            bail!(
+                "select",
+                "index {index} is out of range for dimension {dim} of size {size}"
+            );
+        }
+        let index = if index < 0 { index + size } else { index } as usize;
+        let (mut shape, mut strides) = (self.0.shape.clone(), self.0.strides.clone());
+        shape.remove(d);
+        let offset = self.0.offset
+            + if numel(&shape) == 0 {
+                0
+            } else {
+                index * strides[d]
+            };
+        strides.remove(d);
+        View {
+            name: "select",
+            kind: Kind::Select { dim: d, index },
+            shape,
+            strides,
+            offset,
+        }
+        .of(self)
+    }
+
+    /// Without the dimensions of size 1.
+    #[track_caller]
+    pub fn squeeze(&self) -> Result<Tensor> {
+        let all: Vec<usize> = (0..self.dim()).collect();
+        self.squeeze_dims(&all)
+    }
+
+    /// Without dimension `dim`, where its size is 1.
+    #[track_caller]
+    pub fn squeeze_dim(&self, dim: i64) -> Result<Tensor> {
+        let d = self.dim_index("squeeze", dim)?;
+        self.squeeze_dims(&[d])
+    }
+
+    #[track_caller]
+    fn squeeze_dims(&self, dims: &[usize]) -> Result<Tensor> {
+        let keep = |i: &usize| !(dims.contains(i) && self.shape()[*i] == 1);
+        let kept: Vec<usize> = (0..self.dim()).filter(keep).collect();
+        let shape = kept.iter().map(|&d| self.shape()[d]).collect();
+        let strides = kept.iter().map(|&d| self.strides()[d]).collect();
+        self.relabel("squeeze", Kind::Reshape, shape, strides)
+    }
+
+    /// With a dimension of size 1 before `dim`.
+    #[track_caller]
+    pub fn unsqueeze(&self, dim: i64) -> Result<Tensor> {
+        let d = wrap_dim("unsqueeze", dim, self.dim() + 1)?;
+        let (mut shape, mut strides) = (self.0.shape.clone(), self.0.strides.clone());
+        let stride = if d < self.dim() {
+            shape[d] * strides[d]
+        } else {
+            1
+        };
+        shape.insert(d, 1);
+        strides.insert(d, stride);
+        self.relabel("unsqueeze", Kind::Reshape, shape, strides)
+    }
+
+    /// Dimensions `start` to `end`, both included, as one; copies only where the layout needs it.
+    #[track_caller]
+    pub fn flatten(&self, start: i64, end: i64) -> Result<Tensor> {
+        if self.dim() == 0 {
+            return self.reshape([1]);
+        }
+        let (a, b) = (
+            self.dim_index("flatten", start)?,
+            self.dim_index("flatten", end)?,
+        );
+        if a > b {
+            bail!("flatten", "dimension {start} comes after dimension {end}");
+        }
+        let mut shape: Shape = Shape::from_slice(&self.shape()[..a]);
+        shape.push(numel(&self.shape()[a..=b]));
+        shape.extend_from_slice(&self.shape()[b + 1..]);
+        self.reshape(shape)
+    }
+
+    /// Windows of `size` along dimension `dim`, `step` apart, as a new last dimension.
+    ///
+    /// # Errors
+    /// Where a window is longer than the dimension or `step` is zero.
+    #[track_caller]
+    pub fn unfold(&self, dim: i64, size: usize, step: usize) -> Result<Tensor> {
+        let d = self.dim_index("unfold", dim)?;
+        let length = if self.dim() == 0 { 1 } else { self.shape()[d] };
+        if step == 0 || size > length {
+            bail!(
+                "unfold",
+                "windows of {size} with step {step} do not fit dimension {dim} of size {length}"
+            );
+        }
+        let x = self.contiguous()?;
+        let (mut shape, mut strides) = (x.0.shape.clone(), x.0.strides.clone());
+        if self.dim() == 0 {
+            return crate::ops::view::strided(&x, &[size], &[1], 0);
+        }
+        shape[d] = (length - size) / step + 1;
+        shape.push(size);
+        strides.push(strides[d]);
+        strides[d] *= step;
+        crate::ops::view::strided(&x, &shape, &strides, 0)
+    }
+
+    /// Overwritten with the elements of `src`, which broadcasts and is converted.
+    #[track_caller]
+    pub fn copy_(&self, src: &Tensor) -> Result<Tensor> {
+        self.check_inplace("copy_")?;
+        let src = src.to_dtype(self.dtype())?;
+        let src = if src.shape() == self.shape() {
+            src
+        } else {
+            src.expand(self.shape())?
+        };
+        self.assign("copy_", src)
+    }
+
+    /// Every element set to `value`.
+    #[track_caller]
+    pub fn fill_(&self, value: impl Into<crate::Scalar>) -> Result<Tensor> {
+        self.check_inplace("fill_")?;
+        self.assign("fill_", self.full_like(value)?)
+    }
+
+    /// Every element set to 0.
+    #[track_caller]
+    pub fn zero_(&self) -> Result<Tensor> {
+        self.fill_(0)
+    }
+}
