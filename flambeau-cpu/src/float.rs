@@ -4,6 +4,7 @@ use std::fmt::{Debug, Display};
 use std::ops::{AddAssign, Div, MulAssign, Neg, Sub, SubAssign};
 
 use crate::gemm::GemmScalar;
+use crate::lanes::Vectors;
 use crate::math::Real;
 
 /// An element type that kernels do arithmetic in: `f32` or `f64`. (`f16` and `bf16` are widened
@@ -11,6 +12,7 @@ use crate::math::Real;
 pub trait Float:
     GemmScalar
     + Real
+    + Vectors
     + Default
     + PartialOrd
     + Debug
@@ -33,6 +35,9 @@ pub trait Float:
     fn is_nan(self) -> bool;
     /// The square root, correctly rounded.
     fn sqrt(self) -> Self;
+    /// `self * b + c`, fused only where the target's baseline has the instruction (elsewhere
+    /// `mul_add` would be a library call).
+    fn multiply_add(self, b: Self, c: Self) -> Self;
 }
 
 macro_rules! float {
@@ -55,6 +60,14 @@ macro_rules! float {
             #[inline(always)]
             fn sqrt(self) -> Self {
                 <$t>::sqrt(self)
+            }
+            #[inline(always)]
+            fn multiply_add(self, b: Self, c: Self) -> Self {
+                if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+                    self.mul_add(b, c)
+                } else {
+                    self * b + c
+                }
             }
         }
     };

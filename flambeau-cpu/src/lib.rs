@@ -6,6 +6,7 @@ pub mod alloc;
 pub mod conv;
 pub mod float;
 pub mod gemm;
+pub mod lanes;
 pub mod math;
 pub mod pool;
 pub mod random;

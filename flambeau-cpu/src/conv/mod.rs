@@ -10,6 +10,8 @@
 //! convolution whose `input` is the wanted output: with a stride, several inputs share one output
 //! size, which is what `output_padding` chooses among.
 
+mod correlate;
+mod planes;
 pub mod reference;
 
 use crate::float::{Float, ShapeError};
@@ -167,7 +169,7 @@ pub fn conv_forward<T: Float>(s: &ConvShape, x: &[T], w: &[T], bias: Option<&[T]
             "convolution: length of the bias"
         );
     }
-    reference::forward(s, x, w, bias, out);
+    correlate::forward(s, x, w, bias, out);
 }
 
 /// The gradient of the input: `grad_in` is overwritten.
@@ -176,7 +178,7 @@ pub fn conv_forward<T: Float>(s: &ConvShape, x: &[T], w: &[T], bias: Option<&[T]
 /// As [`conv_forward`].
 pub fn conv_backward_data<T: Float>(s: &ConvShape, grad_out: &[T], w: &[T], grad_in: &mut [T]) {
     s.check(grad_in.len(), w.len(), grad_out.len());
-    reference::backward_data(s, grad_out, w, grad_in);
+    correlate::backward_data(s, grad_out, w, grad_in);
 }
 
 /// The gradient of the weight: `grad_w` is overwritten.

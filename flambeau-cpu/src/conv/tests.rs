@@ -182,3 +182,190 @@ fn gradients_are_adjoint() {
         adjoint::<f64>(&s, 1e-14);
     }
 }
+
+/// Shapes that between them meet every branch: 1-d to 3-d, stride above and below the kernel,
+/// padding none, half, full and beyond, dilation, groups, depthwise, channels around the block
+/// sizes, widths around the vector sizes, one long row.
+fn sweep() -> Vec<ConvShape> {
+    let two = ConvShape::conv2d(2, 3, [12, 12], 6, [5, 5]);
+    let mut shapes = vec![
+        ConvShape {
+            batch: 4,
+            input: [1, 32, 32],
+            ..two
+        },
+        ConvShape {
+            batch: 4,
+            in_channels: 6,
+            out_channels: 16,
+            input: [1, 14, 14],
+            ..two
+        },
+        ConvShape { batch: 0, ..two },
+        ConvShape { batch: 9, ..two },
+        ConvShape {
+            padding: [0, 9, 7],
+            ..two
+        },
+        ConvShape {
+            padding: [0, 7, 9],
+            stride: [1, 2, 2],
+            ..two
+        },
+        ConvShape {
+            kernel: [1, 1, 1],
+            stride: [1, 3, 2],
+            ..two
+        },
+        ConvShape {
+            input: [1, 1, 5000],
+            kernel: [1, 1, 3],
+            padding: [0, 0, 1],
+            ..two
+        },
+        ConvShape {
+            input: [1, 70, 40],
+            kernel: [1, 3, 3],
+            padding: [0, 1, 1],
+            ..two
+        },
+        ConvShape {
+            input: [1, 5, 5],
+            ..two
+        },
+        ConvShape {
+            in_channels: 40,
+            out_channels: 40,
+            groups: 40,
+            kernel: [1, 3, 3],
+            padding: [0, 1, 1],
+            ..two
+        },
+        ConvShape {
+            in_channels: 12,
+            out_channels: 24,
+            groups: 12,
+            kernel: [1, 3, 3],
+            stride: [1, 2, 2],
+            ..two
+        },
+        ConvShape {
+            batch: 1,
+            in_channels: 64,
+            out_channels: 48,
+            input: [1, 7, 7],
+            kernel: [1, 3, 3],
+            padding: [0, 1, 1],
+            ..two
+        },
+        ConvShape {
+            batch: 1,
+            in_channels: 33,
+            out_channels: 70,
+            input: [1, 6, 6],
+            kernel: [1, 1, 1],
+            ..two
+        },
+    ];
+    for channels in 1..=17 {
+        shapes.push(ConvShape {
+            in_channels: 18 - channels,
+            out_channels: channels,
+            kernel: [1, 3, 2],
+            ..two
+        });
+    }
+    for width in [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 49] {
+        shapes.push(ConvShape {
+            input: [1, 6, width],
+            kernel: [1, 3, 3],
+            padding: [0, 1, 1],
+            ..two
+        });
+    }
+    for stride in 1..=4 {
+        for dilation in 1..=3 {
+            for padding in [0, 1, 3] {
+                let side = [1, 4 + 2 * dilation, 5 + 2 * dilation];
+                let s = ConvShape {
+                    in_channels: 4,
+                    groups: 2,
+                    input: side,
+                    kernel: [1, 3, 2],
+                    stride: [1, stride, 5 - stride],
+                    padding: [0, padding, padding / 2],
+                    dilation: [1, dilation, 4 - dilation],
+                    ..two
+                };
+                shapes.push(s);
+                shapes.push(ConvShape {
+                    input: [side[1], 5, side[2]],
+                    kernel: [3, 2, 2],
+                    stride: [stride, 1, 2],
+                    padding: [padding, 1, 0],
+                    dilation: [dilation, 1, 2],
+                    ..s
+                });
+            }
+        }
+    }
+    shapes.retain(|s| s.output().is_ok());
+    assert!(shapes.len() > 100);
+    shapes
+}
+
+fn close<T: Float>(got: &[T], want: &[T], what: &str, s: &ConvShape) {
+    let tolerance = if size_of::<T>() == 4 { 2e-5 } else { 2e-14 };
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        let (got, want) = (got.to_f64(), want.to_f64());
+        // Negated, so that NaN fails.
+        assert!(
+            (got - want).abs() <= tolerance * (4.0 + want.abs()),
+            "{what}[{i}]: {got} for {want} in {s:?}"
+        );
+    }
+}
+
+fn against_reference<T: Float>(s: &ConvShape) {
+    let (x, w) = (noise::<T>(s.input_len(), 5), noise::<T>(s.weight_len(), 6));
+    let (bias, g) = (noise::<T>(s.out_channels, 7), noise::<T>(s.output_len(), 8));
+    let nan = |len: usize| vec![T::from_f64(f64::NAN); len];
+    let check = |len: usize, what: &str, fast: &dyn Fn(&mut [T]), plain: &dyn Fn(&mut [T])| {
+        let (mut got, mut want) = (nan(len), nan(len));
+        fast(&mut got);
+        plain(&mut want);
+        close(&got, &want, what, s);
+    };
+    check(
+        g.len(),
+        "out",
+        &|o| conv_forward(s, &x, &w, Some(&bias), o),
+        &|o| reference::forward(s, &x, &w, Some(&bias), o),
+    );
+    check(
+        x.len(),
+        "grad_in",
+        &|o| conv_backward_data(s, &g, &w, o),
+        &|o| reference::backward_data(s, &g, &w, o),
+    );
+    check(
+        w.len(),
+        "grad_w",
+        &|o| conv_backward_weight(s, &x, &g, o),
+        &|o| reference::backward_weight(s, &x, &g, o),
+    );
+    check(
+        bias.len(),
+        "grad_bias",
+        &|o| conv_backward_bias(s, &g, o),
+        &|o| reference::backward_bias(s, &g, o),
+    );
+}
+
+#[test]
+fn fast_paths_equal_the_reference() {
+    for s in sweep() {
+        against_reference::<f32>(&s);
+        against_reference::<f64>(&s);
+    }
+}
