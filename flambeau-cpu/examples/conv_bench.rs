@@ -53,7 +53,11 @@ fn main() {
             ..ConvShape::conv2d(n, c, [h, h], k, [r, r])
         };
         let fill = |n: usize| -> Vec<f32> { (0..n).map(|i| (i % 13) as f32 - 6.0).collect() };
-        let (x, w, g) = (fill(s.input_len()), fill(s.weight_len()), fill(s.output_len()));
+        let (x, w, g) = (
+            fill(s.input_len()),
+            fill(s.weight_len()),
+            fill(s.output_len()),
+        );
         let (mut out, mut grad_in, mut grad_w) = (g.clone(), x.clone(), w.clone());
         let bias = fill(k);
         let times = [

@@ -12,7 +12,7 @@ impl Generator {
     /// Where `p` is not in [0, 1].
     pub fn bernoulli<T: Number>(&mut self, out: &mut [T], p: f64) -> Result<(), RandomError> {
         check(p)?;
-        self.fill64(out, |bits| T::from_i64(i64::from(unit_f64(bits) < p)));
+        self.fill64(out, move |bits| T::from_i64(i64::from(unit_f64(bits) < p)));
         Ok(())
     }
 

@@ -17,16 +17,18 @@ impl Generator {
     /// ```
     pub fn random<T: Number>(&mut self, out: &mut [T]) {
         if T::MANTISSA_DIGITS == f64::MANTISSA_DIGITS {
-            self.fill64(out, |bits| T::from_i64((bits % ((1 << 53) + 1)) as i64));
+            self.fill64(out, move |bits| {
+                T::from_i64((bits % ((1 << 53) + 1)) as i64)
+            });
         } else if T::MANTISSA_DIGITS > 0 {
-            self.fill32(out, |word| {
+            self.fill32(out, move |word| {
                 T::from_i64(i64::from(word % ((1 << T::MANTISSA_DIGITS) + 1)))
             });
         } else if T::MAX == i64::MAX {
-            self.fill64(out, |bits| T::from_i64(bits as i64 & i64::MAX));
+            self.fill64(out, move |bits| T::from_i64(bits as i64 & i64::MAX));
         } else {
             // The maxima are all ones in binary, so the remainder by maximum + 1 is a mask.
-            self.fill32(out, |word| T::from_i64(i64::from(word) & T::MAX));
+            self.fill32(out, move |word| T::from_i64(i64::from(word) & T::MAX));
         }
     }
 
@@ -48,7 +50,7 @@ impl Generator {
             if T::MIN != i64::MIN {
                 return bad(format!("from = {from} is out of bounds"));
             }
-            self.fill64(out, |bits| T::from_i64(bits as i64));
+            self.fill64(out, move |bits| T::from_i64(bits as i64));
             return Ok(());
         }
         let Some((first, last)) = bounds::<T>(from, to) else {
@@ -65,12 +67,14 @@ impl Generator {
         // 2^64 values are the case above, so this does not overflow.
         let count = (last as u64).wrapping_sub(first as u64) + 1;
         if count >= 1 << 28 {
-            self.fill64(out, |bits| {
+            self.fill64(out, move |bits| {
                 T::from_i64(first.wrapping_add((bits % count) as i64))
             });
         } else {
             let count = count as u32;
-            self.fill32(out, |word| T::from_i64(first + i64::from(word % count)));
+            self.fill32(out, move |word| {
+                T::from_i64(first + i64::from(word % count))
+            });
         }
         Ok(())
     }

@@ -206,7 +206,8 @@ impl Generator {
         Ok(())
     }
 
-    /// Fills `out` with `value` of one word each.
+    /// Fills `out` with `value` of one word each. Let `value` own what it captures: the compiler
+    /// reads a borrowed capture anew for each element, since `out` might overlap it.
     #[inline(always)]
     fn fill32<T>(&mut self, mut out: &mut [T], value: impl Fn(u32) -> T + Copy) {
         while !out.is_empty() {
@@ -234,7 +235,7 @@ impl Generator {
             simd::dispatch(Map {
                 words: pairs,
                 out: now,
-                value: |[high, low]: [u32; 2]| value(join(high, low)),
+                value: move |[high, low]: [u32; 2]| value(join(high, low)),
             });
             if let (Some(high), [x]) = (high, split) {
                 *x = value(join(high, self.engine.word()));

@@ -165,6 +165,7 @@ impl Task for BoxMuller<'_> {
 
 /// The natural logarithm of a normal, positive `x`.
 #[inline(always)]
+#[allow(clippy::excessive_precision)] // as published
 fn log(x: f32) -> f32 {
     const POLYNOMIAL: [f32; 9] = [
         7.0376836292e-2,
@@ -201,6 +202,7 @@ fn log(x: f32) -> f32 {
 
 /// The sine and cosine of `x` in [0, 8192].
 #[inline(always)]
+#[allow(clippy::excessive_precision)] // as published
 fn sin_cos(x: f32) -> (f32, f32) {
     // x = octants π/4 + r with an even number of octants and |r| <= π/4, π/4 in three parts.
     let octants = ((x * (4.0 / std::f32::consts::PI)) as i32 + 1) & !1;

@@ -41,12 +41,12 @@ impl Generator {
         let inside = move |value: T| if value == last { first } else { value };
         if T::MANTISSA_DIGITS == f64::MANTISSA_DIGITS {
             let range = to - from;
-            self.fill64(out, |bits| {
+            self.fill64(out, move |bits| {
                 inside(T::from_f64(unit_f64(bits).mul_add(range, from)))
             });
         } else {
             let (from, range) = (from as f32, to as f32 - from as f32);
-            self.fill32(out, |word| {
+            self.fill32(out, move |word| {
                 inside(T::from_f32(unit_f32(word).mul_add(range, from)))
             });
         }
