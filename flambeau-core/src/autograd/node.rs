@@ -216,6 +216,11 @@ impl Ctx<'_> {
         self.needs[i]
     }
 
+    /// How many inputs there were.
+    pub fn input_count(&self) -> usize {
+        self.needs.len()
+    }
+
     /// The shape input `i` had.
     pub fn shape(&self, i: usize) -> &[usize] {
         &self.node.inputs[i].shape

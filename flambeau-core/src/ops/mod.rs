@@ -2,6 +2,7 @@
 //! gradient and its test samples.
 
 pub(crate) mod elementwise;
+pub(crate) mod matmul;
 pub(crate) mod reduce;
 pub mod spec;
 pub(crate) mod view;

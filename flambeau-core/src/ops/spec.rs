@@ -216,6 +216,7 @@ pub fn all() -> Vec<OpSpec> {
     [
         super::elementwise::unary::specs(),
         super::elementwise::binary::specs(),
+        super::matmul::specs(),
     ]
     .concat()
 }
