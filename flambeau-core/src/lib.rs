@@ -21,11 +21,14 @@ mod storage;
 pub mod autograd;
 pub mod dispatch;
 pub mod ops;
+pub mod random;
 mod tensor;
 
 pub use autograd::{Ctx, enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled};
 pub use device::Device;
 pub use dtype::{DType, Element, Scalar, Stored};
 pub use error::{Error, Result};
+pub use ops::{ConvOptions, PoolOptions};
+pub use random::manual_seed;
 pub use shape::{Dims, Shape, Strides};
 pub use tensor::{Create, Nested, Operand, Tensor};

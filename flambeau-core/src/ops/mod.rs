@@ -1,8 +1,15 @@
 //! The operations: an operation is one row of a table or one file, with its computation, its
 //! gradient and its test samples.
 
+pub(crate) mod conv;
+mod dropout;
 pub(crate) mod elementwise;
 pub(crate) mod matmul;
+pub(crate) mod pool;
+
 pub(crate) mod reduce;
 pub mod spec;
 pub(crate) mod view;
+
+pub use conv::ConvOptions;
+pub use pool::PoolOptions;

@@ -217,6 +217,8 @@ pub fn all() -> Vec<OpSpec> {
         super::elementwise::unary::specs(),
         super::elementwise::binary::specs(),
         super::matmul::specs(),
+        super::conv::specs(),
+        super::pool::specs(),
     ]
     .concat()
 }

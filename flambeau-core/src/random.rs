@@ -1,0 +1,301 @@
+//! Random tensors, and the generator they draw from.
+//!
+//! The numbers are PyTorch's: after [`manual_seed`] the tensors made here equal those that
+//! PyTorch's CPU generator gives for the same seed and calls.
+
+use crate::dtype::Scalar;
+use crate::shape::{Dims, sizes};
+use crate::{Create, DType, Error, Result, Tensor, bail};
+use flambeau_cpu::random::{Generator, RandomError};
+use parking_lot::Mutex;
+use std::sync::LazyLock;
+
+static DEFAULT: LazyLock<Mutex<Generator>> = LazyLock::new(|| Mutex::new(Generator::new()));
+
+/// Seeds the default generator (`torch.manual_seed`).
+///
+/// ```
+/// use flambeau_core::{Tensor, manual_seed};
+/// manual_seed(0);
+/// // torch.manual_seed(0); torch.rand(2)
+/// assert_eq!(Tensor::rand([2])?.to_vec::<f32>()?, [0.49625659, 0.7682218]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+pub fn manual_seed(seed: u64) {
+    DEFAULT.lock().manual_seed(seed);
+}
+
+/// Runs `f` with the default generator; other threads wait.
+pub fn with_default<R>(f: impl FnOnce(&mut Generator) -> R) -> R {
+    f(&mut DEFAULT.lock())
+}
+
+/// The default generator's state (`torch.get_rng_state`), for [`set_rng_state`].
+pub fn get_rng_state() -> Vec<u8> {
+    DEFAULT.lock().state()
+}
+
+/// Brings the default generator back to a state that [`get_rng_state`] gave.
+///
+/// # Errors
+/// Where the bytes are not such a state; the generator is then unchanged.
+#[track_caller]
+pub fn set_rng_state(state: &[u8]) -> Result<()> {
+    DEFAULT
+        .lock()
+        .set_state(state)
+        .map_err(|e| Error::new("set_rng_state", e.to_string()))
+}
+
+/// Runs a fill on the stored type of a tensor to be made, bool included.
+macro_rules! fill {
+    ($op:expr, $shape:expr, $dtype:expr, |$out:ident| $fill:expr) => {{
+        let mut result: Result<(), RandomError> = Ok(());
+        let filled = crate::with_stored!($dtype, S => Tensor::build::<S>($op, $shape, $dtype, |$out| result = $fill))?;
+        result.map_err(|e| Error::new($op, e.to_string()))?;
+        filled
+    }};
+}
+/// The same for the floating-point types alone.
+macro_rules! fill_real {
+    ($op:expr, $shape:expr, $dtype:expr, |$out:ident| $fill:expr) => {{
+        let mut result: Result<(), RandomError> = Ok(());
+        let filled = match $dtype {
+            DType::F32 => Tensor::build::<f32>($op, $shape, $dtype, |$out| result = $fill),
+            DType::F64 => Tensor::build::<f64>($op, $shape, $dtype, |$out| result = $fill),
+            DType::F16 => Tensor::build::<half::f16>($op, $shape, $dtype, |$out| result = $fill),
+            DType::BF16 => Tensor::build::<half::bf16>($op, $shape, $dtype, |$out| result = $fill),
+            d => bail!(
+                $op,
+                "random numbers of this kind are floating-point; {d} is not"
+            ),
+        }?;
+        result.map_err(|e| Error::new($op, e.to_string()))?;
+        filled
+    }};
+}
+
+impl Tensor {
+    /// Uniform numbers from `[0, 1)` (`torch.rand`), `f32`.
+    #[track_caller]
+    pub fn rand(size: impl Dims) -> Result<Tensor> {
+        Tensor::rand_with(size, Create::default())
+    }
+
+    /// [`rand`](Tensor::rand) of a given type or device.
+    #[track_caller]
+    pub fn rand_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
+        let options = options.into();
+        options.device.check()?;
+        let (shape, dtype) = (sizes("rand", size)?, options.dtype.unwrap_or(DType::F32));
+        Ok(fill_real!("rand", &shape, dtype, |out| with_default(
+            |g| g.uniform(out, 0.0, 1.0)
+        )))
+    }
+
+    /// Numbers from the standard normal distribution (`torch.randn`), `f32`.
+    #[track_caller]
+    pub fn randn(size: impl Dims) -> Result<Tensor> {
+        Tensor::randn_with(size, Create::default())
+    }
+
+    /// [`randn`](Tensor::randn) of a given type or device.
+    #[track_caller]
+    pub fn randn_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
+        let options = options.into();
+        options.device.check()?;
+        let (shape, dtype) = (sizes("randn", size)?, options.dtype.unwrap_or(DType::F32));
+        Ok(fill_real!("randn", &shape, dtype, |out| with_default(
+            |g| g.normal(out, 0.0, 1.0)
+        )))
+    }
+
+    /// Integers from `low` to before `high` (`torch.randint`), `i64`.
+    ///
+    /// # Errors
+    /// Where `high` is not above `low`, or the type does not hold the bounds.
+    #[track_caller]
+    pub fn randint(low: i64, high: i64, size: impl Dims) -> Result<Tensor> {
+        Tensor::randint_with(low, high, size, Create::default())
+    }
+
+    /// [`randint`](Tensor::randint) of a given type or device.
+    #[track_caller]
+    pub fn randint_with(
+        low: i64,
+        high: i64,
+        size: impl Dims,
+        options: impl Into<Create>,
+    ) -> Result<Tensor> {
+        let options = options.into();
+        options.device.check()?;
+        let (shape, dtype) = (sizes("randint", size)?, options.dtype.unwrap_or(DType::I64));
+        Ok(fill!("randint", &shape, dtype, |out| with_default(
+            |g| g.random_from_to(out, low, Some(high))
+        )))
+    }
+
+    /// The integers from 0 to `n - 1` in random order (`torch.randperm`), `i64`.
+    #[track_caller]
+    pub fn randperm(n: usize) -> Result<Tensor> {
+        Tensor::from_vec(with_default(|g| g.randperm(n)), [n])
+    }
+
+    /// [`rand`](Tensor::rand) in this tensor's shape, type and device.
+    #[track_caller]
+    pub fn rand_like(&self) -> Result<Tensor> {
+        Tensor::rand_with(self.shape(), (self.dtype(), self.device()))
+    }
+
+    /// [`randn`](Tensor::randn) in this tensor's shape, type and device.
+    #[track_caller]
+    pub fn randn_like(&self) -> Result<Tensor> {
+        Tensor::randn_with(self.shape(), (self.dtype(), self.device()))
+    }
+
+    /// [`randint`](Tensor::randint) in this tensor's shape, type and device.
+    #[track_caller]
+    pub fn randint_like(&self, low: i64, high: i64) -> Result<Tensor> {
+        Tensor::randint_with(low, high, self.shape(), (self.dtype(), self.device()))
+    }
+
+    /// Refilled with uniform numbers from `[from, to)`.
+    #[track_caller]
+    pub fn uniform_(&self, from: f64, to: f64) -> Result<Tensor> {
+        self.check_inplace("uniform_")?;
+        let new = fill_real!("uniform_", self.shape(), self.dtype(), |out| with_default(
+            |g| g.uniform(out, from, to)
+        ));
+        self.assign("uniform_", new)
+    }
+
+    /// Refilled with numbers from the normal distribution of that mean and standard deviation.
+    #[track_caller]
+    pub fn normal_(&self, mean: f64, std: f64) -> Result<Tensor> {
+        self.check_inplace("normal_")?;
+        let new = fill_real!("normal_", self.shape(), self.dtype(), |out| with_default(
+            |g| g.normal(out, mean, std)
+        ));
+        self.assign("normal_", new)
+    }
+
+    /// Refilled with 1 with probability `p`, else 0.
+    #[track_caller]
+    pub fn bernoulli_(&self, p: f64) -> Result<Tensor> {
+        self.check_inplace("bernoulli_")?;
+        let new = fill!(
+            "bernoulli_",
+            self.shape(),
+            self.dtype(),
+            |out| with_default(|g| g.bernoulli(out, p))
+        );
+        self.assign("bernoulli_", new)
+    }
+
+    /// Refilled with integers over the type's range (for floats, those it holds exactly).
+    #[track_caller]
+    pub fn random_(&self) -> Result<Tensor> {
+        self.check_inplace("random_")?;
+        if self.dtype() == DType::Bool {
+            return self.bernoulli_(0.5);
+        }
+        let new = fill!("random_", self.shape(), self.dtype(), |out| {
+            with_default(|g| g.random(out));
+            Ok(())
+        });
+        self.assign("random_", new)
+    }
+
+    /// Refilled with numbers from the exponential distribution of rate `lambda`.
+    #[track_caller]
+    pub fn exponential_(&self, lambda: f64) -> Result<Tensor> {
+        self.check_inplace("exponential_")?;
+        let new = fill_real!("exponential_", self.shape(), self.dtype(), |out| {
+            with_default(|g| g.exponential(out, lambda))
+        });
+        self.assign("exponential_", new)
+    }
+
+    /// 1 with the probability that each element gives, else 0 (`torch.bernoulli`); no gradient
+    /// flows.
+    ///
+    /// # Errors
+    /// Where a probability lies outside 0 to 1.
+    #[track_caller]
+    pub fn bernoulli(&self) -> Result<Tensor> {
+        let p = self
+            .detach()
+            .contiguous()?
+            .to_dtype(if self.dtype() == DType::F64 {
+                DType::F64
+            } else {
+                DType::F32
+            })?;
+        let guard = p.read();
+        let n = p.numel();
+        if p.dtype() == DType::F64 {
+            Ok(fill!("bernoulli", self.shape(), self.dtype(), |out| {
+                with_default(|g| g.bernoulli_each(out, &guard.slice::<f64>()[..n]))
+            }))
+        } else {
+            Ok(fill!("bernoulli", self.shape(), self.dtype(), |out| {
+                with_default(|g| g.bernoulli_each(out, &guard.slice::<f32>()[..n]))
+            }))
+        }
+    }
+
+    /// `num_samples` indices drawn from each row of weights (`torch.multinomial`), `i64`.
+    ///
+    /// # Errors
+    /// Where weights are negative, not finite or sum to zero, or more are drawn
+    /// without replacement than there are.
+    #[track_caller]
+    pub fn multinomial(&self, num_samples: usize, replacement: bool) -> Result<Tensor> {
+        let (categories, shape) = match *self.shape() {
+            [n] => (n, vec![num_samples]),
+            [rows, n] => (n, vec![rows, num_samples]),
+            _ => bail!(
+                "multinomial",
+                "weights must have one or two dimensions, not shape {:?}",
+                self.shape()
+            ),
+        };
+        let weights = self
+            .detach()
+            .contiguous()?
+            .to_dtype(if self.dtype() == DType::F64 {
+                DType::F64
+            } else {
+                DType::F32
+            })?;
+        let guard = weights.read();
+        let n = weights.numel();
+        let drawn = with_default(|g| {
+            if weights.dtype() == DType::F64 {
+                g.multinomial(
+                    &guard.slice::<f64>()[..n],
+                    categories,
+                    num_samples,
+                    replacement,
+                )
+            } else {
+                g.multinomial(
+                    &guard.slice::<f32>()[..n],
+                    categories,
+                    num_samples,
+                    replacement,
+                )
+            }
+        });
+        Tensor::from_vec(
+            drawn.map_err(|e| Error::new("multinomial", e.to_string()))?,
+            shape,
+        )
+    }
+}
+
+/// Numbers from the normal distribution (`torch.normal` with numbers), `f32`.
+#[track_caller]
+pub fn normal(mean: impl Into<Scalar>, std: impl Into<Scalar>, size: impl Dims) -> Result<Tensor> {
+    Tensor::empty(size)?.normal_(mean.into().to_f64(), std.into().to_f64())
+}
