@@ -43,6 +43,18 @@ pub trait Vectors: Sized {
     type Avx2: Lanes<Self>;
 }
 
+/// `N` and `SUMS` of the registers that [`with_lanes`] will take.
+pub(crate) fn register_shape<T: Float>() -> (usize, usize) {
+    fn of<T, L: Lanes<T>>() -> (usize, usize) {
+        (L::N, L::SUMS)
+    }
+    match level() {
+        Level::Avx512 => of::<T, T::Avx512>(),
+        Level::Avx2 => of::<T, T::Avx2>(),
+        Level::Portable => of::<T, Portable>(),
+    }
+}
+
 /// A computation written over [`Lanes`].
 pub(crate) trait Kernel<T> {
     /// Does it. Must be `#[inline(always)]`, and so must all it calls with `L`.

@@ -7,8 +7,8 @@
 
 use std::ops::Range;
 
-use super::ConvShape;
 use super::planes::{Planes, scratch};
+use super::{ConvShape, places};
 use crate::float::Float;
 use crate::lanes::{Kernel, Lanes, with_lanes};
 use crate::simd::{Level, level};
@@ -53,17 +53,11 @@ struct Plan {
     out_step: [usize; 3],
 }
 
-/// Every `[kd, kh, kw]`, in order.
-fn taps(kernel: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
-    (0..kernel[0])
-        .flat_map(move |d| (0..kernel[1]).flat_map(move |h| (0..kernel[2]).map(move |w| [d, h, w])))
-}
-
 impl Plan {
     fn forward(s: &ConvShape) -> Self {
         let planes = Planes::of_input(s);
         let in_group = s.in_channels / s.groups;
-        let taps: Vec<usize> = taps(s.kernel)
+        let taps: Vec<usize> = places(s.kernel)
             .map(|k| planes.offset([0, 1, 2].map(|d| k[d] * s.dilation[d])))
             .collect();
         let offsets: Vec<usize> = (0..in_group)
@@ -98,7 +92,7 @@ impl Plan {
         let mut packed = 0;
         // Input i reads kernel element k where (i + padding - k * dilation) is a multiple of the
         // stride: a residue of i + padding sees the elements of that residue.
-        for residue in taps(s.stride) {
+        for residue in places(s.stride) {
             let start = [0, 1, 2]
                 .map(|d| (residue[d] + s.stride[d] - s.padding[d] % s.stride[d]) % s.stride[d]);
             let extent =
@@ -106,7 +100,7 @@ impl Plan {
             let first = [0, 1, 2].map(|d| (start[d] + s.padding[d]) / s.stride[d]);
             let (mut offsets, mut sources) = (Vec::new(), Vec::new());
             for c in 0..out_group {
-                for (tap, k) in taps(s.kernel).enumerate() {
+                for (tap, k) in places(s.kernel).enumerate() {
                     let at = [0, 1, 2].map(|d| k[d] * s.dilation[d]);
                     if (0..3).any(|d| at[d] % s.stride[d] != residue[d]) {
                         continue;

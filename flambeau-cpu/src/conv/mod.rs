@@ -13,6 +13,7 @@
 mod correlate;
 mod planes;
 pub mod reference;
+mod weight;
 
 use crate::float::{Float, ShapeError};
 
@@ -156,6 +157,12 @@ impl ConvShape {
     }
 }
 
+/// Every `[d, h, w]` below `size`, in order.
+fn places(size: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
+    (0..size[0])
+        .flat_map(move |d| (0..size[1]).flat_map(move |h| (0..size[2]).map(move |w| [d, h, w])))
+}
+
 /// `out = conv(x, w) + bias`.
 ///
 /// # Panics
@@ -187,7 +194,7 @@ pub fn conv_backward_data<T: Float>(s: &ConvShape, grad_out: &[T], w: &[T], grad
 /// As [`conv_forward`].
 pub fn conv_backward_weight<T: Float>(s: &ConvShape, x: &[T], grad_out: &[T], grad_w: &mut [T]) {
     s.check(x.len(), grad_w.len(), grad_out.len());
-    reference::backward_weight(s, x, grad_out, grad_w);
+    weight::backward_weight(s, x, grad_out, grad_w);
 }
 
 /// The gradient of the bias, the sum of `grad_out` over batch and positions: `grad_bias` is

@@ -74,6 +74,11 @@ impl Planes {
         Self::new(s.valid_output(), before, [1; 3], extent)
     }
 
+    /// Whether the planes are the source, so that a reader that stays within them needs no copy.
+    pub fn is_source(&self) -> bool {
+        self.size == self.source && self.before == [0; 3] && self.step == [1; 3]
+    }
+
     /// Position of the source's first element.
     pub fn before(&self) -> [isize; 3] {
         self.before

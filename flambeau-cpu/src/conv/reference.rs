@@ -1,7 +1,7 @@
 //! The definition of convolution as plain loops with sums in f64: what the fast paths are tested
 //! against.
 
-use super::ConvShape;
+use super::{ConvShape, places};
 use crate::float::Float;
 
 /// Calls `visit(out, x, w)` with the flat indices of every product that makes up the convolution.
@@ -19,10 +19,10 @@ fn products(s: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
     let mut out = 0;
     for n in 0..s.batch {
         for oc in 0..s.out_channels {
-            for (od, oh, ow) in indices(o) {
+            for [od, oh, ow] in places(o) {
                 for c in 0..in_group {
                     let plane = n * s.in_channels + oc / out_group * in_group + c;
-                    for (kd, kh, kw) in indices(k) {
+                    for [kd, kh, kw] in places(k) {
                         let (Some(d), Some(h), Some(w)) =
                             (at(0, od, kd), at(1, oh, kh), at(2, ow, kw))
                         else {
@@ -37,11 +37,6 @@ fn products(s: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
             }
         }
     }
-}
-
-fn indices(size: [usize; 3]) -> impl Iterator<Item = (usize, usize, usize)> {
-    (0..size[0])
-        .flat_map(move |d| (0..size[1]).flat_map(move |h| (0..size[2]).map(move |w| (d, h, w))))
 }
 
 fn write<T: Float>(sums: &[f64], out: &mut [T]) {
