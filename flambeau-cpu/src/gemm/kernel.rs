@@ -137,8 +137,10 @@ pub(super) unsafe fn dots<V: Vector, const MR: usize>(t: &Dots<V::Scalar>) {
         let whole = t.k - t.k % V::LANES;
         for j in (0..t.n).step_by(4) {
             let cols = (t.n - j).min(4);
-            let col = |x: usize| t.b.add((j + x.min(cols - 1)) * t.b_stride);
-            let b = [col(0), col(1), col(2), col(3)];
+            let mut b = [t.b; 4];
+            for x in 0..4 {
+                b[x] = t.b.add((j + x.min(cols - 1)) * t.b_stride);
+            }
             let mut acc = [[zero; 4]; MR];
             let mut p = 0;
             while p < whole {

@@ -23,6 +23,45 @@ unsafe fn mask4(n: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(MASK.as_ptr().add(4 - n).cast()) }
 }
 
+// No closures below: they are functions of their own, without the features of the one around them
+// unless the compiler happens to inline them.
+
+/// The sum of both halves.
+#[inline(always)]
+unsafe fn halves_ps(v: __m512) -> __m256 {
+    // SAFETY: the caller vouches for the features.
+    unsafe { _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v)) }
+}
+
+/// The sum of both halves.
+#[inline(always)]
+unsafe fn halves_pd(v: __m512d) -> __m256d {
+    // SAFETY: the caller vouches for the features.
+    unsafe { _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd::<1>(v)) }
+}
+
+/// Columns 0 to 7 of four rows, two columns a vector: c in the lower half, c + 4 in the upper.
+#[inline(always)]
+unsafe fn quad(r: [__m256; 4]) -> [__m256; 4] {
+    // SAFETY: the caller vouches for the features.
+    unsafe {
+        let (l0, h0) = (
+            _mm256_unpacklo_ps(r[0], r[1]),
+            _mm256_unpackhi_ps(r[0], r[1]),
+        );
+        let (l1, h1) = (
+            _mm256_unpacklo_ps(r[2], r[3]),
+            _mm256_unpackhi_ps(r[2], r[3]),
+        );
+        [
+            _mm256_shuffle_ps::<0x44>(l0, l1),
+            _mm256_shuffle_ps::<0xee>(l0, l1),
+            _mm256_shuffle_ps::<0x44>(h0, h1),
+            _mm256_shuffle_ps::<0xee>(h0, h1),
+        ]
+    }
+}
+
 /// Implements the methods that differ in names only.
 macro_rules! common {
     ($splat:ident $load:ident $store:ident $fma:ident $mul:ident) => {
@@ -105,28 +144,18 @@ impl Vector for __m256 {
         // the caller vouches for the rest, and for a block's width at each row of `dst`.
         unsafe {
             let mask = mask8(cols);
-            let row = |r: usize| {
-                let p = src.add(r.min(rows - 1) * stride);
-                match cols {
+            let mut r = [_mm256_setzero_ps(); 8];
+            for i in 0..8 {
+                let p = src.add(i.min(rows - 1) * stride);
+                r[i] = match cols {
                     8 => _mm256_loadu_ps(p),
                     _ => _mm256_maskload_ps(p, mask),
-                }
-            };
-            let pair = |r: usize| {
-                let (x, y) = (row(r), row(r + 1));
-                (_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y))
-            };
-            // q[half][c]: columns c and c + 4 of four rows.
-            let quad = |r: usize| {
-                let ((l0, h0), (l1, h1)) = (pair(r), pair(r + 2));
-                [
-                    _mm256_shuffle_ps::<0x44>(l0, l1),
-                    _mm256_shuffle_ps::<0xee>(l0, l1),
-                    _mm256_shuffle_ps::<0x44>(h0, h1),
-                    _mm256_shuffle_ps::<0xee>(h0, h1),
-                ]
-            };
-            let q = [quad(0), quad(4)];
+                };
+            }
+            let q = [
+                quad([r[0], r[1], r[2], r[3]]),
+                quad([r[4], r[5], r[6], r[7]]),
+            ];
             let mut out = [_mm256_setzero_ps(); 8];
             for c in 0..4 {
                 out[c] = _mm256_permute2f128_ps::<0x20>(q[0][c], q[1][c]);
@@ -189,10 +218,18 @@ impl Vector for __m256d {
         // SAFETY: as in the f32 form.
         unsafe {
             let mask = mask4(cols);
-            let row = |r: usize| _mm256_maskload_pd(src.add(r.min(rows - 1) * stride), mask);
-            let (r0, r1, r2, r3) = (row(0), row(1), row(2), row(3));
-            let (l0, h0) = (_mm256_unpacklo_pd(r0, r1), _mm256_unpackhi_pd(r0, r1));
-            let (l1, h1) = (_mm256_unpacklo_pd(r2, r3), _mm256_unpackhi_pd(r2, r3));
+            let mut r = [_mm256_setzero_pd(); 4];
+            for i in 0..4 {
+                r[i] = _mm256_maskload_pd(src.add(i.min(rows - 1) * stride), mask);
+            }
+            let (l0, h0) = (
+                _mm256_unpacklo_pd(r[0], r[1]),
+                _mm256_unpackhi_pd(r[0], r[1]),
+            );
+            let (l1, h1) = (
+                _mm256_unpacklo_pd(r[2], r[3]),
+                _mm256_unpackhi_pd(r[2], r[3]),
+            );
             let out = [
                 _mm256_permute2f128_pd::<0x20>(l0, l1),
                 _mm256_permute2f128_pd::<0x20>(h0, h1),
@@ -227,14 +264,9 @@ impl Vector for __m512 {
     }
 
     #[inline(always)]
-    unsafe fn sum4(v: [Self; 4]) -> [f32; 4] {
+    unsafe fn sum4([a, b, c, d]: [Self; 4]) -> [f32; 4] {
         // SAFETY: the caller vouches for the features.
-        unsafe {
-            __m256::sum4(v.map(|v| {
-                let high = _mm512_extractf32x8_ps::<1>(v);
-                _mm256_add_ps(_mm512_castps512_ps256(v), high)
-            }))
-        }
+        unsafe { __m256::sum4([halves_ps(a), halves_ps(b), halves_ps(c), halves_ps(d)]) }
     }
 
     #[inline(always)]
@@ -271,14 +303,9 @@ impl Vector for __m512d {
     }
 
     #[inline(always)]
-    unsafe fn sum4(v: [Self; 4]) -> [f64; 4] {
+    unsafe fn sum4([a, b, c, d]: [Self; 4]) -> [f64; 4] {
         // SAFETY: the caller vouches for the features.
-        unsafe {
-            __m256d::sum4(v.map(|v| {
-                let high = _mm512_extractf64x4_pd::<1>(v);
-                _mm256_add_pd(_mm512_castpd512_pd256(v), high)
-            }))
-        }
+        unsafe { __m256d::sum4([halves_pd(a), halves_pd(b), halves_pd(c), halves_pd(d)]) }
     }
 
     #[inline(always)]
