@@ -166,7 +166,7 @@ fn error_functions() {
         "gelu_tanh",
         above(-10.0, gelu_tanh),
         exact(-10.0, Real::gelu_tanh),
-        60.0,
+        250.0,
     );
 }
 
