@@ -8,6 +8,7 @@ pub mod float;
 pub mod gemm;
 pub mod lanes;
 pub mod math;
+pub mod norm;
 pub mod pool;
 pub mod random;
 pub mod reduce;
