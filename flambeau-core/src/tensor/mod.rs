@@ -6,6 +6,7 @@ mod create;
 mod display;
 mod inplace;
 mod operators;
+mod raw;
 mod view;
 
 pub use convert::Nested;

@@ -1,0 +1,54 @@
+//! Moving a whole batch.
+
+use flambeau_core::{Device, Result, Tensor};
+
+/// Batches that move to a device as a whole: `let (inputs, labels) = batch?.to(device)?`.
+///
+/// What is no tensor stays as it is.
+pub trait ToDevice: Sized {
+    /// With every tensor on `device`.
+    ///
+    /// # Errors
+    /// Where the device is not available.
+    fn to(self, device: Device) -> Result<Self>;
+}
+
+impl ToDevice for Tensor {
+    #[track_caller]
+    fn to(self, device: Device) -> Result<Self> {
+        self.to_device(device)
+    }
+}
+
+impl<T: ToDevice> ToDevice for Vec<T> {
+    #[track_caller]
+    fn to(self, device: Device) -> Result<Self> {
+        self.into_iter().map(|t| t.to(device)).collect()
+    }
+}
+
+impl<T: ToDevice> ToDevice for Option<T> {
+    #[track_caller]
+    fn to(self, device: Device) -> Result<Self> {
+        self.map(|t| t.to(device)).transpose()
+    }
+}
+
+macro_rules! unmoved {
+    ($($t:ty),*) => {$(
+        impl ToDevice for $t {
+            fn to(self, _: Device) -> Result<Self> { Ok(self) }
+        }
+    )*};
+}
+unmoved!(f32, f64, i64, i32, u8, usize, bool, String);
+
+macro_rules! tuples {
+    ($(($($T:ident $i:tt),+))*) => {$(
+        impl<$($T: ToDevice),+> ToDevice for ($($T,)+) {
+            #[track_caller]
+            fn to(self, device: Device) -> Result<Self> { Ok(($(self.$i.to(device)?,)+)) }
+        }
+    )*};
+}
+tuples! { (A 0) (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) (A 0, B 1, C 2, D 3, E 4) }
