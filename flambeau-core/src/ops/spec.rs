@@ -1,5 +1,12 @@
 //! What tests, goldens and documentation know of an operation: how to call it with arguments as
 //! data, the same in Python, and samples.
+//!
+//! `cargo xtask goldens --only NAME` asks PyTorch for the results and gradients of an operation's
+//! samples and keeps them in `tests/goldens/NAME.txt`; `cargo test -p flambeau-core ops` compares.
+
+mod cases;
+
+pub use cases::Case;
 
 use crate::shape::Dims;
 use crate::tensor::Tensor;
@@ -9,7 +16,8 @@ use std::sync::Arc;
 /// An argument of an operation, as data.
 #[derive(Clone, Debug)]
 pub enum Arg {
-    /// A tensor to be filled with numbers in the interval, of the type under test.
+    /// A tensor to be filled with numbers in the interval, of the type under test (integer types
+    /// round down, unsigned ones take the magnitude); gradients with respect to it are tested.
     Uniform {
         /// Its shape.
         shape: Vec<usize>,
@@ -25,7 +33,15 @@ pub enum Arg {
         /// Its type.
         dtype: DType,
     },
-    /// A tensor as it is.
+    /// These numbers (NaN, infinities and kinks among them), of the type under test; gradients
+    /// with respect to it are tested.
+    Values {
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The numbers in row-major order.
+        values: Vec<f64>,
+    },
+    /// A tensor as it is; a constant to gradients.
     T(Tensor),
     /// Several tensors.
     Ts(Vec<Arg>),
@@ -58,6 +74,14 @@ impl Arg {
             shape: shape.dims().iter().map(|&d| d as usize).collect(),
             range,
             dtype: DType::I64,
+        }
+    }
+
+    /// A tensor of these numbers.
+    pub fn values(shape: impl Dims, values: &[f64]) -> Arg {
+        Arg::Values {
+            shape: shape.dims().iter().map(|&d| d as usize).collect(),
+            values: values.to_vec(),
         }
     }
 
@@ -144,12 +168,35 @@ impl Arg {
 pub struct Sample {
     /// The arguments.
     pub args: Vec<Arg>,
+    /// Whether the operation is smooth around the arguments, so that finite differences apply.
+    pub smooth: bool,
+    /// The types to test in, where they are not those of the operation.
+    pub dtypes: Option<Vec<DType>>,
 }
 
 impl Sample {
     /// A call with these arguments.
     pub fn new(args: Vec<Arg>) -> Sample {
-        Sample { args }
+        Sample {
+            args,
+            smooth: true,
+            dtypes: None,
+        }
+    }
+
+    /// At a kink or pole, or with elements that are not finite: gradients are compared with
+    /// PyTorch's but not with finite differences.
+    #[must_use]
+    pub fn kinked(mut self) -> Sample {
+        self.smooth = false;
+        self
+    }
+
+    /// Tested in these types instead of the operation's.
+    #[must_use]
+    pub fn dtypes(mut self, dtypes: &[DType]) -> Sample {
+        self.dtypes = Some(dtypes.to_vec());
+        self
     }
 }
 
@@ -162,14 +209,22 @@ pub struct OpSpec {
     pub name: &'static str,
     /// A Python function of the same arguments; `torch`, `F` (torch.nn.functional) are in scope.
     pub torch: String,
-    /// Calls it; `Arg::Uniform` and `Arg::Ints` have become `Arg::T`.
+    /// Calls it; `Arg::Uniform`, `Arg::Values` and `Arg::Ints` have become `Arg::T`.
     pub call: Call,
+    /// Calls its in-place twin, which writes to the first argument and returns it.
+    pub inplace: Option<Call>,
     /// Calls to test: against PyTorch in `dtypes`, and by finite differences in `f64`.
     pub samples: Vec<Sample>,
     /// The types `Arg::Uniform` tensors are tested in.
     pub dtypes: Vec<DType>,
     /// Whether gradients are tested: first and second order.
     pub differentiable: bool,
+    /// Whether it works element by element, so that it is tested on empty and 0-d tensors too.
+    pub elementwise: bool,
+    /// The factor on the usual tolerances.
+    pub tolerance: f64,
+    /// Calls that must fail, with words of the error's text; tensors are `f32`.
+    pub errors: Vec<(Vec<Arg>, &'static str)>,
 }
 
 impl OpSpec {
@@ -183,10 +238,46 @@ impl OpSpec {
             name,
             torch: torch.into(),
             call: Arc::new(call),
+            inplace: None,
             samples: Vec::new(),
             dtypes: vec![DType::F32, DType::F64],
             differentiable: true,
+            elementwise: false,
+            tolerance: 1.0,
+            errors: Vec::new(),
         }
+    }
+
+    /// With an in-place twin.
+    #[must_use]
+    pub fn inplace(
+        mut self,
+        call: impl Fn(&[Arg]) -> Result<Vec<Tensor>> + Send + Sync + 'static,
+    ) -> OpSpec {
+        self.inplace = Some(Arc::new(call));
+        self
+    }
+
+    /// Working element by element.
+    #[must_use]
+    pub fn elementwise(mut self) -> OpSpec {
+        self.elementwise = true;
+        self
+    }
+
+    /// Compared this many times more loosely than usual (f64 1e-10, f32 1e-5, and two units in
+    /// the last place of the half types, relative and absolute); say why where it is called.
+    #[must_use]
+    pub fn tolerance(mut self, factor: f64) -> OpSpec {
+        self.tolerance = factor;
+        self
+    }
+
+    /// Calls that must fail, with words of the error's text.
+    #[must_use]
+    pub fn errors(mut self, errors: Vec<(Vec<Arg>, &'static str)>) -> OpSpec {
+        self.errors = errors;
+        self
     }
 
     /// With these calls.

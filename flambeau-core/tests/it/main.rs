@@ -3,3 +3,4 @@
 
 mod autograd;
 mod random;
+mod ops;
