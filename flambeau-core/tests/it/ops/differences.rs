@@ -166,7 +166,7 @@ fn a_wrong_gradient_is_found() -> Result<()> {
     // The derivative of x * y by x, with y hidden from the graph, is right; that by y is not.
     let spec = OpSpec::new("wrong", "", |args| {
         let (x, y) = (args[0].tensor()?, args[1].tensor()?);
-        Ok(vec![x.mul(&y.detach())?.add(&y.mul(0.0)?)?])
+        Ok(vec![x.mul(y.detach())?.add(&y.mul(0.0)?)?])
     });
     let spec = spec.samples(vec![flambeau_core::ops::spec::Sample::new(vec![
         Arg::uniform([3], (1.0, 2.0)),
