@@ -657,7 +657,9 @@ mod tests {
 
     #[test]
     fn buffers_are_aligned_zeroed_and_typed() {
-        for bytes in [0, 1, 63, 64, 1000, 70_000, 1 << 20, (5 << 20) + 3] {
+        let sizes = [0, 1, 63, 64, 1000, 70_000, 1 << 20, (5 << 20) + 3];
+        for bytes in &sizes[..if cfg!(miri) { 5 } else { 8 }] {
+            let bytes = *bytes;
             for _ in 0..3 {
                 let mut b = Buffer::zeroed(bytes).unwrap();
                 assert_eq!((b.len(), b.as_ptr() as usize % ALIGN), (bytes, 0));
@@ -675,6 +677,9 @@ mod tests {
     fn absurd_sizes_are_errors() {
         assert_eq!(Buffer::zeroed(usize::MAX).unwrap_err().bytes, usize::MAX);
         assert!(Buffer::uninit_of::<f64>(usize::MAX / 4).is_err());
+        if cfg!(miri) {
+            return; // It ends the program where memory ends.
+        }
         let e = Buffer::uninit(isize::MAX as usize / 2).unwrap_err();
         assert!(e.to_string().contains("4611686018427387903 bytes"), "{e}");
     }
@@ -686,15 +691,17 @@ mod tests {
         drop(first);
         assert_eq!(Buffer::uninit(2900).unwrap().as_ptr() as usize, at);
         // Made on one thread, freed on another: the lists must not grow without bound.
-        let before = stats().cached;
+        let bytes = 9_999;
         for _ in 0..50 {
-            let made = std::thread::spawn(|| {
-                (0..100)
-                    .map(|_| Buffer::uninit(10_000).unwrap())
+            let made = std::thread::spawn(move || {
+                (0..20)
+                    .map(|_| Buffer::uninit(bytes).unwrap())
                     .collect::<Vec<_>>()
             });
             drop(made.join().unwrap());
         }
-        assert!(stats().cached < before + (8 << 20));
+        // Of the 1,000 some hundreds would be here if each thread had asked the system.
+        let kept = lock().lists[class_of(bytes)].len();
+        assert!(kept < 100, "{kept} blocks");
     }
 }

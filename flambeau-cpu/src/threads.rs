@@ -395,12 +395,13 @@ mod tests {
 
     #[test]
     fn nested_and_concurrent_loops_finish() {
+        let rounds = if cfg!(miri) { 3 } else { 200 };
         with_threads(4, || {
             let total = AtomicUsize::new(0);
             std::thread::scope(|s| {
                 for _ in 0..4 {
                     s.spawn(|| {
-                        for _ in 0..200 {
+                        for _ in 0..rounds {
                             parallel_for(8, 1, |_| {
                                 parallel_for(4, 1, |_| {
                                     total.fetch_add(1, Ordering::Relaxed);
@@ -410,7 +411,7 @@ mod tests {
                     });
                 }
             });
-            assert_eq!(total.into_inner(), 4 * 200 * 32);
+            assert_eq!(total.into_inner(), 4 * rounds * 32);
         });
     }
 
