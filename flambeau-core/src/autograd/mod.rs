@@ -3,6 +3,7 @@
 mod engine;
 mod mode;
 mod node;
+mod twin;
 
 pub use engine::{Backward, Grad, grad};
 pub use mode::{
@@ -11,6 +12,7 @@ pub use mode::{
 };
 pub use node::Ctx;
 pub(crate) use node::{Edge, Hook, Input, Node, Saved, SavedSet, next_sequence, note_writer};
+pub(crate) use twin::by_twin;
 
 /// `max_pool2d` as `MaxPool2D`, for printing a tensor's `grad_fn`.
 pub(crate) fn camel(name: &str) -> String {

@@ -4,7 +4,9 @@
 pub(crate) mod conv;
 mod dropout;
 pub(crate) mod elementwise;
+pub(crate) mod loss;
 pub(crate) mod matmul;
+pub(crate) mod norm;
 pub(crate) mod pool;
 
 pub(crate) mod reduce;
@@ -12,4 +14,6 @@ pub mod spec;
 pub(crate) mod view;
 
 pub use conv::ConvOptions;
+pub use loss::{ClassLoss, Reduction};
+pub use norm::BatchNormOptions;
 pub use pool::PoolOptions;

@@ -309,6 +309,8 @@ pub fn all() -> Vec<OpSpec> {
         super::elementwise::binary::specs(),
         super::matmul::specs(),
         super::conv::specs(),
+        super::loss::specs(),
+        super::norm::specs(),
         super::pool::specs(),
     ]
     .concat()

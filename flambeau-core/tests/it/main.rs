@@ -2,5 +2,5 @@
 #![allow(missing_docs)]
 
 mod autograd;
-mod random;
 mod ops;
+mod random;
