@@ -1,8 +1,6 @@
 //! The one point that every operation passes: it computes the result and records the graph.
 
-use crate::autograd::{
-    Ctx, Edge, Input, Node, Saved, SavedSet, is_grad_enabled, is_inference_mode, next_sequence,
-};
+use crate::autograd::{Ctx, Edge, Input, Node, Saved, SavedSet, is_grad_enabled, next_sequence};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 use parking_lot::Mutex;
@@ -132,8 +130,6 @@ pub(crate) fn call_with_extras<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Outpu
     let out = out.map_err(|e| e.relocate(location))?;
     if record && out.tensor.dtype().is_floating_point() {
         record_node(op, inputs, &out, location)?;
-    } else if is_inference_mode() {
-        out.tensor.mark_inference();
     }
     Ok(out)
 }
@@ -147,13 +143,9 @@ fn record_node<O: Op>(
     let mut ins: SmallVec<[Input; 2]> = SmallVec::with_capacity(inputs.len());
     let mut needs: SmallVec<[bool; 4]> = SmallVec::with_capacity(inputs.len());
     for x in inputs {
-        let edge = x.edge();
-        needs.push(!matches!(edge, Edge::None));
-        ins.push(Input {
-            edge,
-            shape: x.0.shape.clone(),
-            dtype: x.dtype(),
-        });
+        let input = Input::of(x);
+        needs.push(!matches!(input.edge, Edge::None));
+        ins.push(input);
     }
     let saves = op.saves(&needs);
     let mut saved = SavedSet {

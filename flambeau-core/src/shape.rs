@@ -77,7 +77,8 @@ pub(crate) fn check_numel(op: &'static str, shape: &[usize]) -> Result<usize> {
 
 /// The product of the sizes.
 pub(crate) fn numel(shape: &[usize]) -> usize {
-    shape.iter().product()
+    // Wrapping: where a size is 0, the others may multiply to more than memory can address.
+    shape.iter().fold(1, |n, &d| n.wrapping_mul(d))
 }
 
 /// Row-major strides.
@@ -86,7 +87,7 @@ pub(crate) fn contiguous_strides(shape: &[usize]) -> Strides {
     let mut step = 1;
     for i in (0..shape.len()).rev() {
         strides[i] = step;
-        step *= shape[i].max(1);
+        step = step.saturating_mul(shape[i].max(1));
     }
     strides
 }

@@ -88,10 +88,9 @@ impl Storage {
         }
     }
 
-    /// Exchanges the contents of two storages of the same size, `other` being owned by the caller
-    /// alone.
+    /// Exchanges the contents of two storages of the same size. No other thread may know of
+    /// `other`: two locks are held at once.
     pub(crate) fn swap(&self, other: &Storage) {
-        debug_assert!(other.is_unique());
         let mut theirs = other.0.data.write();
         std::mem::swap(&mut *self.0.data.write(), &mut *theirs);
     }
@@ -100,8 +99,9 @@ impl Storage {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    pub(crate) fn is_unique(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+    /// How many tensors and saved tensors hold it.
+    pub(crate) fn owners(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 
     pub(crate) fn version(&self) -> u32 {

@@ -73,6 +73,12 @@ impl Backward {
                 "inputs is empty; leave it out to accumulate into every leaf"
             );
         }
+        if let Some(i) = inputs.iter().position(|x| !x.requires_grad()) {
+            bail!(
+                "backward",
+                "input {i} does not require gradients; call requires_grad_(true) on it before the forward pass"
+            );
+        }
         let grads = walk(roots, retain, self.create_graph, Some(inputs))?;
         for (input, grad) in inputs.iter().zip(grads) {
             if let Some(grad) = grad {
@@ -342,7 +348,17 @@ fn walk(
         let Some(mut grad) = pending.remove(&node.seq) else {
             continue;
         };
-        grad = run_hooks(&node.hooks.lock().clone(), grad)?;
+        let hooks = node.hooks.lock();
+        if !hooks.is_empty() {
+            let (list, retained) = hooks.snapshot();
+            drop(hooks);
+            grad = run_hooks(&list, grad)?;
+            for t in retained {
+                accumulate(&t, grad.clone(), create)?;
+            }
+        } else {
+            drop(hooks);
+        }
         if let Some(t) = &targets {
             for &i in t.nodes.get(&node.seq).into_iter().flatten() {
                 captured[i] = Some(grad.clone());
@@ -452,17 +468,38 @@ fn add_grads(a: Tensor, b: Tensor) -> Result<Tensor> {
     }
 }
 
-/// Adds `grad` to the leaf's; the first one is moved in.
-fn accumulate(leaf: &Tensor, grad: Tensor, create: bool) -> Result<()> {
-    let new = match leaf.grad() {
-        None if create || (grad.is_contiguous() && grad.is_sole_owner()) => grad,
-        None => grad.detach().contiguous_copy()?,
-        Some(old) if create || old.tracked() => old.add(&grad)?,
-        Some(old) => {
-            old.add_(&grad)?;
-            return Ok(());
-        }
+/// Adds `grad` to the tensor's; the first one is moved in where nobody else holds it. No lock is
+/// held while adding, and what another thread puts there meanwhile is added too.
+fn accumulate(tensor: &Tensor, grad: Tensor, create: bool) -> Result<()> {
+    let mut new = if grad.is_contiguous() && grad.is_sole_owner() {
+        grad.without_base()
+    } else if create {
+        grad.copy()?
+    } else {
+        grad.detach().contiguous_copy()?
     };
-    leaf.with_meta(|m| m.grad = Some(new));
-    Ok(())
+    loop {
+        let old = tensor.with_meta(|m| match m.grad.take() {
+            None => {
+                m.grad = Some(new.clone());
+                None
+            }
+            old => old,
+        });
+        let Some(old) = old else { return Ok(()) };
+        let sum = if create || old.tracked() {
+            old.add(&new)
+        } else {
+            old.add_(&new)
+        };
+        new = match sum {
+            Ok(sum) => sum,
+            Err(e) => {
+                tensor.with_meta(|m| {
+                    m.grad.get_or_insert(old);
+                });
+                return Err(e);
+            }
+        };
+    }
 }

@@ -11,17 +11,37 @@ pub use mode::{
     set_grad_enabled,
 };
 pub use node::Ctx;
-pub(crate) use node::{Edge, Hook, Input, Node, Saved, SavedSet, next_sequence, note_writer};
+pub(crate) use node::{
+    Edge, Hook, Input, Node, Saved, SavedSet, current_sequence, next_sequence, note_writer,
+};
 pub(crate) use twin::by_twin;
 
-/// `max_pool2d` as `MaxPool2D`, for printing a tensor's `grad_fn`.
-pub(crate) fn camel(name: &str) -> String {
-    name.split('_')
-        .map(|part| {
-            let mut chars = part.chars();
-            chars.next().map_or(String::new(), |c| {
-                c.to_uppercase().chain(chars).collect::<String>()
-            })
-        })
-        .collect()
+/// PyTorch's name of an operation's node: `<MulBackward0>`, as a printed tensor shows it.
+pub(crate) fn node_name(op: &str) -> String {
+    let op = match op {
+        "copy_slices" => return "CopySlices".into(),
+        "copy_" => return "CopyBackwards".into(),
+        "to" => "_to_copy",
+        "conv1d" | "conv2d" | "conv3d" => "convolution",
+        "max_pool2d" => "max_pool2d_with_indices",
+        "reshape" | "flatten" => "view",
+        other => other.strip_suffix('_').unwrap_or(other),
+    };
+    let mut name = String::new();
+    for part in op.split('_') {
+        let mut chars = part.chars();
+        name.extend(chars.next().map(|c| c.to_ascii_uppercase()));
+        // PyTorch writes the letter after a digit large: MaxPool2DWithIndices.
+        let mut after_digit = false;
+        name.extend(chars.map(|c| {
+            let c = if after_digit {
+                c.to_ascii_uppercase()
+            } else {
+                c
+            };
+            after_digit = c.is_ascii_digit();
+            c
+        }));
+    }
+    name + "Backward0"
 }

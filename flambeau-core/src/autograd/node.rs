@@ -3,14 +3,14 @@
 use crate::dispatch::Op;
 use crate::shape::{Shape, Strides};
 use crate::storage::Storage;
-use crate::tensor::Tensor;
+use crate::tensor::{Inner, Tensor};
 use crate::{DType, Error, Result};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// Where a gradient flows next.
 #[derive(Clone)]
@@ -30,7 +30,47 @@ pub(crate) struct Input {
     pub(crate) dtype: DType,
 }
 
+impl Input {
+    pub(crate) fn of(t: &Tensor) -> Input {
+        Input {
+            edge: t.edge(),
+            shape: t.0.shape.clone(),
+            dtype: t.dtype(),
+        }
+    }
+}
+
 pub(crate) type Hook = Arc<dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync>;
+
+/// What is called with a node's gradient: hooks in the order of registration, then the tensors
+/// that retain theirs.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) list: Vec<(u64, Hook)>,
+    retained: Vec<Weak<Inner>>,
+}
+
+impl Hooks {
+    /// Keeps the gradient in `t.grad()` from now on.
+    pub(crate) fn retain(&mut self, t: &Tensor) {
+        self.retained.push(Arc::downgrade(&t.0));
+    }
+
+    /// Does so no longer.
+    pub(crate) fn release(&mut self, t: &Tensor) {
+        self.retained.retain(|w| w.as_ptr() != Arc::as_ptr(&t.0));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.retained.is_empty()
+    }
+
+    /// The hooks and the tensors, to be called without the lock.
+    pub(crate) fn snapshot(&self) -> (Vec<(u64, Hook)>, Vec<Tensor>) {
+        let retained = self.retained.iter().filter_map(Weak::upgrade).map(Tensor);
+        (self.list.clone(), retained.collect())
+    }
+}
 
 /// One recorded operation.
 pub(crate) struct Node<O: Op + ?Sized = dyn Op> {
@@ -39,7 +79,7 @@ pub(crate) struct Node<O: Op + ?Sized = dyn Op> {
     pub(crate) seq: u64,
     pub(crate) inputs: SmallVec<[Input; 2]>,
     pub(crate) saved: Mutex<Option<SavedSet>>,
-    pub(crate) hooks: Mutex<Vec<(u64, Hook)>>,
+    pub(crate) hooks: Mutex<Hooks>,
     pub(crate) location: &'static Location<'static>,
     pub(crate) op: O,
 }
@@ -48,6 +88,11 @@ static SEQUENCE: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) fn next_sequence() -> u64 {
     SEQUENCE.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The number the next node will have.
+pub(crate) fn current_sequence() -> u64 {
+    SEQUENCE.load(Ordering::Relaxed)
 }
 
 impl std::fmt::Debug for Node {
@@ -82,6 +127,28 @@ impl Saved {
             version: t.storage.version(),
             edge,
         }
+    }
+
+    /// Whether it lies in `storage`.
+    pub(crate) fn is_in(&self, storage: &Storage) -> bool {
+        self.storage.same(storage)
+    }
+
+    /// Moves to `storage`, which holds or will hold the same elements in the same places, at
+    /// `version`.
+    pub(crate) fn move_to(&mut self, storage: &Storage, version: u32) {
+        self.storage = storage.clone();
+        self.version = version;
+    }
+
+    /// Moves to a copy of its elements.
+    pub(crate) fn move_to_copy(&mut self) -> Result<()> {
+        let (shape, strides) = (&self.shape, &self.strides);
+        let t = Tensor::from_saved(&self.storage, shape, strides, self.offset, self.dtype, None);
+        let copy = crate::ops::elementwise::to_contiguous("clone", &t, self.dtype)?;
+        (self.strides, self.offset) = (copy.0.strides.clone(), 0);
+        self.move_to(&copy.0.storage, copy.version());
+        Ok(())
     }
 
     fn unpack(&self, node: Option<&Arc<Node>>, what: &str, by: &Node) -> Result<Tensor> {
@@ -232,8 +299,39 @@ impl Ctx<'_> {
     }
 }
 
-/// Freeing a chain of a million nodes must not recurse: the outermost drop works off a queue into
-/// which the inner ones put what they held.
+impl Node {
+    /// Calls `visit` with every input saved by this node and those before it, back to number
+    /// `since`.
+    pub(crate) fn visit_saved(
+        self: &Arc<Node>,
+        since: u64,
+        visit: &mut dyn FnMut(&mut Saved) -> Result<()>,
+    ) -> Result<()> {
+        let (mut stack, mut seen) = (vec![self.clone()], Vec::new());
+        while let Some(node) = stack.pop() {
+            if seen.contains(&node.seq) {
+                continue;
+            }
+            seen.push(node.seq);
+            if let Some(saved) = &mut *node.saved.lock() {
+                saved
+                    .inputs
+                    .iter_mut()
+                    .flatten()
+                    .try_for_each(&mut *visit)?;
+            }
+            for input in &node.inputs {
+                match &input.edge {
+                    Edge::Node(n) if n.seq >= since => stack.push(n.clone()),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a node holds, on the way to be freed.
 type Parts = (SmallVec<[Input; 2]>, Option<SavedSet>);
 
 thread_local! {
@@ -241,24 +339,24 @@ thread_local! {
     static QUEUE: RefCell<Vec<Parts>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Freeing a chain of a million nodes must not recurse: the outermost drop works off a queue into
+/// which the inner ones put what they held.
 impl<O: Op + ?Sized> Drop for Node<O> {
     fn drop(&mut self) {
-        let parts: Parts = (
-            std::mem::take(&mut self.inputs),
-            self.saved.get_mut().take(),
-        );
-        let outermost = DROPPING.try_with(|d| !d.replace(true));
-        match outermost {
-            Ok(true) => {
-                drop(parts);
-                while let Some(next) = QUEUE.with_borrow_mut(Vec::pop) {
-                    drop(next);
-                }
-                DROPPING.set(false);
-            }
-            Ok(false) => QUEUE.with_borrow_mut(|q| q.push(parts)),
-            // The thread is ending and its locals are gone.
-            Err(_) => drop(parts),
+        if DROPPING.replace(true) {
+            let parts: Parts = (
+                std::mem::take(&mut self.inputs),
+                self.saved.get_mut().take(),
+            );
+            // Without a queue the thread is ending: they are dropped as they are.
+            let _ = QUEUE.try_with(|q| q.borrow_mut().push(parts));
+            return;
         }
+        self.inputs.clear();
+        *self.saved.get_mut() = None;
+        while let Ok(Some(next)) = QUEUE.try_with(|q| q.borrow_mut().pop()) {
+            drop(next);
+        }
+        DROPPING.set(false);
     }
 }

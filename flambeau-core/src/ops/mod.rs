@@ -11,6 +11,7 @@ pub(crate) mod pool;
 
 pub(crate) mod reduce;
 pub mod spec;
+pub(crate) mod strided;
 pub(crate) mod view;
 
 pub use conv::ConvOptions;

@@ -1,14 +1,11 @@
 //! Views: other sizes and strides over the same memory, and how gradients pass them.
 
-use crate::autograd::{Input, Node, SavedSet};
+use super::strided::{Geometry, remap};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
-use crate::dtype::Stored;
 use crate::shape::{Shape, Strides, contiguous_strides, numel};
 use crate::tensor::Tensor;
-use crate::{Ctx, Result, bail, with_stored};
+use crate::{Ctx, Result, is_grad_enabled};
 use smallvec::smallvec;
-use std::panic::Location;
-use std::sync::Arc;
 
 /// What a view does, as far as its gradient differs.
 #[derive(Debug)]
@@ -19,14 +16,9 @@ pub(crate) enum Kind {
     Permute(Shape),
     /// Size 1 stretched; the engine sums the gradient.
     Expand,
-    /// Every `step`-th index of dimension `dim` from `start` on.
-    Slice {
-        dim: usize,
-        start: usize,
-        step: usize,
-    },
-    /// Index `index` of dimension `dim`, which vanishes.
-    Select { dim: usize, index: usize },
+    /// Some of the elements, or some more than once: where they would lie if the input were
+    /// contiguous.
+    Part(Geometry),
 }
 
 /// A view operation with its result's geometry; the offset counts from the storage's start.
@@ -42,7 +34,11 @@ pub(crate) struct View {
 impl View {
     #[track_caller]
     pub(crate) fn of(self, x: &Tensor) -> Result<Tensor> {
-        dispatch::call(self, &[x])
+        let view = dispatch::call(self, &[x])?;
+        if !is_grad_enabled() {
+            view.mark_no_grad_view();
+        }
+        Ok(view)
     }
 }
 
@@ -73,224 +69,9 @@ impl Op for View {
                 }
                 grad.permute(inverse)?
             }
-            Kind::Slice { dim, start, step } => {
-                let zeros = Tensor::zeros_with(input, (grad.dtype(), grad.device()))?;
-                let end = start + self.shape[*dim].saturating_sub(1) * step + 1;
-                zeros.slice(*dim as i64, *start, end, *step)?.copy_(grad)?;
-                zeros
-            }
-            Kind::Select { dim, index } => {
-                let zeros = Tensor::zeros_with(input, (grad.dtype(), grad.device()))?;
-                zeros.select(*dim as i64, *index as i64)?.copy_(grad)?;
-                zeros
-            }
+            Kind::Part(part) => remap(grad, part, &Geometry::contiguous(input))?,
         };
         Ok(smallvec![Some(g)])
-    }
-}
-
-/// The gradient of a [`StridedView`]: each element added to its place
-/// in zeros of the input's shape.
-#[derive(Debug)]
-struct StridedAdd {
-    input: Shape,
-    shape: Shape,
-    strides: Strides,
-    offset: usize,
-}
-
-impl Op for StridedAdd {
-    fn name(&self) -> &'static str {
-        "as_strided_backward"
-    }
-
-    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
-        let g = inputs[0].contiguous()?;
-        let out = with_stored!(g.dtype(), S => {
-            let read = g.read();
-            let src = &read.slice::<S>()[..g.numel()];
-            Tensor::build::<S>(self.name(), &self.input, g.dtype(), |out| {
-                out.fill(S::default());
-                for (i, v) in src.iter().enumerate() {
-                    let o = &mut out[self.offset + place(i, &self.shape, &self.strides)];
-                    *o = S::from_f64(o.to_f64() + v.to_f64());
-                }
-            })
-        })?;
-        Ok(out.into())
-    }
-
-    fn saves(&self, _: &[bool]) -> Saves {
-        Saves::NONE
-    }
-
-    fn backward(&self, _: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
-        Ok(smallvec![Some(strided(
-            &grad.contiguous()?,
-            &self.shape,
-            &self.strides,
-            self.offset
-        )?)])
-    }
-}
-
-/// Where element `i` of the row-major order lies.
-fn place(i: usize, shape: &[usize], strides: &[usize]) -> usize {
-    let (mut rest, mut at) = (i, 0);
-    for (&d, &s) in shape.iter().zip(strides).rev() {
-        at += rest % d * s;
-        rest /= d;
-    }
-    at
-}
-
-/// A view of the contiguous `x` with any geometry; `offset` counts from its first element.
-#[track_caller]
-pub(crate) fn strided(
-    x: &Tensor,
-    shape: &[usize],
-    strides: &[usize],
-    offset: usize,
-) -> Result<Tensor> {
-    let (shape, strides) = (Shape::from_slice(shape), Strides::from_slice(strides));
-    dispatch::call(
-        StridedView {
-            shape,
-            strides,
-            offset,
-        },
-        &[x],
-    )
-}
-
-/// A view of a contiguous input, its offset counted from the input's first element.
-#[derive(Debug)]
-pub(crate) struct StridedView {
-    shape: Shape,
-    strides: Strides,
-    offset: usize,
-}
-
-impl Op for StridedView {
-    fn name(&self) -> &'static str {
-        "as_strided"
-    }
-
-    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
-        let x = inputs[0];
-        let last: usize = self
-            .shape
-            .iter()
-            .zip(&self.strides)
-            .map(|(&d, &s)| d.saturating_sub(1) * s)
-            .sum();
-        if !x.is_contiguous() || (numel(&self.shape) > 0 && self.offset + last >= x.numel()) {
-            bail!(
-                "as_strided",
-                "sizes {:?}, strides {:?} and offset {} reach element {} of a contiguous tensor; this one has {} elements and is{} contiguous",
-                &self.shape[..],
-                &self.strides[..],
-                self.offset,
-                self.offset + last,
-                x.numel(),
-                if x.is_contiguous() { "" } else { " not" }
-            );
-        }
-        Ok(x.alias(
-            self.shape.clone(),
-            self.strides.clone(),
-            x.0.offset + self.offset,
-        )
-        .into())
-    }
-
-    fn saves(&self, _: &[bool]) -> Saves {
-        Saves::NONE
-    }
-
-    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
-        let add = StridedAdd {
-            input: Shape::from_slice(ctx.shape(0)),
-            shape: self.shape.clone(),
-            strides: self.strides.clone(),
-            offset: self.offset,
-        };
-        Ok(smallvec![Some(dispatch::call(add, &[grad])?)])
-    }
-}
-
-/// A fresh history for a view whose base was changed in place: `base` seen through its geometry.
-pub(crate) fn as_view_of(view: &Tensor, base: &Tensor) -> Arc<Node> {
-    let op = StridedView {
-        shape: view.0.shape.clone(),
-        strides: view.0.strides.clone(),
-        offset: view.0.offset - base.0.offset,
-    };
-    let input = Input {
-        edge: base.edge(),
-        shape: base.0.shape.clone(),
-        dtype: base.dtype(),
-    };
-    dispatch::new_node(
-        op,
-        smallvec![input],
-        SavedSet::default(),
-        Location::caller(),
-    )
-}
-
-/// The history of a base after an in-place operation on a view: its old elements, with those the
-/// view covers replaced by the operation's result.
-#[derive(Debug)]
-pub(crate) struct AsStridedScatter {
-    shape: Shape,
-    strides: Strides,
-    offset: usize,
-}
-
-impl AsStridedScatter {
-    pub(crate) fn of(view: &Tensor, base: &Tensor) -> AsStridedScatter {
-        AsStridedScatter {
-            shape: view.0.shape.clone(),
-            strides: view.0.strides.clone(),
-            offset: view.0.offset - base.0.offset,
-        }
-    }
-}
-
-impl Op for AsStridedScatter {
-    fn name(&self) -> &'static str {
-        "as_strided_scatter"
-    }
-
-    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
-        let out = inputs[0].contiguous_copy()?;
-        strided(&out, &self.shape, &self.strides, self.offset)?.copy_(inputs[1])?;
-        Ok(out.into())
-    }
-
-    fn saves(&self, _: &[bool]) -> Saves {
-        Saves::NONE
-    }
-
-    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
-        let grad = grad.contiguous()?;
-        let base = if ctx.needs(0) {
-            let zero = Tensor::zeros_with(&self.shape, (grad.dtype(), grad.device()))?;
-            let scatter = AsStridedScatter {
-                shape: self.shape.clone(),
-                strides: self.strides.clone(),
-                offset: self.offset,
-            };
-            Some(dispatch::call(scatter, &[&grad, &zero])?)
-        } else {
-            None
-        };
-        let result = ctx
-            .needs(1)
-            .then(|| strided(&grad, &self.shape, &self.strides, self.offset))
-            .transpose()?;
-        Ok(smallvec![base, result])
     }
 }
 
@@ -313,6 +94,31 @@ impl Op for Identity {
 
     fn backward(&self, _: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
         Ok(smallvec![Some(grad.clone())])
+    }
+}
+
+/// The history of a tensor overwritten in place without regard to what it held: input 0, its old
+/// self, receives zeros; input 1, where there is one, is what it holds now.
+#[derive(Debug)]
+pub(crate) struct Overwrite(pub(crate) &'static str);
+
+impl Op for Overwrite {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let now = inputs.last().unwrap_or(&inputs[0]);
+        Ok(super::elementwise::to_contiguous(self.0, now, now.dtype())?.into())
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE
+    }
+
+    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        let zeros = ctx.needs(0).then(|| grad.zeros_like()).transpose()?;
+        Ok(smallvec![zeros, Some(grad.clone())])
     }
 }
 

@@ -1,26 +1,40 @@
 //! `requires_grad`, `grad`, `backward` and their kin on the handle.
 
-use super::{Meta, Tensor};
-use crate::autograd::{self, Backward};
+use super::{Inner, Meta, Tensor};
+use crate::autograd::{Backward, Node};
 use crate::{Result, bail};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
-/// Removes a hook set by [`Tensor::register_hook`].
+/// Removes a hook set by [`Tensor::register_hook`]. Keeps nothing alive; dropping it leaves the
+/// hook in place.
 #[derive(Debug)]
 pub struct HookHandle {
-    tensor: Tensor,
+    on: On,
     id: u64,
+}
+
+#[derive(Debug)]
+enum On {
+    Leaf(Weak<Inner>),
+    Node(Weak<Node>),
 }
 
 impl HookHandle {
     /// The hook is not called any more.
     pub fn remove(self) {
-        if let Some(node) = self.tensor.node() {
-            node.hooks.lock().retain(|(id, _)| *id != self.id);
+        match self.on {
+            On::Leaf(leaf) => {
+                if let Some(leaf) = leaf.upgrade() {
+                    Tensor(leaf).with_meta(|m| m.hooks.retain(|(id, _)| *id != self.id));
+                }
+            }
+            On::Node(node) => {
+                if let Some(node) = node.upgrade() {
+                    node.hooks.lock().list.retain(|(id, _)| *id != self.id);
+                }
+            }
         }
-        self.tensor
-            .with_meta(|m| m.hooks.retain(|(id, _)| *id != self.id));
     }
 }
 
@@ -105,10 +119,10 @@ impl Tensor {
             .and_then(|m: &mut Meta| m.grad.take());
     }
 
-    /// The name of the operation that made this tensor, as `"MulBackward"`-like debug text.
+    /// The node of the operation that made this tensor, under PyTorch's name: `<MulBackward0>`.
     pub fn grad_fn(&self) -> Option<String> {
         self.node()
-            .map(|n| format!("<{}Backward>", crate::autograd::camel(n.op.name())))
+            .map(|n| format!("<{}>", crate::autograd::node_name(n.op.name())))
     }
 
     /// Keeps the gradient of this non-leaf tensor too, in [`grad`](Tensor::grad).
@@ -126,19 +140,7 @@ impl Tensor {
         if self.with_meta(|m| std::mem::replace(&mut m.retain_grad, true)) {
             return Ok(());
         }
-        let weak = Arc::downgrade(&self.0);
-        let hook: autograd::Hook = Arc::new(move |g: &Tensor| {
-            if let Some(inner) = weak.upgrade() {
-                let t = Tensor(inner);
-                let sum = match t.grad() {
-                    Some(old) => old.add(g)?,
-                    None => g.clone(),
-                };
-                t.with_meta(|m| m.grad = Some(sum));
-            }
-            Ok(None)
-        });
-        node.hooks.lock().push((0, hook));
+        node.hooks.lock().retain(self);
         Ok(())
     }
 
@@ -160,14 +162,17 @@ impl Tensor {
             );
         }
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        match self.node() {
-            Some(node) => node.hooks.lock().push((id, Arc::new(hook))),
-            None => self.with_meta(|m| m.hooks.push((id, Arc::new(hook)))),
-        }
-        Ok(HookHandle {
-            tensor: self.clone(),
-            id,
-        })
+        let on = match self.node() {
+            Some(node) => {
+                node.hooks.lock().list.push((id, Arc::new(hook)));
+                On::Node(Arc::downgrade(&node))
+            }
+            None => {
+                self.with_meta(|m| m.hooks.push((id, Arc::new(hook))));
+                On::Leaf(Arc::downgrade(&self.0))
+            }
+        };
+        Ok(HookHandle { on, id })
     }
 
     /// Gradients of this one-element tensor with respect to every leaf, accumulated into `grad`.
@@ -212,6 +217,12 @@ impl Tensor {
         d
     }
 
+    /// The same as [`detach`](Tensor::detach). PyTorch's `.data` hides changes made through it from
+    /// the version check, which gives wrong gradients in silence; this one does not.
+    pub fn data(&self) -> Tensor {
+        self.detach()
+    }
+
     /// Takes this tensor itself out of the graph.
     ///
     /// # Errors
@@ -224,8 +235,7 @@ impl Tensor {
                 "a view cannot be detached in place; use detach()"
             );
         }
-        let _old = self.with_meta(|m| (m.node.take(), m.retain_grad = false));
-        self.set_tracked(false);
+        self.forget_node();
         Ok(self.clone())
     }
 }

@@ -1,13 +1,23 @@
 //! What every in-place operation does: check, write, count the version, rewrite the history.
 
 use super::Tensor;
-use crate::autograd::{Edge, Input, SavedSet, is_grad_enabled, is_inference_mode, note_writer};
+use crate::autograd::{
+    Edge, Input, Node, SavedSet, current_sequence, is_grad_enabled, is_inference_mode, note_writer,
+};
 use crate::dispatch::new_node;
 use crate::ops::elementwise::copy_into;
-use crate::ops::view::AsStridedScatter;
+use crate::ops::strided::{CopySlices, Geometry};
+use crate::ops::view::Overwrite;
 use crate::{Error, Result};
 use smallvec::smallvec;
+use std::cell::Cell;
 use std::panic::Location;
+use std::sync::Arc;
+
+thread_local! {
+    /// The number of the first node that the running in-place operation may have made.
+    static STARTED: Cell<u64> = const { Cell::new(0) };
+}
 
 impl Tensor {
     /// Whether `op` may write here.
@@ -36,19 +46,23 @@ impl Tensor {
         if !is_grad_enabled() {
             return Ok(());
         }
-        let owner = t.base.as_ref().unwrap_or(self);
-        if owner.tracked() && owner.is_leaf() {
-            let what = if t.base.is_some() {
-                "a view of a leaf"
-            } else {
-                "a leaf"
-            };
+        STARTED.set(current_sequence());
+        let base = t.base.as_ref().filter(|b| b.tracked());
+        let leaf = match base {
+            _ if self.tracked() && self.is_leaf() => Some("a leaf"),
+            Some(base) if base.is_leaf() => Some("a view of a leaf"),
+            _ => None,
+        };
+        if let Some(what) = leaf {
             return Err(Error::new(
                 op,
                 format!(
                     "{what} that requires gradients cannot be changed in place; do it in no_grad, or use the out-of-place form"
                 ),
             ));
+        }
+        if base.is_some() && self.is_no_grad_view() {
+            return Err(no_grad_view(op));
         }
         Ok(())
     }
@@ -57,6 +71,18 @@ impl Tensor {
     /// Call [`check_inplace`](Tensor::check_inplace) before `result` is computed.
     #[track_caller]
     pub(crate) fn assign(&self, op: &'static str, result: Tensor) -> Result<Tensor> {
+        self.take_over(op, result, false)
+    }
+
+    /// The same where `result` does not depend on what this tensor held before: its old history
+    /// receives zeros, as in PyTorch.
+    #[track_caller]
+    pub(crate) fn overwrite(&self, op: &'static str, result: Tensor) -> Result<Tensor> {
+        self.take_over(op, result, true)
+    }
+
+    #[track_caller]
+    fn take_over(&self, op: &'static str, result: Tensor, overwrite: bool) -> Result<Tensor> {
         let location = Location::caller();
         if result.shape() != self.shape() {
             return Err(Error::new(
@@ -83,62 +109,109 @@ impl Tensor {
         } else {
             result.to_dtype(self.dtype())?
         };
-        if is_grad_enabled() && (result.tracked() || self.tracked()) {
-            self.take_history(&result, op, location);
-        }
-        let whole = self.0.offset == 0
-            && self.is_contiguous()
-            && self.numel() * self.dtype().size() == self.0.storage.bytes();
-        if whole
+        let (storage, fresh) = (&self.0.storage, result.0.storage.clone());
+        let exclusive = Arc::strong_count(&result.0) == 1;
+        let record = is_grad_enabled() && (result.tracked() || self.tracked());
+        let started = STARTED.get();
+        let node = result.node().filter(|n| record && n.seq >= started);
+        let saves_output = node.as_ref().is_some_and(|n| {
+            let saved = n.saved.lock();
+            let output = saved.as_ref().and_then(|s| s.output.as_ref());
+            output.is_some_and(|o| o.is_in(&fresh))
+        });
+        // The result's memory is taken over where nobody else can see it.
+        let swaps = exclusive
             && result.0.base.is_none()
-            && result.is_contiguous()
-            && result.0.storage.is_unique()
-        {
-            self.0.storage.swap(&result.0.storage);
+            && fresh.owners() == 2 + saves_output as usize
+            && result.is_whole()
+            && self.is_whole();
+        let history = if record {
+            self.check_history(op, &result)?;
+            Some(self.history(&result, op, location, overwrite || !exclusive))
+        } else {
+            None
+        };
+        // What the operation itself saved of this tensor moves to where the old elements go.
+        if let Some(node) = node {
+            if swaps && let Some(saved) = &mut *node.saved.lock() {
+                for output in saved.output.iter_mut().filter(|o| o.is_in(&fresh)) {
+                    output.move_to(storage, storage.version().wrapping_add(1));
+                }
+            }
+            node.visit_saved(started, &mut |saved| {
+                match saved.is_in(storage) {
+                    true if swaps => saved.move_to(&fresh, fresh.version()),
+                    true => saved.move_to_copy()?,
+                    false => {}
+                }
+                Ok(())
+            })?;
+        }
+        if swaps {
+            storage.swap(&fresh);
         } else {
             copy_into(&result, self)?;
         }
-        self.0.storage.bump_version();
-        note_writer(&self.0.storage, op, location);
+        if let Some(history) = history {
+            self.0
+                .base
+                .as_ref()
+                .unwrap_or(self)
+                .rewrite_history(history);
+        }
+        storage.bump_version();
+        note_writer(storage, op, location);
         Ok(self.clone())
     }
 
-    fn take_history(
+    /// Whether a history can say what writing `result` here does.
+    #[track_caller]
+    fn check_history(&self, op: &'static str, result: &Tensor) -> Result<()> {
+        let Some(base) = &self.0.base else {
+            return Ok(());
+        };
+        if result.tracked() && self.is_no_grad_view() {
+            return Err(no_grad_view(op));
+        }
+        if Geometry::of(self).overlaps() || Geometry::of(base).overlaps() {
+            return Err(Error::new(
+                op,
+                "several elements of the view or of its base are one place in memory, so the gradient would be ambiguous; copy() it first",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The history of this tensor, or of its base where it is a view, once `result` is written.
+    fn history(
         &self,
         result: &Tensor,
         op: &'static str,
         location: &'static Location<'static>,
-    ) {
-        let input = |t: &Tensor| Input {
-            edge: t.edge(),
-            shape: t.0.shape.clone(),
-            dtype: t.dtype(),
-        };
-        match &self.0.base {
-            None => {
-                let node = match result.edge() {
-                    Edge::None => None,
-                    Edge::Node(node) => Some(node),
-                    // A leaf was copied as it is: the copy needs a node of its own.
-                    Edge::Leaf(_) => Some(new_node(
-                        crate::ops::view::Identity(op),
-                        smallvec![input(result)],
-                        SavedSet::default(),
-                        location,
-                    )),
-                };
-                self.rewrite_history(node);
-            }
-            Some(base) => {
-                let scatter = AsStridedScatter::of(self, base);
-                let node = new_node(
-                    scatter,
-                    smallvec![input(base), input(result)],
-                    SavedSet::default(),
-                    location,
-                );
-                base.rewrite_history(Some(node));
+        overwrite: bool,
+    ) -> Arc<Node> {
+        if let Some(base) = &self.0.base {
+            let slices = CopySlices {
+                base: Geometry::of(base),
+                view: Geometry::of(self),
+            };
+            let inputs = smallvec![Input::of(base), Input::of(result)];
+            return new_node(slices, inputs, SavedSet::default(), location);
+        }
+        match result.edge() {
+            Edge::Node(node) if !overwrite => node,
+            _ => {
+                let inputs = smallvec![Input::of(self), Input::of(result)];
+                new_node(Overwrite(op), inputs, SavedSet::default(), location)
             }
         }
     }
+}
+
+#[track_caller]
+fn no_grad_view(op: &'static str) -> Error {
+    Error::new(
+        op,
+        "this view was made in no_grad or inference_mode, so a change through it could not be recorded; make the view with recording on, or change it in no_grad too",
+    )
 }

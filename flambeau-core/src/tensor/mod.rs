@@ -13,7 +13,7 @@ pub use convert::Nested;
 pub use create::Create;
 pub use operators::Operand;
 
-use crate::autograd::{Edge, Hook, Node};
+use crate::autograd::{Edge, Hook, Node, is_inference_mode};
 use crate::dtype::{Element, Stored};
 use crate::shape::{Shape, Strides, contiguous_strides, is_contiguous, numel};
 use crate::storage::{Read, Storage, Write};
@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     generation: AtomicU32,
     /// The base's generation that this view's history belongs to.
     base_generation: AtomicU32,
+    /// The operation that made this tensor.
+    node: Mutex<Option<Arc<Node>>>,
     meta: Mutex<Option<Box<Meta>>>,
 }
 
@@ -53,11 +55,14 @@ const INFERENCE: u8 = 2;
 /// A number from the program: weak in type promotion.
 const NUMBER: u8 = 4;
 
-/// What only tensors in a graph carry.
+/// A view made in `no_grad` or `inference_mode`: in-place operations on it could not be recorded
+/// faithfully.
+const NO_GRAD_VIEW: u8 = 8;
+
+/// What few tensors carry.
 #[derive(Default)]
 pub(crate) struct Meta {
     pub(crate) grad: Option<Tensor>,
-    pub(crate) node: Option<Arc<Node>>,
     pub(crate) hooks: Vec<(u64, Hook)>,
     pub(crate) retain_grad: bool,
 }
@@ -71,20 +76,37 @@ impl Tensor {
         dtype: DType,
         base: Option<Tensor>,
     ) -> Tensor {
-        let base_generation = AtomicU32::new(
-            base.as_ref()
-                .map_or(0, |b| b.0.generation.load(Ordering::Acquire)),
-        );
+        // What shares an inference tensor's memory is one too.
+        let flags = base
+            .as_ref()
+            .map_or(0, |b| b.0.flags.load(Ordering::Relaxed) & INFERENCE);
+        Tensor::assemble(storage, shape, strides, offset, dtype, base, flags)
+    }
+
+    #[inline]
+    fn assemble(
+        storage: Storage,
+        shape: Shape,
+        strides: Strides,
+        offset: usize,
+        dtype: DType,
+        base: Option<Tensor>,
+        flags: u8,
+    ) -> Tensor {
+        let base_generation = base
+            .as_ref()
+            .map_or(0, |b| b.0.generation.load(Ordering::Acquire));
         Tensor(Arc::new(Inner {
             storage,
             shape,
             strides,
             offset,
             dtype,
-            flags: AtomicU8::new(0),
+            flags: AtomicU8::new(flags),
             base,
             generation: AtomicU32::new(0),
-            base_generation,
+            base_generation: AtomicU32::new(base_generation),
+            node: Mutex::new(None),
             meta: Mutex::new(None),
         }))
     }
@@ -92,13 +114,14 @@ impl Tensor {
     /// A contiguous tensor over a buffer of exactly its size.
     pub(crate) fn from_buffer(buffer: Buffer, shape: &[usize], dtype: DType) -> Tensor {
         debug_assert_eq!(buffer.as_bytes().len(), numel(shape) * dtype.size());
-        Tensor::make(
+        Tensor::assemble(
             Storage::new(buffer),
             Shape::from_slice(shape),
             contiguous_strides(shape),
             0,
             dtype,
             None,
+            if is_inference_mode() { INFERENCE } else { 0 },
         )
     }
 
@@ -255,6 +278,15 @@ impl Tensor {
         self.0.flags.fetch_or(INFERENCE, Ordering::Relaxed);
     }
 
+    /// Marks a fresh view as made while nothing was recorded.
+    pub(crate) fn mark_no_grad_view(&self) {
+        self.0.flags.fetch_or(NO_GRAD_VIEW, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_no_grad_view(&self) -> bool {
+        self.0.flags.load(Ordering::Relaxed) & NO_GRAD_VIEW != 0
+    }
+
     /// Whether it was made under [`inference_mode`](crate::inference_mode).
     pub fn is_inference(&self) -> bool {
         self.0.flags.load(Ordering::Relaxed) & INFERENCE != 0
@@ -310,7 +342,30 @@ impl Tensor {
 
     /// Whether this handle alone holds the tensor and its memory, so that it may be overwritten.
     pub(crate) fn is_sole_owner(&self) -> bool {
-        Arc::strong_count(&self.0) == 1 && self.0.storage.is_unique() && !self.tracked()
+        let others = match &self.0.base {
+            None => 0,
+            Some(base) if Arc::strong_count(&base.0) == 1 => 1,
+            Some(_) => return false,
+        };
+        Arc::strong_count(&self.0) == 1 && self.0.storage.owners() == 1 + others && !self.tracked()
+    }
+
+    /// The same tensor without its base, where it is that base over: a sole owner need not stay a
+    /// view.
+    pub(crate) fn without_base(self) -> Tensor {
+        if self.0.base.is_none() || !self.is_whole() {
+            return self;
+        }
+        let t = &self.0;
+        let (shape, strides) = (t.shape.clone(), t.strides.clone());
+        Tensor::make(t.storage.clone(), shape, strides, 0, t.dtype, None)
+    }
+
+    /// Whether the elements are the whole storage, in row-major order.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0.offset == 0
+            && self.is_contiguous()
+            && self.numel() * self.dtype().size() == self.0.storage.bytes()
     }
 
     pub(crate) fn with_meta<R>(&self, f: impl FnOnce(&mut Meta) -> R) -> R {
@@ -324,26 +379,38 @@ impl Tensor {
 
     /// Gives the tensor a history.
     pub(crate) fn set_node(&self, node: Arc<Node>) {
+        // The old one is dropped outside of the lock.
+        let old = self.0.node.lock().replace(node.clone());
+        self.set_tracked(true);
+        // Last: who finds the view fresh must find the new history too.
         if let Some(base) = &self.0.base {
             self.0
                 .base_generation
                 .store(base.0.generation.load(Ordering::Acquire), Ordering::Release);
         }
-        // The old one is dropped outside of the lock.
-        let _old = self.with_meta(|m| m.node.replace(node));
-        self.set_tracked(true);
+        if let Some(old) = old
+            && self.peek_meta(|m| m.retain_grad)
+        {
+            old.hooks.lock().release(self);
+            node.hooks.lock().retain(self);
+        }
     }
 
     /// Gives the tensor a new history after an in-place operation; its views will follow.
-    pub(crate) fn rewrite_history(&self, node: Option<Arc<Node>>) {
+    pub(crate) fn rewrite_history(&self, node: Arc<Node>) {
         self.0.generation.fetch_add(1, Ordering::AcqRel);
-        match node {
-            Some(node) => self.set_node(node),
-            None => {
-                let _old = self.with_meta(|m| m.node.take());
-                self.set_tracked(false);
-            }
+        self.set_node(node);
+    }
+
+    /// Takes the tensor out of the graph.
+    pub(crate) fn forget_node(&self) {
+        let old = self.0.node.lock().take();
+        if let Some(old) = old
+            && self.with_meta(|m| std::mem::take(&mut m.retain_grad))
+        {
+            old.hooks.lock().release(self);
         }
+        self.set_tracked(false);
     }
 
     /// Whether the base's history was rewritten after this view's was made.
@@ -359,12 +426,12 @@ impl Tensor {
             if !base.tracked() {
                 return None;
             }
-            self.set_node(crate::ops::view::as_view_of(self, base));
+            self.set_node(crate::ops::strided::as_view_of(self, base));
         }
         if self.0.flags.load(Ordering::Acquire) & TRACKED == 0 {
             return None;
         }
-        self.peek_meta(|m| m.node.clone())
+        self.0.node.lock().clone()
     }
 
     /// Where this tensor's gradient flows.

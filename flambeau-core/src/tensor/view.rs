@@ -2,11 +2,13 @@
 
 use super::Tensor;
 use crate::dispatch;
+use crate::ops::strided::{AsStrided, Geometry};
 use crate::ops::view::{Identity, Kind, ToDtype, View, view_strides};
 use crate::shape::{
-    Dims, Shape, Strides, broadcast_strides, contiguous_strides, numel, wrap_dim, wrap_dims,
+    Dims, Shape, Strides, broadcast_strides, check_numel, contiguous_strides, numel, wrap_dim,
+    wrap_dims,
 };
-use crate::{DType, Device, Result, bail};
+use crate::{DType, Device, Result, bail, is_grad_enabled};
 
 impl Tensor {
     /// The sizes `dims` asks for, with one -1 worked out.
@@ -14,11 +16,10 @@ impl Tensor {
     fn infer_size(&self, op: &'static str, dims: impl Dims) -> Result<Shape> {
         let dims = dims.dims();
         let n = self.numel();
-        let known: i128 = dims
+        let known = dims
             .iter()
             .filter(|&&d| d != -1)
-            .map(|&d| d as i128)
-            .product();
+            .fold(1i128, |n, &d| n.saturating_mul(d as i128));
         if let Some(d) = dims.iter().find(|&&d| d < -1) {
             bail!(
                 op,
@@ -199,6 +200,54 @@ impl Tensor {
         self.permute(order)
     }
 
+    /// [`transpose`](Tensor::transpose) under NumPy's name.
+    #[track_caller]
+    pub fn swapaxes(&self, axis0: i64, axis1: i64) -> Result<Tensor> {
+        self.transpose(axis0, axis1)
+    }
+
+    /// Dimensions `source` moved to the positions `destination`; the others keep their order.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::zeros([2, 3, 4])?;
+    /// assert_eq!(x.movedim(0, 2)?.shape(), [3, 4, 2]);
+    /// assert_eq!(x.movedim([0, 1], [-1, 0])?.shape(), [3, 4, 2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the lists differ in length or name a dimension twice or one that does not exist.
+    #[track_caller]
+    pub fn movedim(&self, source: impl Dims, destination: impl Dims) -> Result<Tensor> {
+        let (from, to) = (source.dims(), destination.dims());
+        if from.len() != to.len() {
+            bail!(
+                "movedim",
+                "source {from:?} and destination {to:?} differ in length"
+            );
+        }
+        if from.is_empty() || self.dim() == 0 {
+            return self.permute(
+                self.shape()
+                    .iter()
+                    .enumerate()
+                    .map(|d| d.0)
+                    .collect::<Vec<_>>(),
+            );
+        }
+        let from = wrap_dims("movedim", &from, self.dim())?;
+        let to = wrap_dims("movedim", &to, self.dim())?;
+        let mut rest = (0..self.dim()).filter(|d| !from.contains(d));
+        let order: Vec<usize> = (0..self.dim())
+            .filter_map(|d| match to.iter().position(|&t| t == d) {
+                Some(i) => Some(from[i]),
+                None => rest.next(),
+            })
+            .collect();
+        self.permute(order)
+    }
+
     /// The transpose of a matrix; vectors and 0-d tensors unchanged.
     ///
     /// # Errors
@@ -240,6 +289,7 @@ impl Tensor {
                 _ => bail!("expand", "shape {:?} does not expand to {dims:?}: dimension {i} is {old:?}, and only 1 stretches", self.shape()),
             });
         }
+        check_numel("expand", &shape)?;
         let strides = broadcast_strides(self.shape(), self.strides(), &shape);
         self.relabel("expand", Kind::Expand, shape, strides)
     }
@@ -265,26 +315,18 @@ impl Tensor {
             );
         }
         let (end, start) = (end.min(self.shape()[d]), start.min(self.shape()[d]));
-        let (mut shape, mut strides) = (self.0.shape.clone(), self.0.strides.clone());
-        shape[d] = end.saturating_sub(start).div_ceil(step);
-        strides[d] *= step;
-        let offset = if numel(&shape) == 0 {
-            self.0.offset
-        } else {
-            self.0.offset + start * self.strides()[d]
-        };
-        View {
-            name: "slice",
-            kind: Kind::Slice {
-                dim: d,
-                start,
-                step,
-            },
-            shape,
-            strides,
-            offset,
-        }
-        .of(self)
+        self.part("slice", |g| {
+            g.shape[d] = end.saturating_sub(start).div_ceil(step);
+            g.offset += if numel(&g.shape) == 0 {
+                0
+            } else {
+                start * g.strides[d]
+            };
+            // The stride of a single index matters to nobody, and might overflow.
+            if g.shape[d] > 1 {
+                g.strides[d] *= step;
+            }
+        })
     }
 
     /// `length` indices from `start` on of dimension `dim`.
@@ -293,15 +335,21 @@ impl Tensor {
     /// Where they reach beyond the size.
     #[track_caller]
     pub fn narrow(&self, dim: i64, start: i64, length: usize) -> Result<Tensor> {
-        let size = self.size(dim)? as i64;
-        let from = if start < 0 { start + size } else { start };
-        if from < 0 || from + length as i64 > size {
-            bail!(
+        let size = self.size(dim)?;
+        let from = if start < 0 {
+            start.checked_add(size as i64)
+        } else {
+            Some(start)
+        };
+        match from.and_then(|f| usize::try_from(f).ok()) {
+            Some(from) if from <= size && length <= size - from => {
+                self.slice(dim, from, from + length, 1)
+            }
+            _ => bail!(
                 "narrow",
                 "{length} indices from {start} on reach beyond dimension {dim} of size {size}"
-            );
+            ),
         }
-        self.slice(dim, from as usize, from as usize + length, 1)
     }
 
     /// Index `index` of dimension `dim`, which vanishes.
@@ -325,41 +373,178 @@ impl Tensor {
             );
         }
         let index = if index < 0 { index + size } else { index } as usize;
-        let (mut shape, mut strides) = (self.0.shape.clone(), self.0.strides.clone());
-        shape.remove(d);
-        let offset = self.0.offset
-            + if numel(&shape) == 0 {
-                0
-            } else {
-                index * strides[d]
-            };
-        strides.remove(d);
+        self.part("select", |g| {
+            g.shape.remove(d);
+            let stride = g.strides.remove(d);
+            if numel(&g.shape) > 0 {
+                g.offset += index * stride;
+            }
+        })
+    }
+
+    /// The elements at `(i, i + offset)` of dimensions `dim1` and `dim2`, as a new last dimension
+    /// (`torch.diagonal`, whose defaults are 0, 0, 1).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::arange(0, 6, 1)?.view([2, 3])?;
+    /// assert_eq!(x.diagonal(1, 0, 1)?.to_vec::<i64>()?, [1, 5]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the dimensions are the same or do not exist.
+    #[track_caller]
+    pub fn diagonal(&self, offset: i64, dim1: i64, dim2: i64) -> Result<Tensor> {
+        let (a, b) = (
+            self.dim_index("diagonal", dim1)?,
+            self.dim_index("diagonal", dim2)?,
+        );
+        if a == b {
+            bail!(
+                "diagonal",
+                "dimensions {dim1} and {dim2} of shape {:?} are the same; a diagonal runs over two",
+                self.shape()
+            );
+        }
+        let (rows, columns) = (self.shape()[a], self.shape()[b]);
+        let skip = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);
+        let (first, length) = if offset >= 0 {
+            (b, rows.min(columns.saturating_sub(skip)))
+        } else {
+            (a, columns.min(rows.saturating_sub(skip)))
+        };
+        self.part("diagonal", |g| {
+            let (s1, s2, skipped) = (g.strides[a], g.strides[b], g.strides[first]);
+            for d in [a.max(b), a.min(b)] {
+                g.shape.remove(d);
+                g.strides.remove(d);
+            }
+            g.shape.push(length);
+            g.strides.push(s1 + s2);
+            if numel(&g.shape) > 0 {
+                g.offset += skip * skipped;
+            }
+        })
+    }
+
+    /// Windows of `size` along dimension `dim`, `step` apart, as a new last dimension.
+    ///
+    /// # Errors
+    /// Where a window is longer than the dimension or `step` is zero.
+    #[track_caller]
+    pub fn unfold(&self, dim: i64, size: usize, step: usize) -> Result<Tensor> {
+        let d = self.dim_index("unfold", dim)?;
+        let length = if self.dim() == 0 { 1 } else { self.shape()[d] };
+        if step == 0 || size > length {
+            bail!(
+                "unfold",
+                "windows of {size} with step {step} do not fit dimension {dim} of size {length}"
+            );
+        }
+        self.part("unfold", |g| {
+            let stride = if g.shape.is_empty() { 1 } else { g.strides[d] };
+            if let Some(count) = g.shape.get_mut(d) {
+                *count = (length - size) / step + 1;
+                if *count > 1 {
+                    g.strides[d] *= step;
+                }
+            }
+            g.shape.push(size);
+            g.strides.push(stride);
+        })
+    }
+
+    /// A view of some elements: `cut` says where they lie in memory and, once more, where they
+    /// would lie if this tensor were contiguous, which is what the gradient needs.
+    #[track_caller]
+    fn part(&self, name: &'static str, cut: impl Fn(&mut Geometry)) -> Result<Tensor> {
+        let (mut memory, mut part) = (Geometry::of(self), Geometry::contiguous(self.shape()));
+        cut(&mut memory);
+        cut(&mut part);
+        check_numel(name, &memory.shape)?;
         View {
-            name: "select",
-            kind: Kind::Select { dim: d, index },
-            shape,
-            strides,
-            offset,
+            name,
+            kind: Kind::Part(part),
+            shape: memory.shape,
+            strides: memory.strides,
+            offset: memory.offset,
         }
         .of(self)
+    }
+
+    /// The memory behind this tensor seen with other sizes and strides, from element `offset` of
+    /// the storage on, or from this tensor's own first element (`torch.as_strided`).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::arange(0, 9, 1)?;
+    /// assert_eq!(x.as_strided([2, 2], [1, 2], 3)?.to_vec::<i64>()?, [3, 5, 4, 6]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where sizes and strides differ in number, one is negative, or they reach beyond the memory.
+    #[track_caller]
+    pub fn as_strided(
+        &self,
+        size: impl Dims,
+        strides: impl Dims,
+        offset: impl Into<Option<usize>>,
+    ) -> Result<Tensor> {
+        let shape = crate::shape::sizes("as_strided", size)?;
+        let strides = strides.dims();
+        if strides.len() != shape.len() || strides.iter().any(|&s| s < 0) {
+            bail!(
+                "as_strided",
+                "strides {strides:?} do not fit sizes {:?}; there must be as many, none negative",
+                &shape[..]
+            );
+        }
+        let op = AsStrided {
+            input: Geometry::of(self),
+            view: Geometry {
+                shape,
+                strides: strides.iter().map(|&s| s as usize).collect(),
+                offset: offset.into().unwrap_or(self.storage_offset()),
+            },
+        };
+        let view = dispatch::call(op, &[self])?;
+        if !is_grad_enabled() {
+            view.mark_no_grad_view();
+        }
+        Ok(view)
     }
 
     /// Without the dimensions of size 1.
     #[track_caller]
     pub fn squeeze(&self) -> Result<Tensor> {
         let all: Vec<usize> = (0..self.dim()).collect();
-        self.squeeze_dims(&all)
+        self.squeeze_those(&all)
     }
 
     /// Without dimension `dim`, where its size is 1.
     #[track_caller]
     pub fn squeeze_dim(&self, dim: i64) -> Result<Tensor> {
         let d = self.dim_index("squeeze", dim)?;
-        self.squeeze_dims(&[d])
+        self.squeeze_those(&[d])
+    }
+
+    /// Without those of the dimensions `dims` whose size is 1.
+    ///
+    /// # Errors
+    /// Where a dimension does not exist or appears twice.
+    #[track_caller]
+    pub fn squeeze_dims(&self, dims: impl Dims) -> Result<Tensor> {
+        let dims = dims.dims();
+        if dims.is_empty() {
+            return self.squeeze_those(&[]);
+        }
+        self.squeeze_those(&wrap_dims("squeeze", &dims, self.dim())?)
     }
 
     #[track_caller]
-    fn squeeze_dims(&self, dims: &[usize]) -> Result<Tensor> {
+    fn squeeze_those(&self, dims: &[usize]) -> Result<Tensor> {
         let keep = |i: &usize| !(dims.contains(i) && self.shape()[*i] == 1);
         let kept: Vec<usize> = (0..self.dim()).filter(keep).collect();
         let shape = kept.iter().map(|&d| self.shape()[d]).collect();
@@ -401,30 +586,57 @@ impl Tensor {
         self.reshape(shape)
     }
 
-    /// Windows of `size` along dimension `dim`, `step` apart, as a new last dimension.
+    /// Dimension `dim` cut into `sizes`, of which one may be -1.
     ///
     /// # Errors
-    /// Where a window is longer than the dimension or `step` is zero.
+    /// Where the sizes do not multiply to the dimension's.
     #[track_caller]
-    pub fn unfold(&self, dim: i64, size: usize, step: usize) -> Result<Tensor> {
-        let d = self.dim_index("unfold", dim)?;
-        let length = if self.dim() == 0 { 1 } else { self.shape()[d] };
-        if step == 0 || size > length {
+    pub fn unflatten(&self, dim: i64, sizes: impl Dims) -> Result<Tensor> {
+        if self.dim() == 0 {
+            bail!("unflatten", "a 0-d tensor has no dimension to cut");
+        }
+        let d = self.dim_index("unflatten", dim)?;
+        let (size, parts) = (self.shape()[d], sizes.dims());
+        let known = parts
+            .iter()
+            .filter(|&&p| p != -1)
+            .fold(1i128, |n, &p| n.saturating_mul(p as i128));
+        let open = parts.iter().filter(|&&p| p == -1).count();
+        let fits = match open {
+            0 => known == size as i128,
+            _ => open == 1 && known > 0 && size as i128 % known == 0,
+        };
+        if parts.is_empty() || parts.iter().any(|&p| p < -1) || !fits {
             bail!(
-                "unfold",
-                "windows of {size} with step {step} do not fit dimension {dim} of size {length}"
+                "unflatten",
+                "sizes {parts:?} do not multiply to {size}, the size of dimension {dim}"
             );
         }
-        let x = self.contiguous()?;
-        let (mut shape, mut strides) = (x.0.shape.clone(), x.0.strides.clone());
-        if self.dim() == 0 {
-            return crate::ops::view::strided(&x, &[size], &[1], 0);
-        }
-        shape[d] = (length - size) / step + 1;
-        shape.push(size);
-        strides.push(strides[d]);
-        strides[d] *= step;
-        crate::ops::view::strided(&x, &shape, &strides, 0)
+        let mut shape: Vec<i64> = self.shape().iter().map(|&d| d as i64).collect();
+        let parts = parts.iter().map(|&p| match p {
+            -1 => (size as i128 / known) as i64,
+            p => p,
+        });
+        shape.splice(d..=d, parts);
+        self.view(shape)
+    }
+
+    /// [`view`](Tensor::view) with the sizes of `other`.
+    #[track_caller]
+    pub fn view_as(&self, other: &Tensor) -> Result<Tensor> {
+        self.view(other.shape())
+    }
+
+    /// [`reshape`](Tensor::reshape) to the sizes of `other`.
+    #[track_caller]
+    pub fn reshape_as(&self, other: &Tensor) -> Result<Tensor> {
+        self.reshape(other.shape())
+    }
+
+    /// One dimension with all elements; copies only where the layout needs it.
+    #[track_caller]
+    pub fn ravel(&self) -> Result<Tensor> {
+        self.reshape([-1i64])
     }
 
     /// Overwritten with the elements of `src`, which broadcasts and is converted.
@@ -437,19 +649,20 @@ impl Tensor {
         } else {
             src.expand(self.shape())?
         };
-        self.assign("copy_", src)
+        self.overwrite("copy_", src)
     }
 
     /// Every element set to `value`.
     #[track_caller]
     pub fn fill_(&self, value: impl Into<crate::Scalar>) -> Result<Tensor> {
         self.check_inplace("fill_")?;
-        self.assign("fill_", self.full_like(value)?)
+        self.overwrite("fill_", self.full_like(value)?)
     }
 
     /// Every element set to 0.
     #[track_caller]
     pub fn zero_(&self) -> Result<Tensor> {
-        self.fill_(0)
+        self.check_inplace("zero_")?;
+        self.overwrite("zero_", self.zeros_like()?)
     }
 }
