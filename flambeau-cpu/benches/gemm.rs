@@ -8,8 +8,8 @@ use std::time::Instant;
 use flambeau_cpu::gemm::gemm;
 use flambeau_cpu::threads::set_num_threads;
 
-/// Layouts of a and b, then m, n, k: squares, and a LeNet's linear layers at batch 4 with both
-/// their backward products.
+/// Layouts of a and b, then m, n, k: squares, a LeNet's linear layers at batch 4 with both
+/// their backward products, and odd ones.
 const SHAPES: &[(&str, usize, usize, usize)] = &[
     ("nn", 16, 16, 16),
     ("nn", 64, 64, 64),
@@ -37,6 +37,14 @@ const SHAPES: &[(&str, usize, usize, usize)] = &[
     ("nn", 64, 784, 512),
     ("tn", 512, 784, 64),
     ("nt", 1, 1000, 2048),
+    // Tall, flat and far from square, where packing and reading order decide.
+    ("nn", 16, 2048, 2048),
+    ("tn", 2048, 16, 2048),
+    ("tt", 16, 2048, 2048),
+    ("nn", 64, 3136, 576),
+    ("tn", 3136, 64, 576),
+    ("nn", 32, 64, 10000),
+    ("nn", 512, 1, 512),
 ];
 
 fn main() {
@@ -64,9 +72,9 @@ fn speed(layout: &str, m: usize, n: usize, k: usize) -> f64 {
     let sb = strides(layout.ends_with('t'), k, n);
     let mut once = || gemm(m, n, k, 1.0, &a, sa, &b, sb, 0.0, &mut c, (n as isize, 1));
     let flop = 2.0 * (m * n * k) as f64;
-    let reps = (4e7 / flop).clamp(1.0, 1e5) as usize;
+    let reps = (4e6 / flop).clamp(1.0, 1e5) as usize;
     let mut best = f64::INFINITY;
-    for _ in 0..if flop > 1e9 { 5 } else { 15 } {
+    for _ in 0..if flop > 1e9 { 9 } else { 60 } {
         let start = Instant::now();
         (0..reps).for_each(|_| once());
         best = best.min(start.elapsed().as_secs_f64() / reps as f64);

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::GemmScalar;
-use super::kernel::{Dots, Kernels, Tile};
+use super::kernel::{Dots, Kernels, Piece, Tile};
 use crate::threads::{SyncPtr, parallel_for};
 
 /// `c = alpha * a * b + beta * c`, see [`super::gemm`].
@@ -31,6 +31,9 @@ const DEPTH: usize = 384;
 const A_BLOCK: usize = 64 << 10;
 /// Elements of a packed block of `b`, for a part of the L3 cache.
 const B_BLOCK: usize = 768 << 10;
+
+/// Panels or tiles that are packed side by side.
+const GROUP: usize = 8;
 
 /// Computes a problem on up to `threads` threads.
 ///
@@ -91,8 +94,8 @@ fn orient<T>(p: &mut Problem<T>) {
     let turn = match (p.c_strides.1 == 1, p.c_strides.0 == 1) {
         (true, false) => false,
         (false, true) => true,
-        // A column or a row: the other operand's layout decides which way its vectors run.
-        (true, true) if p.n == 1 => p.a_strides.1 != 1,
+        // A column: as a row its elements can share a vector or a dot kernel.
+        (true, true) => p.n == 1,
         _ => false,
     };
     if turn {
@@ -114,8 +117,10 @@ enum Path {
 
 /// Estimates in units of one vector multiplication; the figures are measured.
 fn choose<T>(p: &Problem<T>, kernels: &Kernels<T>) -> Path {
-    let tall = kernels.tiles[1].len();
-    if p.b_strides.1 == 1 && (p.m <= 3 * tall || p.k * p.n <= 64 << 10) {
+    let few = p.m <= 8 || p.k * p.n <= 64 << 10;
+    // Rows that are close together come with each other's cache lines and pages.
+    let close = p.b_strides.0 <= 8 * kernels.lanes;
+    if p.b_strides.1 == 1 && (few || close) {
         return Path::Tiles { pack_b: false };
     }
     if p.a_strides.1 == 1 && p.b_strides.0 == 1 {
@@ -293,8 +298,11 @@ unsafe fn tiles<T: GemmScalar>(p: &Problem<T>, kernels: &Kernels<T>, threads: us
             kernels.tiles[3].len()
         },
     );
-    // Unpacked rows of `a` are read again for each panel, in as many streams as a tile has rows.
-    let pack_a = vectors == 2 && p.n > 4 * width && p.m * p.k > 8 << 10;
+    // Unpacked rows of `a` are read again for each panel, in as many streams as a tile has rows,
+    // and of the cache lines of unpacked columns a tile uses a part only.
+    let streams = p.n > 4 * width && p.m * p.k > 8 << 10;
+    let lines = p.a_strides.1 != 1 && p.m > 4 * tall && p.m * p.k > 256 << 10;
+    let pack_a = vectors == 2 && (streams || lines);
     let depth = Cut::new(p.k, DEPTH);
     let deepest = p.k.div_ceil(depth.parts);
     let strip = match pack_b {
@@ -344,25 +352,35 @@ unsafe fn pack_panels<T: GemmScalar>(
     let panels = (cols.1 - cols.0).div_ceil(width);
     let to = SyncPtr(to);
     let task = |range: std::ops::Range<usize>| {
-        for panel in range {
-            let first = cols.0 + panel * width;
-            // SAFETY: the panel's columns are in `b`; its place in `to` is its own. The width is
-            // a multiple of the vector, so that no store reaches another panel.
+        for group in range {
+            let mut pieces = [Piece::default(); GROUP];
+            let last = panels.min((group + 1) * GROUP);
+            for panel in group * GROUP..last {
+                let first = cols.0 + panel * width;
+                pieces[panel % GROUP] = Piece {
+                    first,
+                    width: width.min(cols.1 - first),
+                    to: panel * width * k.1,
+                    stride: width,
+                };
+            }
+            // SAFETY: the panels' columns are in `b`; their places in `to` are their own. The
+            // width is a multiple of the vector, so that no store reaches another panel.
             unsafe {
                 (kernels.pack)(
                     k.1,
-                    width.min(cols.1 - first),
-                    p.b.add(k.0 * p.b_strides.0 + first * p.b_strides.1),
+                    &pieces[..last - group * GROUP],
+                    p.b.add(k.0 * p.b_strides.0),
                     p.b_strides,
-                    to.get().add(panel * width * k.1),
-                    width,
+                    to.get(),
                 );
             }
         }
     };
+    let groups = panels.div_ceil(GROUP);
     match threads == 1 || panels * width * k.1 < 64 << 10 {
-        true => task(0..panels),
-        false => parallel_for(panels, ((32 << 10) / (width * k.1)).max(1), task),
+        true => task(0..groups),
+        false => parallel_for(groups, 1, task),
     }
 }
 
@@ -410,19 +428,27 @@ impl<T: GemmScalar> Pass<'_, T> {
         }
         A_SCRATCH.with_borrow_mut(|scratch| {
             let to = room::<T>(scratch, height * depth + self.kernels.lanes);
-            for t in tiles.0..tiles.1 {
-                let (first, end) = (self.rows.start(t), self.rows.start(t + 1));
-                let at = first * p.a_strides.0 + self.k.0 * p.a_strides.1;
+            for group in (tiles.0..tiles.1).step_by(GROUP) {
+                let mut pieces = [Piece::default(); GROUP];
+                let last = tiles.1.min(group + GROUP);
+                for t in group..last {
+                    let (first, end) = (self.rows.start(t), self.rows.start(t + 1));
+                    pieces[t - group] = Piece {
+                        first,
+                        width: end - first,
+                        to: (first - top) * depth,
+                        stride: end - first,
+                    };
+                }
                 // SAFETY: rows and columns of `a`; tiles are packed in order, each ending where
                 // the next begins, and there is a vector's room after the last.
                 unsafe {
                     (self.kernels.pack)(
                         depth,
-                        end - first,
-                        p.a.add(at),
+                        &pieces[..last - group],
+                        p.a.add(self.k.0 * p.a_strides.1),
                         (p.a_strides.1, p.a_strides.0),
-                        to.add((first - top) * depth),
-                        end - first,
+                        to,
                     );
                 }
             }

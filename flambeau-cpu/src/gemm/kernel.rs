@@ -13,6 +13,11 @@ pub(super) trait Vector: Copy {
     /// Rows and columns that [`Vector::transpose`] takes.
     const BLOCK: usize;
 
+    /// Asks for a cache line; any address will do.
+    #[inline(always)]
+    unsafe fn prefetch(p: *const Self::Scalar) {
+        let _ = p;
+    }
     unsafe fn splat(x: Self::Scalar) -> Self;
     unsafe fn load(p: *const Self::Scalar) -> Self;
     /// Loads the first `n <= LANES` elements and touches no others; the rest is 0.
@@ -184,54 +189,82 @@ pub(super) unsafe fn dots<V: Vector, const MR: usize>(t: &Dots<V::Scalar>) {
     }
 }
 
-/// Copies `k` rows of `width` elements, `(row, col)` apart in `src`, to rows that are `dst_stride`
-/// apart in `dst`.
+/// A part of the columns that [`pack`] copies.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Piece {
+    /// The first column and the number of them.
+    pub first: usize,
+    pub width: usize,
+    /// Where the piece starts in `dst`, and the distance of its rows there.
+    pub to: usize,
+    pub stride: usize,
+}
+
+/// Copies pieces of `k` rows whose elements are `(row, col)` apart in `src`.
+///
+/// Pieces of contiguous rows are copied side by side, row by row, so that memory is read in long
+/// runs.
 ///
 /// # Safety
-/// As [`tile`]. Each row's store may reach up to a vector beyond its end; rows are written in
-/// order, so `dst` needs a vector's room after the last row only.
+/// As [`tile`]. A row's store may reach up to a vector beyond its end, but for the last row's of
+/// pieces of contiguous rows; rows are written in order and pieces too, so `dst` needs a vector's
+/// room after the last piece only.
 #[inline(always)]
 pub(super) unsafe fn pack<V: Vector>(
     k: usize,
-    width: usize,
+    pieces: &[Piece],
     src: *const V::Scalar,
     (row, col): (usize, usize),
     dst: *mut V::Scalar,
-    dst_stride: usize,
 ) {
     // SAFETY: the caller vouches for the source and the room in `dst`.
     unsafe {
         if col == 1 {
             for p in 0..k {
-                let (s, d) = (src.add(p * row), dst.add(p * dst_stride));
-                let mut i = 0;
-                while i + V::LANES <= width {
-                    V::load(s.add(i)).store(d.add(i));
-                    i += V::LANES;
-                }
-                if i < width {
-                    V::load_first(s.add(i), width - i).store(d.add(i));
+                for piece in pieces {
+                    let s = src.add(p * row + piece.first);
+                    // Rows far apart are beyond what the hardware foresees.
+                    V::prefetch(s.wrapping_add(8 * row));
+                    V::prefetch(s.wrapping_add(8 * row + piece.width - 1));
+                    let d = dst.add(piece.to + p * piece.stride);
+                    let mut i = 0;
+                    while i + V::LANES <= piece.width {
+                        V::load(s.add(i)).store(d.add(i));
+                        i += V::LANES;
+                    }
+                    if i < piece.width {
+                        let rest = V::load_first(s.add(i), piece.width - i);
+                        // The next piece's first row may be there already.
+                        match p + 1 < k {
+                            true => rest.store(d.add(i)),
+                            false => rest.store_first(d.add(i), piece.width - i),
+                        }
+                    }
                 }
             }
-        } else if row == 1 {
-            for p in (0..k).step_by(V::BLOCK) {
-                // Last block first: what it writes past the row's end, the first one of the
-                // following row mends.
-                for i in (0..width).step_by(V::BLOCK).rev() {
+            return;
+        }
+        for piece in pieces {
+            let (s, d) = (src.add(piece.first * col), dst.add(piece.to));
+            if row != 1 {
+                for p in 0..k {
+                    for i in 0..piece.width {
+                        *d.add(p * piece.stride + i) = *s.add(p * row + i * col);
+                    }
+                }
+                continue;
+            }
+            // Last block first: what it writes past the rows' ends, the first one mends.
+            for i in (0..piece.width).step_by(V::BLOCK).rev() {
+                for p in (0..k).step_by(V::BLOCK) {
                     V::transpose(
-                        src.add(i * col + p),
+                        s.add(i * col + p),
                         col,
-                        (width - i).min(V::BLOCK),
+                        (piece.width - i).min(V::BLOCK),
                         (k - p).min(V::BLOCK),
-                        dst.add(p * dst_stride + i),
-                        dst_stride,
+                        d.add(p * piece.stride + i),
+                        piece.stride,
                     );
-                }
-            }
-        } else {
-            for p in 0..k {
-                for i in 0..width {
-                    *dst.add(p * dst_stride + i) = *src.add(p * row + i * col);
                 }
             }
         }
@@ -240,7 +273,7 @@ pub(super) unsafe fn pack<V: Vector>(
 
 pub(super) type TileFn<T> = unsafe fn(&Tile<T>);
 pub(super) type DotsFn<T> = unsafe fn(&Dots<T>);
-pub(super) type PackFn<T> = unsafe fn(usize, usize, *const T, (usize, usize), *mut T, usize);
+pub(super) type PackFn<T> = unsafe fn(usize, &[Piece], *const T, (usize, usize), *mut T);
 
 /// The kernels of one kind of vector.
 pub struct Kernels<T: 'static> {
@@ -277,14 +310,13 @@ macro_rules! kernels {
             $(#[$feature])*
             unsafe fn pack(
                 k: usize,
-                width: usize,
+                pieces: &[Piece],
                 src: *const T,
                 strides: (usize, usize),
                 dst: *mut T,
-                dst_stride: usize,
             ) {
                 // SAFETY: as above.
-                unsafe { kernel::pack::<$v>(k, width, src, strides, dst, dst_stride) }
+                unsafe { kernel::pack::<$v>(k, pieces, src, strides, dst) }
             }
 
             Kernels {

@@ -4,7 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::GemmScalar;
-use super::kernel::{self, Dots, Kernels, Tile, Vector, kernels};
+use super::kernel::{self, Dots, Kernels, Piece, Tile, Vector, kernels};
 
 #[derive(Clone, Copy)]
 pub(super) struct Lanes<T, const N: usize>([T; N]);

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::kernel::{self, Dots, Kernels, Tile, Vector, kernels};
+use super::kernel::{self, Dots, Kernels, Piece, Tile, Vector, kernels};
 
 /// Lanes below `n` have their top bit set.
 #[inline(always)]
@@ -65,6 +65,11 @@ unsafe fn quad(r: [__m256; 4]) -> [__m256; 4] {
 /// Implements the methods that differ in names only.
 macro_rules! common {
     ($splat:ident $load:ident $store:ident $fma:ident $mul:ident) => {
+        #[inline(always)]
+        unsafe fn prefetch(p: *const Self::Scalar) {
+            // SAFETY: a hint, which never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
         #[inline(always)]
         unsafe fn splat(x: Self::Scalar) -> Self {
             // SAFETY: the caller vouches for the CPU's features, here and below.
