@@ -66,7 +66,19 @@ pub fn set_num_threads(n: usize) {
 /// # Panics
 /// A panic in `f` is passed on to the caller once the running chunks have ended; chunks not yet
 /// begun are dropped.
+#[inline]
 pub fn parallel_for(n: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
+    if n <= grain {
+        if n > 0 {
+            f(0..n);
+        }
+    } else {
+        run_chunks(n, grain, &f);
+    }
+}
+
+/// The body of [`parallel_for`], compiled once.
+fn run_chunks(n: usize, grain: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
     let grain = grain.max(1);
     let chunks = n.div_ceil(grain);
     let run = |i: usize| f(i * grain..n.min((i + 1).saturating_mul(grain)));
@@ -92,11 +104,18 @@ pub fn parallel_for(n: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
 /// });
 /// assert_eq!(squares[9], 81);
 /// ```
+#[inline]
 pub fn parallel_chunks_mut<T: Send>(
     out: &mut [T],
     chunk: usize,
     f: impl Fn(usize, &mut [T]) + Sync,
 ) {
+    if out.len() <= chunk {
+        if !out.is_empty() {
+            f(0, out);
+        }
+        return;
+    }
     let chunk = chunk.max(1);
     let len = out.len();
     let base = SyncPtr(out.as_mut_ptr());

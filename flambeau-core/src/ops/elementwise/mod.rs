@@ -132,6 +132,36 @@ fn gather<S: Stored, C>(
     }
 }
 
+/// Runs `$body` with `$t` standing for what storage holds for a type that no kernel writes as it is.
+macro_rules! with_narrow {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            DType::F16 => {
+                type $t = half::f16;
+                $body
+            }
+            DType::BF16 => {
+                type $t = half::bf16;
+                $body
+            }
+            DType::I16 => {
+                type $t = i16;
+                $body
+            }
+            DType::I8 => {
+                type $t = i8;
+                $body
+            }
+            DType::U8 | DType::Bool => {
+                type $t = u8;
+                $body
+            }
+            // A wide result of another lane; no operation asks for one.
+            other => crate::bail!("elementwise", "no kernel writes {other} here"),
+        }
+    };
+}
+
 /// What a kernel writes: a lane, or `u8` for truth values (0 or 1).
 pub(crate) trait KernelResult: Stored {
     /// Whether `dtype` is stored as this type.
@@ -167,73 +197,82 @@ pub(crate) fn map<C: Lane, D: KernelResult, const N: usize>(
     let sources = inputs.map(|t| Source::new(t, shape));
     if D::stores(dtype) {
         return Tensor::build::<D>(op, shape, dtype, |out| {
-            run(&sources, out, usize::MAX, kernel)
+            parallel_chunks_mut(out, GRAIN, |i, out| {
+                let len = out.len();
+                blocks(&sources, i * GRAIN, len, usize::MAX, &mut |at, chunks| {
+                    kernel(chunks, &mut out[at..at + chunks[0].len()])
+                });
+            });
         });
     }
     let boolean = dtype == DType::Bool;
-    with_stored!(dtype, S => Tensor::build::<S>(op, shape, dtype, |out| {
-        run::<C, S, N>(&sources, out, CHUNK, &|chunks, out: &mut [S]| {
-            let mut results = [D::default(); CHUNK];
-            let results = &mut results[..out.len()];
-            kernel(chunks, results);
-            for (o, &mut r) in out.iter_mut().zip(results) {
-                *o = if boolean { S::from_i32(r.to_bool() as i32) } else { r.convert() };
-            }
+    with_narrow!(dtype, S => Tensor::build::<S>(op, shape, dtype, |out| {
+        parallel_chunks_mut(out, GRAIN, |i, out| {
+            let len = out.len();
+            blocks(&sources, i * GRAIN, len, CHUNK, &mut |at, chunks| {
+                let mut results = [D::default(); CHUNK];
+                let results = &mut results[..chunks[0].len()];
+                kernel(chunks, results);
+                for (o, &mut r) in out[at..].iter_mut().zip(results) {
+                    *o = if boolean { S::from_i32(r.to_bool() as i32) } else { r.convert() };
+                }
+            });
         });
     }))
 }
 
-/// Fills `out` with `kernel`, at most `limit` elements a call.
-fn run<C: Lane, D: Stored, const N: usize>(
-    sources: &[Source; N],
-    out: &mut [D],
-    limit: usize,
-    kernel: Kernel<'_, C, D, N>,
-) {
-    if out.len() <= 64 {
-        blocks::<C, D, N, 64>(sources, 0, out, limit, kernel);
-    } else {
-        parallel_chunks_mut(out, GRAIN, |i, out| {
-            blocks::<C, D, N, CHUNK>(sources, i * GRAIN, out, limit, kernel)
-        });
-    }
-}
-
-/// Fills `out`, the elements from `start` on, gathering `B` at a time what is not laid out so
-/// that the kernel can read it in place.
-fn blocks<C: Lane, D: Stored, const N: usize, const B: usize>(
+/// Calls `sink(at, operands)` for consecutive pieces of the `len` elements from `start` on, at
+/// most `limit` elements each; `at` counts from `start`. Operands that lie as the kernel wants
+/// them are passed as they are, others gathered in pieces of [`CHUNK`].
+fn blocks<C: Lane, const N: usize>(
     sources: &[Source; N],
     start: usize,
-    out: &mut [D],
+    len: usize,
     limit: usize,
-    kernel: Kernel<'_, C, D, N>,
+    sink: &mut dyn FnMut(usize, [&[C]; N]),
 ) {
     let direct: [Option<&[C]>; N] = std::array::from_fn(|i| sources[i].direct::<C>());
     if direct.iter().all(Option::is_some) {
-        for (k, out) in out.chunks_mut(limit).enumerate() {
-            let at = start + k.saturating_mul(limit);
-            kernel(
-                direct.map(|d| &d.unwrap_or_default()[at..at + out.len()]),
-                out,
+        let mut at = 0;
+        while at < len {
+            let (from, piece) = (start + at, limit.min(len - at));
+            sink(
+                at,
+                direct.map(|d| &d.unwrap_or_default()[from..from + piece]),
             );
+            at += piece;
         }
-        return;
+    } else if len <= 64 {
+        gathered::<C, N, 64>(sources, &direct, start, len, sink);
+    } else {
+        gathered::<C, N, CHUNK>(sources, &direct, start, len, sink);
     }
+}
+
+fn gathered<C: Lane, const N: usize, const B: usize>(
+    sources: &[Source; N],
+    direct: &[Option<&[C]>; N],
+    start: usize,
+    len: usize,
+    sink: &mut dyn FnMut(usize, [&[C]; N]),
+) {
     let mut buffers = [[C::default(); B]; N];
-    for (k, out) in out.chunks_mut(B).enumerate() {
-        let (at, len) = (start + k * B, out.len());
+    let mut at = 0;
+    while at < len {
+        let (from, piece) = (start + at, B.min(len - at));
         for i in 0..N {
             // An operand that is one element throughout is gathered once.
             let constant = sources[i].dims.len() == 1 && sources[i].dims[0].1 == 0;
-            if direct[i].is_none() && !(constant && k > 0) {
-                sources[i].gather(at, &mut buffers[i][..len]);
+            if direct[i].is_none() && !(constant && at > 0) {
+                sources[i].gather(from, &mut buffers[i][..piece]);
             }
         }
         let chunks = std::array::from_fn(|i| match direct[i] {
-            Some(d) => &d[at..at + len],
-            None => &buffers[i][..len],
+            Some(d) => &d[from..from + piece],
+            None => &buffers[i][..piece],
         });
-        kernel(chunks, out);
+        sink(at, chunks);
+        at += piece;
     }
 }
 
@@ -249,32 +288,47 @@ pub(crate) fn cast_one<S: Stored, T: Element>(v: S) -> T {
 
 /// The elements of `x`, converted, as a new contiguous tensor without history.
 pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Result<Tensor> {
-    let source = Source::new(x, x.shape());
     if dtype == x.dtype() {
-        return with_stored!(dtype, S => Tensor::build::<S>(op, x.shape(), dtype, |out| copy_from(&source, out, |v: S| v)));
+        let source = Source::new(x, x.shape());
+        return with_stored!(dtype, S => Tensor::build::<S>(op, x.shape(), dtype, |out| {
+            let src = source.read.slice::<S>();
+            parallel_chunks_mut(out, GRAIN, |i, out| gather(src, &source.dims, i * GRAIN, out, |v| v));
+        }));
     }
-    with_stored!(x.dtype(), S => with_stored!(dtype, D => Tensor::build::<D>(op, x.shape(), dtype, |out| {
-        if dtype == DType::Bool {
-            copy_from(&source, out, |v: S| D::from_i32(v.to_bool() as i32));
-        } else if dtype == DType::F64 {
-            copy_from(&source, out, |v: S| D::from_f64(v.to_f64()));
-        } else if dtype.is_floating_point() {
-            copy_from(&source, out, |v: S| D::from_f32(v.to_f32()));
+    fn convert<C: Lane + KernelResult>(
+        op: &'static str,
+        x: &Tensor,
+        dtype: DType,
+    ) -> Result<Tensor> {
+        map::<C, C, 1>(op, x.shape(), dtype, [x], &|[x], out| {
+            out.copy_from_slice(x)
+        })
+    }
+    fn truth<C: Lane>(op: &'static str, x: &Tensor) -> Result<Tensor> {
+        map::<C, u8, 1>(op, x.shape(), DType::Bool, [x], &|[x], out| {
+            out.iter_mut()
+                .zip(x)
+                .for_each(|(o, v)| *o = u8::from(v.to_bool()));
+        })
+    }
+    // Truth is decided in the source's lane, other values are converted to the result's.
+    match (
+        dtype,
+        lane_of(if dtype == DType::Bool {
+            x.dtype()
         } else {
-            copy_from(&source, out, |v: S| D::from_i64(v.to_i64()));
-        }
-    })))
-}
-
-fn copy_from<S: Stored, D: Stored>(
-    source: &Source,
-    out: &mut [D],
-    convert: impl Fn(S) -> D + Sync,
-) {
-    let src = source.read.slice::<S>();
-    parallel_chunks_mut(out, GRAIN, |i, out| {
-        gather(src, &source.dims, i * GRAIN, out, &convert)
-    });
+            dtype
+        }),
+    ) {
+        (DType::Bool, DType::F32) => truth::<f32>(op, x),
+        (DType::Bool, DType::F64) => truth::<f64>(op, x),
+        (DType::Bool, DType::I64) => truth::<i64>(op, x),
+        (DType::Bool, _) => truth::<i32>(op, x),
+        (_, DType::F32) => convert::<f32>(op, x, dtype),
+        (_, DType::F64) => convert::<f64>(op, x, dtype),
+        (_, DType::I64) => convert::<i64>(op, x, dtype),
+        _ => convert::<i32>(op, x, dtype),
+    }
 }
 
 /// Writes the elements of `x` into `target`, of the same shape and type but any layout.
