@@ -115,3 +115,10 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<Error> for flambeau_core::Error {
+    #[track_caller]
+    fn from(error: Error) -> Self {
+        flambeau_core::Error::new("vision", error.to_string())
+    }
+}
