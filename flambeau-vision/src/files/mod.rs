@@ -12,6 +12,7 @@ pub mod idx;
 mod image;
 mod image_set;
 pub mod pickle;
+pub mod plot;
 mod write;
 
 pub use checksum::Checksum;
