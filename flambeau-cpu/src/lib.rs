@@ -9,6 +9,7 @@ pub mod gemm;
 pub mod lanes;
 pub mod math;
 pub mod norm;
+mod pieces;
 pub mod pool;
 pub mod random;
 pub mod reduce;

@@ -450,14 +450,11 @@ impl<T: Float> Tile<'_, T> {
             let mut w = self.weights.as_ptr();
             for offset in self.offsets {
                 let at = self.x.add(*offset);
-                let mut x = [L::zero(); P];
-                for p in 0..P {
-                    x[p] = L::load(at.add(starts[p]));
-                }
-                for o in 0..O {
+                let x = starts.map(|start| L::load(at.add(start)));
+                for (o, sums) in sums.iter_mut().enumerate() {
                     let weight = L::splat(*w.add(o));
-                    for p in 0..P {
-                        sums[o][p] = L::fma(weight, x[p], sums[o][p]);
+                    for (sum, x) in sums.iter_mut().zip(x) {
+                        *sum = L::fma(weight, x, *sum);
                     }
                 }
                 w = w.add(O);

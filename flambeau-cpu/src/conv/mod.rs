@@ -97,7 +97,7 @@ impl ConvShape {
             }
         }
         let mut output = [0; 3];
-        for d in 0..3 {
+        for (d, output) in output.iter_mut().enumerate() {
             let padded = self.padding[d]
                 .checked_mul(2)
                 .and_then(|p| p.checked_add(self.input[d]));
@@ -106,7 +106,7 @@ impl ConvShape {
                 .and_then(|e| e.checked_add(1));
             match (padded, extent) {
                 (Some(padded), Some(extent)) if extent <= padded => {
-                    output[d] = (padded - extent) / self.stride[d] + 1;
+                    *output = (padded - extent) / self.stride[d] + 1;
                 }
                 _ => {
                     return fail(format!(

@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use super::{for_pieces, for_planes};
 use crate::float::{Float, ShapeError};
+use crate::pieces::{for_pieces, for_planes};
 
 /// The geometry of an adaptive pooling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,7 +1,8 @@
 //! Average pooling.
 
-use super::{PoolShape, for_planes};
+use super::PoolShape;
 use crate::float::Float;
+use crate::pieces::for_planes;
 use crate::simd::dispatch;
 
 /// What the sum over a window is divided by.

@@ -1,7 +1,8 @@
 //! Maximum pooling. NaN wins over every number; of equal values the first wins.
 
-use super::{PoolShape, for_pieces, for_planes};
+use super::PoolShape;
 use crate::float::Float;
+use crate::pieces::{for_pieces, for_planes};
 use crate::simd::dispatch;
 
 /// The maximum of each window, and where it lies: a flat index into the plane's `[D, H, W]`.

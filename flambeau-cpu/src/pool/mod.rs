@@ -19,7 +19,6 @@ pub use max::{max_pool_backward, max_pool_forward, max_pool_values};
 use std::ops::Range;
 
 use crate::float::ShapeError;
-use crate::threads::{SyncPtr, parallel_for};
 
 /// The geometry of a pooling with windows of one size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -183,38 +182,4 @@ impl PoolShape {
             }
         }
     }
-}
-
-/// Runs `f(i, piece i of a, piece i of b)` for the `n` equal pieces of both slices on several
-/// threads. `work` is the number of elements a piece deals with.
-fn for_pieces<A: Send, B: Send>(
-    n: usize,
-    work: usize,
-    a: &mut [A],
-    b: &mut [B],
-    f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
-) {
-    if n == 0 {
-        return;
-    }
-    let (la, lb) = (a.len() / n, b.len() / n);
-    let (a, b) = (SyncPtr(a.as_mut_ptr()), SyncPtr(b.as_mut_ptr()));
-    parallel_for(n, (1 << 14) / work.max(1) + 1, |range| {
-        for i in range {
-            // SAFETY: `parallel_for` hands out each `i` once, `i < n`, and pieces of different `i`
-            // are disjoint parts of slices of at least `n * la` and `n * lb` elements.
-            let (a, b) = unsafe {
-                (
-                    std::slice::from_raw_parts_mut(a.get().add(i * la), la),
-                    std::slice::from_raw_parts_mut(b.get().add(i * lb), lb),
-                )
-            };
-            f(i, a, b);
-        }
-    });
-}
-
-/// [`for_pieces`] of one slice.
-fn for_planes<A: Send>(n: usize, work: usize, a: &mut [A], f: impl Fn(usize, &mut [A]) + Sync) {
-    for_pieces::<A, ()>(n, work, a, &mut [], |i, a, _| f(i, a));
 }
