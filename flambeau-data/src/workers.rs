@@ -2,9 +2,12 @@
 //!
 //! The loop alone decides what is loaded (it draws the indices, so that generators advance with
 //! the loop, not with the workers) and takes results in order. Between loop and workers stands one
-//! short queue under one lock. Small batches load faster than a thread wakes up, hence two rules:
-//! a sleeping worker is woken only once half of the queue waits to be loaded, and a loop that
-//! would wait for a batch that nobody has begun loads it itself.
+//! short queue under one lock.
+//!
+//! Waking a thread costs more than loading a few small pictures, and a worker that has to share its
+//! core can keep the loop waiting for long. So the loop loads batches itself while they are cheap
+//! ([`CHEAP`]), as well as a batch that it would wait for and that nobody has begun; and a sleeping
+//! worker is woken only once half of the queue waits to be loaded.
 
 use crate::{Dataset, SampleRng};
 use flambeau_core::{Error, Result};
@@ -18,6 +21,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// Batches that load in less than this are loaded by the loop: about what handing over to a thread
+/// costs when it has to be woken.
+const CHEAP: Duration = Duration::from_micros(20);
 
 /// A batch to load.
 pub(crate) struct Job {
@@ -161,6 +168,9 @@ struct State<B> {
     taken: u64,
     /// Workers asleep.
     idle: usize,
+    /// What a batch takes to load: the last measurement, but growing slowly, so that a thread that
+    /// lost its core does not make cheap batches look dear.
+    cost: Option<Duration>,
 }
 
 struct Slot<B> {
@@ -182,6 +192,7 @@ impl<B: Send + 'static> Workers<B> {
             jobs: VecDeque::new(),
             taken: 0,
             idle: 0,
+            cost: None,
         };
         let mut workers = Workers {
             shared: Arc::new(Shared {
@@ -214,27 +225,38 @@ impl<B: Send + 'static> Workers<B> {
     /// The next batch, with more given out from `plan`.
     pub fn next(&mut self, plan: &mut dyn Iterator<Item = Job>) -> Option<Result<B, Failure>> {
         let shared = &*self.shared;
-        // Drawn outside of the lock, which workers need; one, except in the beginning.
-        let drawn: SmallVec<[Job; 1]> = plan.take(self.ahead - self.outstanding).collect();
-        self.outstanding += drawn.len();
         let mut state = shared.state.lock();
-        for job in drawn {
-            state.slots.push_back(Slot {
-                first: job.indices.first().copied(),
-                batch: None,
-            });
-            state.jobs.push_back(job);
+        // With a timeout somebody must be left to look at the clock.
+        let helps = self.timeout.is_none();
+        if !(helps && state.cost.is_some_and(|cost| cost < CHEAP)) {
+            // Drawn outside of the lock, which workers need; one, except in the beginning.
+            drop(state);
+            let drawn: SmallVec<[Job; 1]> = plan.take(self.ahead - self.outstanding).collect();
+            self.outstanding += drawn.len();
+            state = shared.state.lock();
+            for job in drawn {
+                let first = job.indices.first().copied();
+                state.slots.push_back(Slot { first, batch: None });
+                state.jobs.push_back(job);
+            }
         }
-        let slot = state.slots.front()?;
-        if slot.batch.is_none() && state.jobs.len() == state.slots.len() && self.timeout.is_none() {
-            // Nobody has begun it. (With a timeout somebody must be left to look at the clock.)
+        let Some(slot) = state.slots.front() else {
+            // Only cheap batches leave the queue empty; or the end has come.
+            drop(state);
+            let (batch, cost) = shared.load(&plan.next()?, &|| false);
+            shared.state.lock().measured(cost);
+            return Some(batch);
+        };
+        if helps && slot.batch.is_none() && state.jobs.len() == state.slots.len() {
             let job = state.jobs.pop_front()?;
             if state.idle > 0 && !state.jobs.is_empty() {
                 shared.work.notify_all();
             }
             drop(state);
-            let batch = shared.fetch.fetch(&job, shared.seed, &|| false);
-            shared.state.lock().take_first();
+            let (batch, cost) = shared.load(&job, &|| false);
+            let mut state = shared.state.lock();
+            state.measured(cost);
+            state.take_first();
             self.outstanding -= 1;
             return Some(batch);
         }
@@ -271,6 +293,13 @@ impl<B: Send + 'static> Workers<B> {
 }
 
 impl<B> State<B> {
+    fn measured(&mut self, cost: Duration) {
+        let most = self
+            .cost
+            .map_or(cost, |old| old * 3 / 2 + Duration::from_nanos(1));
+        self.cost = Some(cost.min(most));
+    }
+
     fn take_first(&mut self) -> Option<Slot<B>> {
         self.taken += 1;
         self.slots.pop_front()
@@ -278,6 +307,13 @@ impl<B> State<B> {
 }
 
 impl<B> Shared<B> {
+    /// Loads a batch and measures how long that takes.
+    fn load(&self, job: &Job, stop: &dyn Fn() -> bool) -> (Result<B, Failure>, Duration) {
+        let start = Instant::now();
+        let batch = self.fetch.fetch(job, self.seed, stop);
+        (batch, start.elapsed())
+    }
+
     /// What a worker does.
     fn work(&self) {
         let stopped = || self.stop.load(Ordering::Relaxed);
@@ -291,8 +327,9 @@ impl<B> Shared<B> {
                 continue;
             };
             drop(state);
-            let batch = self.fetch.fetch(&job, self.seed, &stopped);
+            let (batch, cost) = self.load(&job, &stopped);
             state = self.state.lock();
+            state.measured(cost);
             // The loop takes slots in order and only once they are filled, so this one is there.
             let at = (number - state.taken) as usize;
             state.slots[at].batch = Some(batch);

@@ -1,6 +1,7 @@
 //! A picture on its way through the transforms.
 
 use crate::layout::{Axis, Layout};
+use crate::levels::Levels;
 use flambeau_core::{Error, Result, Tensor, bail};
 use flambeau_data::{Collate, ToDevice, stack};
 use std::sync::Arc;
@@ -40,16 +41,6 @@ pub(crate) struct Bytes {
     pub levels: Option<Arc<Levels>>,
 }
 
-/// The number that each byte stands for: a table for each channel, or one for all.
-pub(crate) struct Levels(pub Vec<[f32; 256]>);
-
-impl Levels {
-    /// The table of channel `c`.
-    pub fn of(&self, c: usize) -> &[f32; 256] {
-        &self.0[c.min(self.0.len() - 1)]
-    }
-}
-
 impl Bytes {
     fn new(data: Arc<Vec<u8>>, layout: Layout) -> Bytes {
         Bytes {
@@ -60,29 +51,24 @@ impl Bytes {
     }
 
     /// Writes the numbers, C x H x W.
-    fn write(&self, levels: &Levels, out: &mut [f32]) {
-        let width = self.layout.shape[2];
-        let mut rows = out.chunks_exact_mut(width.max(1));
-        self.layout.rows(&self.data, |c, row| {
-            let table = levels.of(c);
-            if let Some(out) = rows.next() {
-                row.map(out, |byte| table[byte as usize]);
-            }
+    fn write(&self, levels: &Levels, mut out: &mut [f32]) {
+        self.layout.rows(&self.data, |c, len, row| {
+            let (now, later) = std::mem::take(&mut out).split_at_mut(len);
+            levels.write(c, row, now);
+            out = later;
         });
     }
 
     /// The bytes, C x H x W.
     pub fn packed(&self) -> Vec<u8> {
-        let [c, h, w] = self.layout.shape;
-        let mut out = vec![0; c * h * w];
-        let mut rows = out.chunks_exact_mut(w.max(1));
-        self.layout.rows(&self.data, |_, row| {
-            if let Some(out) = rows.next() {
-                row.map(out, |byte| byte);
-            }
+        let mut bytes = vec![0; self.layout.shape.iter().product()];
+        let mut out = &mut bytes[..];
+        self.layout.rows(&self.data, |_, len, row| {
+            let (now, later) = std::mem::take(&mut out).split_at_mut(len);
+            row.map(now, |byte| byte);
+            out = later;
         });
-        drop(rows);
-        out
+        bytes
     }
 }
 

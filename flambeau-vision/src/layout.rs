@@ -55,15 +55,21 @@ impl Layout {
             .wrapping_add_signed(self.strides[axis] * index as isize)
     }
 
-    /// Calls `write` for every row, in order of channels and rows, with its elements.
-    pub fn rows<'a, E>(&self, data: &'a [E], mut write: impl FnMut(usize, Row<'a, E>)) {
+    /// Calls `write` for every row, in order of channels and rows, with the channel, the number of
+    /// elements and the elements. Rows that follow each other without gaps come as one.
+    pub fn rows<'a, E>(&self, data: &'a [E], mut write: impl FnMut(usize, usize, Row<'a, E>)) {
+        let mut layout = *self;
         let [channels, height, width] = self.shape;
+        if self.strides[1] == self.strides[2] * width as isize {
+            layout.shape = [channels, height.min(1), height * width];
+        }
+        let [_, height, width] = layout.shape;
         if width == 0 {
             return;
         }
         for c in 0..channels {
             for y in 0..height {
-                write(c, self.row(data, c, y));
+                write(c, width, layout.row(data, c, y));
             }
         }
     }

@@ -10,6 +10,7 @@ mod error;
 pub mod files;
 mod image;
 mod layout;
+mod levels;
 pub mod transforms;
 pub mod utils;
 

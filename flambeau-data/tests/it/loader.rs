@@ -266,7 +266,7 @@ fn leaving_the_loop_stops_the_workers_and_leaks_nothing() {
 
 #[test]
 fn workers_load_ahead_within_the_bound() {
-    let (slow, dataset) = slow(Duration::ZERO);
+    let (slow, dataset) = slow(Duration::from_micros(100));
     let loader = DataLoader::new(dataset)
         .batch_size(10)
         .num_workers(2)

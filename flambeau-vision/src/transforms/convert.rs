@@ -2,10 +2,10 @@
 
 use super::Transform;
 use crate::Image;
-use crate::image::{Bytes, Levels, Pixels};
+use crate::image::{Bytes, Pixels};
+use crate::levels::Levels;
 use flambeau_core::{DType, Result, Tensor, bail};
 use flambeau_data::SampleRng;
-use std::array::from_fn;
 use std::sync::{Arc, OnceLock};
 
 /// The picture of bytes as a tensor C x H x W of `f32` from 0 to 1: each byte divided by 255.
@@ -27,7 +27,7 @@ impl Transform for ToTensor {
 /// The bytes standing for themselves divided by 255.
 fn unit(mut bytes: Bytes) -> Image {
     static UNIT: OnceLock<Arc<Levels>> = OnceLock::new();
-    let levels = UNIT.get_or_init(|| Arc::new(Levels(vec![from_fn(|byte| byte as f32 / 255.0)])));
+    let levels = UNIT.get_or_init(|| Arc::new(Levels::unit()));
     bytes.levels = Some(levels.clone());
     Image(Pixels::Bytes(bytes))
 }
@@ -172,21 +172,7 @@ impl Normalize {
     }
 
     fn levels(&self, old: &Arc<Levels>, channels: usize) -> Arc<Levels> {
-        let make = || {
-            // One table will do for all channels where all are treated alike.
-            let tables = old
-                .0
-                .len()
-                .max(self.mean.len())
-                .max(self.std.len())
-                .min(channels);
-            let of = |list: &[f64], c: usize| list[c.min(list.len() - 1)] as f32;
-            let table = |c| {
-                let (mean, std) = (of(&self.mean, c), of(&self.std, c));
-                old.of(c).map(|v| (v - mean) / std)
-            };
-            Arc::new(Levels((0..tables).map(table).collect()))
-        };
+        let make = || Arc::new(old.normalized(&self.mean, &self.std, channels));
         let (of, new) = self.cache.get_or_init(|| (old.clone(), make()));
         if Arc::ptr_eq(of, old) {
             new.clone()
