@@ -31,4 +31,6 @@ pub use error::{Error, Result};
 pub use ops::{BatchNormOptions, ClassLoss, ConvOptions, PoolOptions, Reduction};
 pub use random::manual_seed;
 pub use shape::{Dims, Shape, Strides};
-pub use tensor::{Create, Nested, Operand, Tensor};
+pub use tensor::{
+    Create, Ellipsis, IndexItem, IntoIndexItem, Nested, NewAxis, Operand, Tensor, TensorIndex, s,
+};

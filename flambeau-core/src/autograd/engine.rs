@@ -457,11 +457,11 @@ fn fit(grad: Tensor, shape: &[usize], dtype: crate::DType) -> Result<Tensor> {
     }
 }
 
-/// A sum of gradients; reuses the memory of one that nobody else holds.
+/// A sum of gradients; reuses the memory of one that nobody else holds (and that was not expanded).
 fn add_grads(a: Tensor, b: Tensor) -> Result<Tensor> {
-    if a.is_sole_owner() {
+    if a.is_sole_owner() && a.is_contiguous() {
         a.add_(&b)
-    } else if b.is_sole_owner() {
+    } else if b.is_sole_owner() && b.is_contiguous() {
         b.add_(&a)
     } else {
         a.add(&b)

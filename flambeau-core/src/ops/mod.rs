@@ -4,6 +4,8 @@
 pub(crate) mod conv;
 mod dropout;
 pub(crate) mod elementwise;
+pub(crate) mod index;
+pub(crate) mod join;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod norm;

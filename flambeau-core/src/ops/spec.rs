@@ -312,6 +312,9 @@ pub fn all() -> Vec<OpSpec> {
         super::loss::specs(),
         super::norm::specs(),
         super::pool::specs(),
+        super::reduce::specs(),
+        super::join::specs(),
+        super::index::specs(),
     ]
     .concat()
 }

@@ -4,6 +4,7 @@ mod autograd;
 mod convert;
 mod create;
 mod display;
+mod index;
 mod inplace;
 mod operators;
 mod raw;
@@ -11,6 +12,7 @@ mod view;
 
 pub use convert::Nested;
 pub use create::Create;
+pub use index::{Ellipsis, IndexItem, IntoIndexItem, NewAxis, TensorIndex, s};
 pub use operators::Operand;
 
 use crate::autograd::{Edge, Hook, Node, is_inference_mode};

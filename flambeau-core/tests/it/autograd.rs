@@ -158,3 +158,13 @@ fn hooks_and_retained_gradients() -> Result<()> {
     assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [1.0, 1.0]);
     Ok(())
 }
+
+#[test]
+fn copy_leaves_its_source_alone() -> Result<()> {
+    let (x, y) = (Tensor::zeros([2])?, Tensor::new([1.0f32, 2.0])?);
+    x.copy_(&y)?;
+    x.add_(1.0)?;
+    assert_eq!(x.to_vec::<f32>()?, [2.0, 3.0]);
+    assert_eq!(y.to_vec::<f32>()?, [1.0, 2.0]);
+    Ok(())
+}

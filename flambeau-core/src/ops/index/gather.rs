@@ -1,0 +1,320 @@
+//! `gather`, `scatter`, `scatter_add`: an index of its own for every element.
+
+use super::plan::{Accumulate, index_values, with_lane};
+use crate::dispatch::{self, Grads, Op, Output, Saves};
+use crate::dtype::Stored;
+use crate::ops::elementwise::{lane_of, to_contiguous};
+use crate::shape::{Shape, contiguous_strides};
+use crate::tensor::{Operand, Tensor};
+use crate::{Ctx, Result, bail, with_stored};
+use flambeau_cpu::threads::parallel_chunks_mut;
+use smallvec::smallvec;
+
+/// Elements a thread takes at a time.
+const GRAIN: usize = 1 << 14;
+
+/// Where the elements that an index names lie in a contiguous tensor.
+struct Places {
+    index: Vec<i64>,
+    /// The index's sizes, and the tensor's strides but 0 along the indexed dimension.
+    shape: Shape,
+    strides: Shape,
+    /// The stride of the indexed dimension.
+    step: usize,
+}
+
+impl Places {
+    /// Checks the index against a tensor of sizes `shape`.
+    fn new(op: &'static str, shape: &[usize], dim: usize, index: &Tensor) -> Result<Places> {
+        let one = [1];
+        let at_least_1d = |s: &[usize]| Shape::from_slice(if s.is_empty() { &one } else { s });
+        let (sizes, shape) = (at_least_1d(shape), at_least_1d(index.shape()));
+        let fits = sizes.len() == shape.len()
+            && (0..sizes.len()).all(|d| d == dim || shape[d] <= sizes[d]);
+        if !fits && index.numel() > 0 {
+            bail!(
+                op,
+                "an index of shape {:?} does not fit a tensor of shape {:?}: they must have as many dimensions, and the index be no longer but along dimension {dim}",
+                index.shape(),
+                &sizes[..]
+            );
+        }
+        let values = index_values(op, index)?;
+        if let Some(bad) = values.iter().find(|&&i| i < 0 || i >= sizes[dim] as i64) {
+            bail!(
+                op,
+                "index {bad} is out of range for dimension {dim} of size {}",
+                sizes[dim]
+            );
+        }
+        let mut strides = contiguous_strides(&sizes);
+        let step = strides[dim];
+        strides[dim] = 0;
+        Ok(Places {
+            index: values,
+            shape,
+            strides,
+            step,
+        })
+    }
+
+    /// Calls `f(i, place)` for elements `from..to` of the index.
+    #[inline(always)]
+    fn each(&self, from: usize, to: usize, mut f: impl FnMut(usize, usize)) {
+        let last = self.shape.len() - 1;
+        let (width, stride) = (self.shape[last], self.strides[last]);
+        let mut i = from;
+        while i < to {
+            let (mut rest, column) = (i / width, i % width);
+            let mut base = 0;
+            for d in (0..last).rev() {
+                base += rest % self.shape[d] * self.strides[d];
+                rest /= self.shape[d];
+            }
+            for j in column..width.min(column + to - i) {
+                f(i, base + j * stride + self.index[i] as usize * self.step);
+                i += 1;
+            }
+        }
+    }
+}
+
+/// The elements that input 1, the index, names along a dimension of input 0.
+#[derive(Debug)]
+struct Gather {
+    dim: usize,
+}
+
+impl Op for Gather {
+    fn name(&self) -> &'static str {
+        "gather"
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (x, index) = (inputs[0].contiguous()?, inputs[1]);
+        let places = Places::new("gather", x.shape(), self.dim, index)?;
+        let out = with_stored!(x.dtype(), S => {
+            let read = x.read();
+            let src = read.slice::<S>();
+            Tensor::build::<S>("gather", index.shape(), x.dtype(), |out| {
+                parallel_chunks_mut(out, GRAIN, |i, out| {
+                    let start = i * GRAIN;
+                    places.each(start, start + out.len(), |i, at| out[i - start] = src[at]);
+                });
+            })
+        })?;
+        Ok(out.into())
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE.input(1)
+    }
+
+    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        let zeros = Tensor::zeros_with(ctx.shape(0), (grad.dtype(), grad.device()))?;
+        let g = zeros.scatter_add(self.dim as i64, &ctx.input(1)?, grad)?;
+        Ok(smallvec![Some(g), None])
+    }
+}
+
+/// Input 0 with input 2 put or added where input 1, the index, says.
+#[derive(Debug)]
+struct Scatter {
+    dim: usize,
+    add: bool,
+}
+
+impl Op for Scatter {
+    fn name(&self) -> &'static str {
+        if self.add { "scatter_add" } else { "scatter" }
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (x, index, src) = (inputs[0], inputs[1], inputs[2]);
+        let places = Places::new(self.name(), x.shape(), self.dim, index)?;
+        let lane = if self.add {
+            lane_of(x.dtype())
+        } else {
+            x.dtype()
+        };
+        let out = to_contiguous(self.name(), x, lane)?;
+        let src = to_contiguous(self.name(), src, lane)?;
+        // In order: of several values for one place the last stays, and sums have one order.
+        fn run<T: Stored>(places: &Places, src: &Tensor, out: &Tensor, with: impl Fn(T, T) -> T) {
+            let read = src.read();
+            let (src, mut write) = (read.slice::<T>(), out.write());
+            let out = write.slice::<T>();
+            places.each(0, places.index.len(), |i, at| {
+                out[at] = with(out[at], src[i])
+            });
+        }
+        if self.add {
+            with_lane!(x.dtype(), T => run::<T>(&places, &src, &out, T::plus));
+        } else {
+            with_stored!(lane, S => run::<S>(&places, &src, &out, |_, v| v));
+        }
+        if lane == x.dtype() {
+            Ok(out.into())
+        } else {
+            Ok(to_contiguous(self.name(), &out, x.dtype())?.into())
+        }
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE.input(1)
+    }
+
+    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        let (dim, index) = (self.dim as i64, ctx.input(1)?);
+        let x = if !ctx.needs(0) {
+            None
+        } else if self.add {
+            Some(grad.clone())
+        } else {
+            Some(grad.scatter(dim, &index, 0)?)
+        };
+        let src = ctx.needs(2).then(|| grad.gather(dim, &index)).transpose()?;
+        Ok(smallvec![x, None, src])
+    }
+}
+
+impl Tensor {
+    /// The elements that `index` names along dimension `dim`: for two dimensions and `dim` 0,
+    /// `out[i][j] = self[index[i][j]][j]` (`torch.gather`). The result has the index's shape,
+    /// whose other sizes may be smaller than the tensor's.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([[1i64, 2], [3, 4]])?;
+    /// let picked = x.gather(1, &Tensor::new([[1i64], [0]])?)?;
+    /// assert_eq!(picked.to_vec::<i64>()?, [2, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the index does not fit, is not of integers, or names what is not there (negative
+    /// indices too, as in PyTorch).
+    #[track_caller]
+    pub fn gather(&self, dim: i64, index: &Tensor) -> Result<Tensor> {
+        let dim = self.dim_index("gather", dim)?;
+        dispatch::call(Gather { dim }, &[self, index])
+    }
+
+    /// A copy with `src`, a number or a tensor at least as large as the index, put where `index`
+    /// says: for two dimensions and `dim` 0, `out[index[i][j]][j] = src[i][j]` (`torch.scatter`).
+    /// Of several values for one place the last stays.
+    ///
+    /// # Errors
+    /// As [`gather`](Tensor::gather), and where types differ.
+    #[track_caller]
+    pub fn scatter(&self, dim: i64, index: &Tensor, src: impl Operand) -> Result<Tensor> {
+        self.scattered(dim, index, &*src.operand()?, false)
+    }
+
+    /// A copy with `src` added where `index` says, as [`scatter`](Tensor::scatter)
+    /// (`torch.scatter_add`).
+    ///
+    /// # Errors
+    /// As [`scatter`](Tensor::scatter).
+    #[track_caller]
+    pub fn scatter_add(&self, dim: i64, index: &Tensor, src: impl Operand) -> Result<Tensor> {
+        self.scattered(dim, index, &*src.operand()?, true)
+    }
+
+    /// [`scatter`](Tensor::scatter) in place.
+    #[track_caller]
+    pub fn scatter_(&self, dim: i64, index: &Tensor, src: impl Operand) -> Result<Tensor> {
+        self.check_inplace("scatter_")?;
+        self.assign("scatter_", self.scatter(dim, index, src)?)
+    }
+
+    /// [`scatter_add`](Tensor::scatter_add) in place.
+    #[track_caller]
+    pub fn scatter_add_(&self, dim: i64, index: &Tensor, src: impl Operand) -> Result<Tensor> {
+        self.check_inplace("scatter_add_")?;
+        self.assign("scatter_add_", self.scatter_add(dim, index, src)?)
+    }
+
+    #[track_caller]
+    fn scattered(&self, dim: i64, index: &Tensor, src: &Tensor, add: bool) -> Result<Tensor> {
+        let op = Scatter {
+            dim: self.dim_index("scatter", dim)?,
+            add,
+        };
+        if src.is_number() {
+            let src = src.to_dtype(self.dtype())?.expand(index.shape())?;
+            return dispatch::call(op, &[self, index, &src]);
+        }
+        if src.dtype() != self.dtype() {
+            bail!(
+                op.name(),
+                "expected both to have the same dtype, got a tensor of {} and a source of {}; convert one with to_dtype",
+                self.dtype(),
+                src.dtype()
+            );
+        }
+        let fits =
+            src.dim() == index.dim() && src.shape().iter().zip(index.shape()).all(|(s, i)| s >= i);
+        if !fits && index.numel() > 0 {
+            bail!(
+                op.name(),
+                "a source of shape {:?} is smaller than the index of shape {:?}",
+                src.shape(),
+                index.shape()
+            );
+        }
+        let mut part = src.clone();
+        if index.numel() > 0 {
+            for (d, &n) in index.shape().iter().enumerate() {
+                if part.shape()[d] != n {
+                    part = part.slice(d as i64, 0, n, 1)?;
+                }
+            }
+        } else {
+            part = Tensor::zeros_with(index.shape(), self.dtype())?;
+        }
+        dispatch::call(op, &[self, index, &part])
+    }
+
+    /// The elements that `indices` names along dimension `dim`, indices and tensor broadcasting
+    /// in the others (`torch.take_along_dim`); without `dim` (`()`) of the flattened tensor.
+    /// What `argsort` and `argmax` with `keepdim` return picks what `sort` and `max` do.
+    ///
+    /// # Errors
+    /// As [`gather`](Tensor::gather), and where shapes do not broadcast.
+    #[track_caller]
+    pub fn take_along_dim(&self, indices: &Tensor, dim: impl crate::Dims) -> Result<Tensor> {
+        let d = match dim.dims()[..] {
+            [] => return self.reshape(-1)?.gather(0, &indices.reshape(-1)?),
+            [d] => self.dim_index("take_along_dim", d)?,
+            ref dims => bail!(
+                "take_along_dim",
+                "takes one dimension or none, not {dims:?}"
+            ),
+        };
+        if self.dim() != indices.dim() {
+            bail!(
+                "take_along_dim",
+                "a tensor of shape {:?} and indices of shape {:?} must have as many dimensions",
+                self.shape(),
+                indices.shape()
+            );
+        }
+        if self.dim() == 0 {
+            return self.gather(0, indices);
+        }
+        let (mut mine, mut theirs) = (
+            Shape::from_slice(self.shape()),
+            Shape::from_slice(indices.shape()),
+        );
+        (mine[d], theirs[d]) = (1, 1);
+        let common = crate::shape::broadcast("take_along_dim", &mine, &theirs)?;
+        let with = |n: usize| {
+            let mut shape = common.clone();
+            shape[d] = n;
+            shape
+        };
+        let index = indices.expand(with(indices.shape()[d]))?;
+        self.expand(with(self.shape()[d]))?.gather(d as i64, &index)
+    }
+}

@@ -1,0 +1,241 @@
+//! Folding the elements along dimensions with an associative function.
+//!
+//! Work is cut by sizes alone, so the bits of a result do not depend on the number of threads.
+
+use crate::dtype::Stored;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+use crate::{DType, Result};
+use flambeau_cpu::reduce as kernels;
+use flambeau_cpu::threads::parallel_chunks_mut;
+
+/// Elements that are folded in one piece.
+const BLOCK: usize = 1 << 15;
+/// Running results of a row.
+const LANES: usize = 64;
+/// Columns that are folded side by side, so that their running results stay in the first cache.
+const COLUMNS: usize = 2048;
+
+/// A fold of `T`: over a slice, and over the rows of a matrix.
+pub(crate) struct Fold<T: 'static> {
+    pub(crate) identity: T,
+    row: fn(&[T]) -> T,
+    /// Folds rows of `acc.len()` elements, which start `stride` apart, into `acc`.
+    columns: fn(&[T], usize, &mut [T]),
+}
+
+macro_rules! folds {
+    ($($id:ident: $t:ty = $identity:expr, |$a:ident, $b:ident| $e:expr $(, $row:path)?;)*) => {$(
+        pub(crate) static $id: Fold<$t> = {
+            flambeau_cpu::simd_fn! {
+                fn columns(x: &[$t], stride: usize, acc: &mut [$t]) {
+                    let width = acc.len();
+                    for row in x.chunks(stride) {
+                        for (o, &$b) in acc.iter_mut().zip(&row[..width]) {
+                            let $a = *o;
+                            *o = $e;
+                        }
+                    }
+                }
+            }
+            Fold { identity: $identity, row: folds!(@row $t, $identity, |$a, $b| $e $(, $row)?), columns }
+        };
+    )*};
+    (@row $t:ty, $identity:expr, |$a:ident, $b:ident| $e:expr, $row:path) => { $row };
+    (@row $t:ty, $identity:expr, |$a:ident, $b:ident| $e:expr) => {{
+        flambeau_cpu::simd_fn! {
+            fn row(x: &[$t]) -> $t {
+                let mut acc: [$t; LANES] = [$identity; LANES];
+                let chunks = x.chunks_exact(LANES);
+                let rest = chunks.remainder();
+                for x in chunks {
+                    for i in 0..LANES {
+                        let ($a, $b): ($t, $t) = (acc[i], x[i]);
+                        acc[i] = $e;
+                    }
+                }
+                for i in 0..rest.len() {
+                    let ($a, $b): ($t, $t) = (acc[i], rest[i]);
+                    acc[i] = $e;
+                }
+                let mut width = LANES / 2;
+                while width > 0 {
+                    for i in 0..width {
+                        let ($a, $b): ($t, $t) = (acc[i], acc[i + width]);
+                        acc[i] = $e;
+                    }
+                    width /= 2;
+                }
+                acc[0]
+            }
+        }
+        row
+    }};
+}
+
+// A NaN, once met, stays.
+folds! {
+    SUM_F32: f32 = 0.0, |a, b| a + b, kernels::sum_f32;
+    SUM_F64: f64 = 0.0, |a, b| a + b, kernels::sum_f64;
+    SUM_I64: i64 = 0, |a, b| a.wrapping_add(b);
+    PROD_F32: f32 = 1.0, |a, b| a * b;
+    PROD_F64: f64 = 1.0, |a, b| a * b;
+    PROD_I64: i64 = 1, |a, b| a.wrapping_mul(b);
+    MAX_F32: f32 = f32::NEG_INFINITY, |a, b| if a > b || a.is_nan() { a } else { b };
+    MAX_F64: f64 = f64::NEG_INFINITY, |a, b| if a > b || a.is_nan() { a } else { b };
+    MAX_I32: i32 = i32::MIN, |a, b| if a > b { a } else { b };
+    MAX_I64: i64 = i64::MIN, |a, b| if a > b { a } else { b };
+    MIN_F32: f32 = f32::INFINITY, |a, b| if a < b || a.is_nan() { a } else { b };
+    MIN_F64: f64 = f64::INFINITY, |a, b| if a < b || a.is_nan() { a } else { b };
+    MIN_I32: i32 = i32::MAX, |a, b| if a < b { a } else { b };
+    MIN_I64: i64 = i64::MAX, |a, b| if a < b { a } else { b };
+    ANY: u8 = 0, |a, b| a | b;
+    ALL: u8 = 1, |a, b| a & b;
+}
+
+/// Calls `f(row, piece)` on the pieces of `outer` rows of `n` elements, and `join` on the results
+/// of a row where there are several.
+pub(crate) fn fold_rows<T: Stored>(
+    x: &[T],
+    n: usize,
+    out: &mut [T],
+    f: impl Fn(usize, &[T]) -> T + Sync,
+    join: impl Fn(&[T]) -> T,
+) {
+    let pieces = n.div_ceil(BLOCK);
+    if pieces <= 1 {
+        let per_chunk = BLOCK / n.max(1);
+        parallel_chunks_mut(out, per_chunk, |i, out| {
+            for (k, o) in out.iter_mut().enumerate() {
+                let row = i * per_chunk + k;
+                *o = f(row, &x[row * n..(row + 1) * n]);
+            }
+        });
+        return;
+    }
+    let mut parts = vec![T::default(); out.len() * pieces];
+    parallel_chunks_mut(&mut parts, 1, |i, part| {
+        let (row, piece) = (i / pieces, i % pieces);
+        let x = &x[row * n..(row + 1) * n];
+        part[0] = f(row, &x[piece * BLOCK..n.min((piece + 1) * BLOCK)]);
+    });
+    for (o, parts) in out.iter_mut().zip(parts.chunks_exact(pieces)) {
+        *o = join(parts);
+    }
+}
+
+impl<T: Stored> Fold<T> {
+    /// Folds the middle dimension of `x`, which is `[outer, n, inner]`, into `out` `[outer, inner]`.
+    pub(crate) fn run(&self, x: &[T], n: usize, inner: usize, out: &mut [T]) {
+        if n == 0 || out.is_empty() {
+            out.fill(self.identity);
+        } else if inner == 1 {
+            fold_rows(x, n, out, |_, piece| (self.row)(piece), self.row);
+        } else {
+            self.columns(x, n, inner, out);
+        }
+    }
+
+    fn columns(&self, x: &[T], n: usize, inner: usize, out: &mut [T]) {
+        if inner >= BLOCK / 2 {
+            // Long rows: threads take columns.
+            for (x, out) in x.chunks_exact(n * inner).zip(out.chunks_exact_mut(inner)) {
+                parallel_chunks_mut(out, COLUMNS, |i, out| {
+                    self.piece(&x[i * COLUMNS..], inner, n, out);
+                });
+            }
+            return;
+        }
+        // Short ones: threads take runs of rows.
+        let rows = (BLOCK / inner).max(LANES);
+        let pieces = n.div_ceil(rows);
+        let each = |i: usize, out: &mut [T]| {
+            let (o, piece) = (i / pieces, i % pieces);
+            let (from, to) = (piece * rows, n.min((piece + 1) * rows));
+            self.piece(&x[(o * n + from) * inner..], inner, to - from, out);
+        };
+        let per_chunk = (BLOCK / (n.min(rows) * inner)).max(1);
+        let split = |out: &mut [T]| {
+            parallel_chunks_mut(out, inner * per_chunk, |i, out| {
+                for (k, out) in out.chunks_exact_mut(inner).enumerate() {
+                    each(i * per_chunk + k, out);
+                }
+            });
+        };
+        if pieces == 1 {
+            return split(out);
+        }
+        let mut parts = vec![T::default(); out.len() * pieces];
+        split(&mut parts);
+        for (out, parts) in out
+            .chunks_exact_mut(inner)
+            .zip(parts.chunks_exact(pieces * inner))
+        {
+            self.piece(parts, inner, pieces, out);
+        }
+    }
+
+    /// Folds `n` rows, `stride` apart, of which `x` starts at the first one's wanted columns.
+    fn piece(&self, x: &[T], stride: usize, n: usize, out: &mut [T]) {
+        out.fill(self.identity);
+        // Rows shorter than the running results are taken several at a time: faster, and for sums
+        // the error grows less.
+        let group = LANES / stride;
+        if group > 1 && out.len() == stride && n > group {
+            let mut acc = [self.identity; LANES];
+            let acc = &mut acc[..group * stride];
+            let whole = n / group * acc.len();
+            (self.columns)(&x[..whole], acc.len(), acc);
+            (self.columns)(acc, stride, out);
+            if n * stride > whole {
+                (self.columns)(&x[whole..n * stride], stride, out);
+            }
+            return;
+        }
+        for (i, out) in out.chunks_mut(COLUMNS).enumerate() {
+            let at = i * COLUMNS;
+            (self.columns)(&x[at..at + (n - 1) * stride + out.len()], stride, out);
+        }
+    }
+
+    /// Folds dimensions `dims` of the contiguous `x` of stored type `T`; they become size 1.
+    pub(crate) fn dims(
+        &self,
+        op: &'static str,
+        x: &Tensor,
+        dims: &[usize],
+        dtype: DType,
+    ) -> Result<Tensor> {
+        let mut shape = Shape::from_slice(x.shape());
+        if shape.contains(&0) {
+            dims.iter().for_each(|&d| shape[d] = 1);
+            return Tensor::build::<T>(op, &shape, dtype, |out| out.fill(self.identity));
+        }
+        let mut x = x.clone();
+        let mut end = shape.len();
+        // Runs of neighbouring dimensions, the last one first; size 1 belongs to any run.
+        while end > 0 {
+            let folded = |d: usize| dims.contains(&d) || shape[d] == 1;
+            let last = end - 1;
+            end = last;
+            if !folded(last) {
+                continue;
+            }
+            while end > 0 && folded(end - 1) {
+                end -= 1;
+            }
+            let n: usize = shape[end..=last].iter().product();
+            if n == 1 {
+                continue;
+            }
+            let inner: usize = shape[last + 1..].iter().product();
+            shape[end..=last].fill(1);
+            x = {
+                let read = x.read();
+                let src = &read.slice::<T>()[..x.numel()];
+                Tensor::build::<T>(op, &shape, dtype, |out| self.run(src, n, inner, out))?
+            };
+        }
+        Ok(x)
+    }
+}

@@ -1,0 +1,342 @@
+//! Variance, standard deviation and norms.
+
+use super::fold::{Fold, SUM_F32, SUM_F64, fold_rows};
+use super::{expect_float, kept_shape, reduced_last};
+use crate::dispatch::{self, Grads, Op, Output, Saves};
+use crate::dtype::Stored;
+use crate::ops::elementwise::{lane_of, to_contiguous};
+use crate::ops::spec::{Arg, OpSpec, Sample};
+use crate::shape::{Dims, Shape, wrap_dims};
+use crate::tensor::Tensor;
+use crate::{Ctx, DType, Result};
+use flambeau_cpu::reduce::{sum_f32, sum_f64, sum_map_f32, sum_map_f64};
+use smallvec::smallvec;
+
+flambeau_cpu::simd_fn! {
+    /// The sum of squared distances from `mean`.
+    fn squares_f32(x: &[f32], mean: f32) -> f32 {
+        sum_map_f32(x, |v| (v - mean) * (v - mean))
+    }
+    /// The same in `f64`.
+    fn squares_f64(x: &[f64], mean: f64) -> f64 {
+        sum_map_f64(x, |v| (v - mean) * (v - mean))
+    }
+}
+
+/// What is made of the sum of squares over `dims`.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// Distances from the mean, over their number less `correction`.
+    Var { correction: f64 },
+    /// The root of that.
+    Std { correction: f64 },
+    /// The root of the sum of squares itself.
+    Norm,
+}
+
+/// A second moment; reduced dimensions are kept as size 1.
+#[derive(Debug)]
+struct Second {
+    moment: Moment,
+    dims: Shape,
+}
+
+impl Op for Second {
+    fn name(&self) -> &'static str {
+        match self.moment {
+            Moment::Var { .. } => "var",
+            Moment::Std { .. } => "std",
+            Moment::Norm => "norm",
+        }
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let x = inputs[0];
+        let shape = kept_shape(x.shape(), &self.dims, true);
+        let lane = lane_of(x.dtype());
+        let (rows, n) = reduced_last(self.name(), x, &self.dims, lane)?;
+        let finish = |sum: f64| match self.moment {
+            Moment::Var { correction } => sum / (n as f64 - correction).max(0.0),
+            Moment::Std { correction } => (sum / (n as f64 - correction).max(0.0)).sqrt(),
+            Moment::Norm => sum.sqrt(),
+        };
+        let out = if lane == DType::F64 {
+            self.rows(
+                &rows,
+                n,
+                &shape,
+                lane,
+                &SUM_F64,
+                squares_f64,
+                sum_f64,
+                finish,
+            )
+        } else {
+            self.rows(
+                &rows,
+                n,
+                &shape,
+                lane,
+                &SUM_F32,
+                squares_f32,
+                sum_f32,
+                finish,
+            )
+        }?;
+        let out = if lane == x.dtype() {
+            out
+        } else {
+            to_contiguous(self.name(), &out, x.dtype())?
+        };
+        Ok(out.into())
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        match self.moment {
+            Moment::Var { .. } => Saves::INPUTS,
+            _ => Saves::OUTPUT.input(0),
+        }
+    }
+
+    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        let x = ctx.input(0)?;
+        // At zero the root has no slope; the gradient there is 0, as in PyTorch.
+        let per_root = || {
+            let root = ctx.output()?;
+            root.eq(0)?.where_(0.0, grad.div(&root)?)
+        };
+        let n: usize = self.dims.iter().map(|&d| x.shape()[d]).product();
+        let distances = || x.sub(x.mean_dim(self.dims.clone(), true)?);
+        let g = match self.moment {
+            Moment::Var { correction } => {
+                let scale = 2.0 / (n as f64 - correction).max(0.0);
+                distances()?.mul(grad.mul(scale)?)?
+            }
+            Moment::Std { correction } => {
+                let scale = 1.0 / (n as f64 - correction).max(0.0);
+                distances()?.mul(per_root()?.mul(scale)?)?
+            }
+            Moment::Norm => x.mul(per_root()?)?,
+        };
+        Ok(smallvec![Some(g)])
+    }
+}
+
+impl Second {
+    #[allow(clippy::too_many_arguments)]
+    fn rows<T: Stored>(
+        &self,
+        rows: &Tensor,
+        n: usize,
+        shape: &[usize],
+        lane: DType,
+        sum: &Fold<T>,
+        squares: fn(&[T], T) -> T,
+        join: fn(&[T]) -> T,
+        finish: impl Fn(f64) -> f64,
+    ) -> Result<Tensor> {
+        let read = rows.read();
+        let x = &read.slice::<T>()[..rows.numel()];
+        Tensor::build::<T>(self.name(), shape, lane, |out| {
+            let mut means = vec![T::default(); out.len()];
+            if !matches!(self.moment, Moment::Norm) {
+                sum.run(x, n, 1, &mut means);
+                for m in &mut means {
+                    *m = T::from_f64(m.to_f64() / n as f64);
+                }
+            }
+            fold_rows(x, n, out, |row, piece| squares(piece, means[row]), join);
+            for o in out {
+                *o = T::from_f64(finish(o.to_f64()));
+            }
+        })
+    }
+}
+
+impl Tensor {
+    #[track_caller]
+    fn second(
+        &self,
+        op: &'static str,
+        moment: Moment,
+        dim: impl Dims,
+        keepdim: bool,
+    ) -> Result<Tensor> {
+        expect_float(op, self)?;
+        let dims = wrap_dims(op, &dim.dims(), self.dim())?;
+        let second = Second {
+            moment,
+            dims: dims.clone(),
+        };
+        let out = dispatch::call(second, &[self])?;
+        if keepdim || dims.is_empty() {
+            Ok(out)
+        } else {
+            out.drop_dims(&dims)
+        }
+    }
+
+    /// The variance of all elements, dividing by their number less 1 (`torch.var`).
+    ///
+    /// # Errors
+    /// For other than floating-point tensors.
+    #[track_caller]
+    pub fn var(&self) -> Result<Tensor> {
+        self.var_dim((), 1.0, false)
+    }
+
+    /// The variance over dimensions `dim` (all where empty), dividing by their number less
+    /// `correction`: PyTorch's default is 1, `unbiased=False` is 0. Without a degree of freedom
+    /// it is NaN or infinite.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([[1.0f32, 3.0], [2.0, 6.0]])?;
+    /// assert_eq!(x.var_dim(1, 1.0, false)?.to_vec::<f32>()?, [2.0, 8.0]);
+    /// assert_eq!(x.var_dim(1, 0.0, false)?.to_vec::<f32>()?, [1.0, 4.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For other than floating-point tensors, and dimensions out of range.
+    #[track_caller]
+    pub fn var_dim(&self, dim: impl Dims, correction: f64, keepdim: bool) -> Result<Tensor> {
+        self.second("var", Moment::Var { correction }, dim, keepdim)
+    }
+
+    /// The standard deviation of all elements: the root of [`var`](Tensor::var).
+    #[track_caller]
+    pub fn std(&self) -> Result<Tensor> {
+        self.std_dim((), 1.0, false)
+    }
+
+    /// The standard deviation over dimensions: the root of [`var_dim`](Tensor::var_dim).
+    #[track_caller]
+    pub fn std_dim(&self, dim: impl Dims, correction: f64, keepdim: bool) -> Result<Tensor> {
+        self.second("std", Moment::Std { correction }, dim, keepdim)
+    }
+
+    /// Variance and mean over dimensions (`torch.var_mean`).
+    #[track_caller]
+    pub fn var_mean(
+        &self,
+        dim: impl Dims,
+        correction: f64,
+        keepdim: bool,
+    ) -> Result<(Tensor, Tensor)> {
+        Ok((
+            self.var_dim(&dim, correction, keepdim)?,
+            self.mean_dim(&dim, keepdim)?,
+        ))
+    }
+
+    /// Standard deviation and mean over dimensions (`torch.std_mean`).
+    #[track_caller]
+    pub fn std_mean(
+        &self,
+        dim: impl Dims,
+        correction: f64,
+        keepdim: bool,
+    ) -> Result<(Tensor, Tensor)> {
+        Ok((
+            self.std_dim(&dim, correction, keepdim)?,
+            self.mean_dim(&dim, keepdim)?,
+        ))
+    }
+
+    /// The `p`-norm over dimensions `dim` (all where empty), for real `p`
+    /// (`torch.linalg.vector_norm`, `torch.norm`): infinity gives the greatest absolute value,
+    /// minus infinity the least, 0 the count of nonzero elements.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([3.0f32, -4.0])?;
+    /// assert_eq!(x.norm(2.0, (), false)?.item::<f32>()?, 5.0);
+    /// assert_eq!(x.norm(f64::INFINITY, (), false)?.item::<f32>()?, 4.0);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For other than floating-point tensors, dimensions out of range, and infinite `p` where
+    /// there are no elements.
+    #[track_caller]
+    pub fn norm(&self, p: f64, dim: impl Dims, keepdim: bool) -> Result<Tensor> {
+        expect_float("norm", self)?;
+        if p == 2.0 {
+            return self.second("norm", Moment::Norm, dim, keepdim);
+        }
+        let dim = dim.dims().to_vec();
+        let size = self.ge(0)?.where_(self, self.neg()?)?;
+        if p == f64::INFINITY {
+            size.amax(dim, keepdim)
+        } else if p == f64::NEG_INFINITY {
+            size.amin(dim, keepdim)
+        } else if p == 1.0 {
+            size.sum_dim(dim, keepdim)
+        } else {
+            crate::bail!("norm", "p must be 1, 2 or infinite, not {p}")
+        }
+    }
+}
+
+/// What tests and goldens know of this file.
+pub(crate) fn specs() -> Vec<OpSpec> {
+    type Var = fn(&Tensor, &[i64], f64, bool) -> Result<Vec<Tensor>>;
+    let var = |name: &'static str, f: Var| {
+        let torch = format!(
+            "lambda x, d, c, k: torch.{name}(x, dim=tuple(d) if d else None, correction=c, keepdim=k)"
+        );
+        OpSpec::new(name, torch, move |a| {
+            f(a[0].tensor()?, a[1].list()?, a[2].float()?, a[3].bool()?)
+        })
+        .samples(
+            [
+                (&[3, 4][..], &[][..], 1.0, false),
+                (&[3, 4], &[0], 0.0, true),
+                (&[2, 3, 4], &[0, 2], 1.0, false),
+                (&[2, 3, 4], &[-1], 2.0, false),
+            ]
+            .map(|(shape, d, c, k)| {
+                Sample::new(vec![
+                    Arg::uniform(shape, (-2.0, 2.0)),
+                    Arg::L(d.to_vec()),
+                    Arg::F(c),
+                    Arg::B(k),
+                ])
+            })
+            .to_vec(),
+        )
+    };
+    let norms = [2.0, 1.0, f64::INFINITY, f64::NEG_INFINITY]
+        .into_iter()
+        .flat_map(|p| {
+            [(&[3, 4][..], &[][..], false), (&[3, 4], &[1], true)].map(move |(shape, d, k)| {
+                Sample::new(vec![
+                    Arg::uniform(shape, (0.3, 2.0)),
+                    Arg::F(p),
+                    Arg::L(d.to_vec()),
+                    Arg::B(k),
+                ])
+            })
+        })
+        .collect();
+    vec![
+        var("var", |x, d, c, k| Ok(vec![x.var_dim(d, c, k)?])),
+        var("std", |x, d, c, k| Ok(vec![x.std_dim(d, c, k)?])),
+        var("var_mean", |x, d, c, k| {
+            x.var_mean(d, c, k).map(|(v, m)| vec![v, m])
+        }),
+        var("std_mean", |x, d, c, k| {
+            x.std_mean(d, c, k).map(|(v, m)| vec![v, m])
+        }),
+        OpSpec::new(
+            "norm",
+            "lambda x, p, d, k: torch.linalg.vector_norm(x, p, tuple(d) if d else None, keepdim=k)",
+            |a| {
+                let (x, p) = (a[0].tensor()?, a[1].float()?);
+                Ok(vec![x.norm(p, a[2].list()?, a[3].bool()?)?])
+            },
+        )
+        .samples(norms),
+    ]
+}

@@ -1,0 +1,458 @@
+//! `softmax`, `log_softmax`, `logsumexp`.
+
+use super::{around, expect_float, in_lane, kept_shape};
+use crate::dispatch::{self, Grads, Op, Output, Saves};
+use crate::ops::elementwise::{lane_of, to_contiguous};
+use crate::ops::spec::{Arg, OpSpec, Sample};
+use crate::shape::{Dims, Shape, wrap_dims};
+use crate::tensor::Tensor;
+use crate::{Ctx, DType, Result};
+use flambeau_cpu::math::Real;
+use flambeau_cpu::threads::parallel_chunks_mut;
+use smallvec::smallvec;
+
+/// Elements a thread takes at a time.
+const GRAIN: usize = 1 << 13;
+/// Running results of a row.
+const LANES: usize = 16;
+/// Columns that are taken side by side.
+const COLUMNS: usize = 256;
+
+/// One of the two, compiled for the CPU: input, output, elements of a row, elements between
+/// those of a row (1: rows, else `n * inner` elements of `inner` columns), logarithm or not.
+type Kernel<T> = fn(&[T], &mut [T], usize, usize, bool);
+/// The gradient over rows: of the output, the output, result, elements of a row, logarithm or not.
+type Backward<T> = fn(&[T], &[T], &mut [T], usize, bool);
+
+macro_rules! kernels {
+    ($t:ident, $rows:ident, $columns:ident, $backward:ident) => {
+        flambeau_cpu::simd_fn! {
+            fn $rows(x: &[$t], out: &mut [$t], n: usize, _inner: usize, log: bool) {
+                for (x, out) in x.chunks_exact(n).zip(out.chunks_exact_mut(n)) {
+                    // The remainder is padded with minus infinity, which adds exp of it, 0.
+                    let chunks = x.chunks_exact(LANES);
+                    let mut rest = [$t::NEG_INFINITY; LANES];
+                    let tail = chunks.remainder();
+                    rest[..tail.len()].copy_from_slice(tail);
+                    let mut best = rest;
+                    for x in chunks.clone() {
+                        for i in 0..LANES {
+                            best[i] = if x[i] > best[i] { x[i] } else { best[i] };
+                        }
+                    }
+                    let max = best.iter().fold($t::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+                    let mut sums = [0.0; LANES];
+                    let (body, end) = out.split_at_mut(n - tail.len());
+                    for (x, out) in chunks.zip(body.chunks_exact_mut(LANES)) {
+                        for i in 0..LANES {
+                            let e = Real::exp(x[i] - max);
+                            sums[i] += e;
+                            out[i] = e;
+                        }
+                    }
+                    if !tail.is_empty() {
+                        for i in 0..LANES {
+                            rest[i] = Real::exp(rest[i] - max);
+                            // A row of minus infinities alone has no softmax: only its own
+                            // elements may count.
+                            if i < tail.len() {
+                                sums[i] += rest[i];
+                            }
+                        }
+                        end.copy_from_slice(&rest[..end.len()]);
+                    }
+                    let mut width = LANES / 2;
+                    while width > 0 {
+                        for i in 0..width {
+                            sums[i] += sums[i + width];
+                        }
+                        width /= 2;
+                    }
+                    if log {
+                        let ln = Real::log(sums[0]);
+                        for (o, x) in out.iter_mut().zip(x) {
+                            *o = *x - max - ln;
+                        }
+                    } else {
+                        for o in out.iter_mut() {
+                            *o /= sums[0];
+                        }
+                    }
+                }
+            }
+
+            fn $columns(x: &[$t], out: &mut [$t], n: usize, inner: usize, log: bool) {
+                let mut from = 0;
+                while from < inner {
+                    let width = COLUMNS.min(inner - from);
+                    let (mut max, mut sum) = ([$t::NEG_INFINITY; COLUMNS], [0.0; COLUMNS]);
+                    let (max, sum) = (&mut max[..width], &mut sum[..width]);
+                    for k in 0..n {
+                        let row = &x[k * inner + from..][..width];
+                        for (m, &v) in max.iter_mut().zip(row) {
+                            *m = if v > *m { v } else { *m };
+                        }
+                    }
+                    for k in 0..n {
+                        let row = &x[k * inner + from..][..width];
+                        let out = &mut out[k * inner + from..][..width];
+                        for i in 0..width {
+                            let e = Real::exp(row[i] - max[i]);
+                            sum[i] += e;
+                            out[i] = e;
+                        }
+                    }
+                    if log {
+                        sum.iter_mut().for_each(|s| *s = Real::log(*s));
+                    }
+                    for k in 0..n {
+                        let row = &x[k * inner + from..][..width];
+                        let out = &mut out[k * inner + from..][..width];
+                        for i in 0..width {
+                            out[i] = if log { row[i] - max[i] - sum[i] } else { out[i] / sum[i] };
+                        }
+                    }
+                    from += width;
+                }
+            }
+
+            fn $backward(g: &[$t], y: &[$t], out: &mut [$t], n: usize, log: bool) {
+                let rows = g.chunks_exact(n).zip(y.chunks_exact(n)).zip(out.chunks_exact_mut(n));
+                for ((g, y), out) in rows {
+                    let mut sums = [0.0; LANES];
+                    let (gs, ys) = (g.chunks_exact(LANES), y.chunks_exact(LANES));
+                    let (gr, yr) = (gs.remainder(), ys.remainder());
+                    for (g, y) in gs.zip(ys) {
+                        for i in 0..LANES {
+                            sums[i] += if log { g[i] } else { g[i] * y[i] };
+                        }
+                    }
+                    for i in 0..gr.len() {
+                        sums[i] += if log { gr[i] } else { gr[i] * yr[i] };
+                    }
+                    let mut width = LANES / 2;
+                    while width > 0 {
+                        for i in 0..width {
+                            sums[i] += sums[i + width];
+                        }
+                        width /= 2;
+                    }
+                    for ((o, &g), &y) in out.iter_mut().zip(g).zip(y) {
+                        *o = if log { g - Real::exp(y) * sums[0] } else { (g - sums[0]) * y };
+                    }
+                }
+            }
+        }
+    };
+}
+kernels!(f32, rows_f32, columns_f32, backward_f32);
+kernels!(f64, rows_f64, columns_f64, backward_f64);
+
+#[derive(Debug)]
+struct Softmax {
+    dim: usize,
+    log: bool,
+}
+
+impl Op for Softmax {
+    fn name(&self) -> &'static str {
+        if self.log { "log_softmax" } else { "softmax" }
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let lane = lane_of(inputs[0].dtype());
+        let x = in_lane(self.name(), inputs[0], lane)?;
+        let (_, n, inner) = around(&x, self.dim);
+        fn each<T: crate::dtype::Stored>(
+            op: &Softmax,
+            x: &Tensor,
+            n: usize,
+            inner: usize,
+            kernel: Kernel<T>,
+        ) -> Result<Tensor> {
+            let read = x.read();
+            let src = &read.slice::<T>()[..x.numel()];
+            Tensor::build::<T>(op.name(), x.shape(), x.dtype(), |out| {
+                if out.is_empty() {
+                    return;
+                }
+                let piece = n * inner * (GRAIN / (n * inner)).max(1);
+                parallel_chunks_mut(out, piece, |i, out| {
+                    let x = &src[i * piece..i * piece + out.len()];
+                    for (x, out) in x
+                        .chunks(if inner == 1 { x.len() } else { n * inner })
+                        .zip(out.chunks_mut(if inner == 1 { x.len() } else { n * inner }))
+                    {
+                        kernel(x, out, n, inner, op.log);
+                    }
+                });
+            })
+        }
+        let out = match (lane, inner) {
+            (DType::F64, 1) => each(self, &x, n, inner, rows_f64 as Kernel<f64>),
+            (DType::F64, _) => each(self, &x, n, inner, columns_f64 as Kernel<f64>),
+            (_, 1) => each(self, &x, n, inner, rows_f32 as Kernel<f32>),
+            _ => each(self, &x, n, inner, columns_f32 as Kernel<f32>),
+        }?;
+        if lane == inputs[0].dtype() {
+            Ok(out.into())
+        } else {
+            Ok(to_contiguous(self.name(), &out, inputs[0].dtype())?.into())
+        }
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::OUTPUT
+    }
+
+    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        let op = SoftmaxBackward {
+            dim: self.dim,
+            log: self.log,
+        };
+        Ok(smallvec![Some(dispatch::call(
+            op,
+            &[grad, &ctx.output()?]
+        )?)])
+    }
+}
+
+/// From the gradient `g` of the output and the output `y`: `(g - sum(g * y)) * y`, for the
+/// logarithm `g - exp(y) * sum(g)`.
+#[derive(Debug)]
+struct SoftmaxBackward {
+    dim: usize,
+    log: bool,
+}
+
+impl SoftmaxBackward {
+    /// The same over other operations, for what the kernels do not cover.
+    fn composite(&self, g: &Tensor, y: &Tensor) -> Result<Tensor> {
+        if self.log {
+            g.sub(y.exp()?.mul(g.sum_dim(self.dim, true)?)?)
+        } else {
+            g.sub(g.mul(y)?.sum_dim(self.dim, true)?)?.mul(y)
+        }
+    }
+}
+
+impl Op for SoftmaxBackward {
+    fn name(&self) -> &'static str {
+        "softmax_backward"
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (g, y) = (inputs[0], inputs[1]);
+        let (_, n, inner) = around(y, self.dim);
+        let lane = y.dtype();
+        if inner != 1 || g.dtype() != lane || !matches!(lane, DType::F32 | DType::F64) {
+            return Ok(self.composite(g, y)?.into());
+        }
+        let (g, y) = (
+            in_lane(self.name(), g, lane)?,
+            in_lane(self.name(), y, lane)?,
+        );
+        fn each<T: crate::dtype::Stored>(
+            g: &Tensor,
+            y: &Tensor,
+            n: usize,
+            log: bool,
+            kernel: Backward<T>,
+        ) -> Result<Tensor> {
+            let (g_read, y_read) = (g.read(), y.read());
+            let (gs, ys) = (g_read.slice::<T>(), y_read.slice::<T>());
+            Tensor::build::<T>("softmax_backward", y.shape(), y.dtype(), |out| {
+                if out.is_empty() {
+                    return;
+                }
+                let piece = n * (GRAIN / n).max(1);
+                parallel_chunks_mut(out, piece, |i, out| {
+                    let span = i * piece..i * piece + out.len();
+                    kernel(&gs[span.clone()], &ys[span], out, n, log);
+                });
+            })
+        }
+        let out = if lane == DType::F64 {
+            each(&g, &y, n, self.log, backward_f64 as Backward<f64>)
+        } else {
+            each(&g, &y, n, self.log, backward_f32 as Backward<f32>)
+        }?;
+        Ok(out.into())
+    }
+
+    fn backward(&self, ctx: &Ctx<'_>, u: &Tensor) -> Result<Grads> {
+        let (g, y) = (ctx.input(0)?, ctx.input(1)?);
+        let sum = |t: &Tensor| t.sum_dim(self.dim, true);
+        if self.log {
+            // d/dg: u - sum(u * exp(y)); d/dy: -u * exp(y) * sum(g).
+            let p = y.exp()?;
+            let up = u.mul(&p)?;
+            let dg = u.sub(sum(&up)?)?;
+            Ok(smallvec![Some(dg), Some(up.mul(sum(&g)?.neg()?)?)])
+        } else {
+            // d/dg: the same map; d/dy: u * (g - sum(g * y)) - g * sum(u * y).
+            let op = SoftmaxBackward {
+                dim: self.dim,
+                log: false,
+            };
+            let dg = dispatch::call(op, &[u, &y])?;
+            let dy = u
+                .mul(g.sub(sum(&g.mul(&y)?)?)?)?
+                .sub(g.mul(sum(&u.mul(&y)?)?)?)?;
+            Ok(smallvec![Some(dg), Some(dy)])
+        }
+    }
+}
+
+/// The logarithm of the sum of exponentials; reduced dimensions are kept as size 1.
+#[derive(Debug)]
+struct LogSumExp {
+    dims: Shape,
+}
+
+impl Op for LogSumExp {
+    fn name(&self) -> &'static str {
+        "logsumexp"
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let x = inputs[0].detach();
+        if self.dims.iter().any(|&d| x.shape()[d] == 0) {
+            let shape = kept_shape(x.shape(), &self.dims, true);
+            return Ok(Tensor::full_with(shape, f64::NEG_INFINITY, x.dtype())?.into());
+        }
+        let max = x.amax(self.dims.clone(), true)?;
+        // An infinite greatest element would turn into NaN.
+        let finite = max.sub(&max)?.eq(0)?;
+        let max = finite.where_(&max, 0.0)?;
+        let sum = x.sub(&max)?.exp()?.sum_dim(self.dims.clone(), true)?;
+        Ok(sum.log()?.add(&max)?.into())
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::OUTPUT.input(0)
+    }
+
+    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        let share = ctx.input(0)?.sub(ctx.output()?)?.exp()?;
+        Ok(smallvec![Some(share.mul(grad)?)])
+    }
+}
+
+impl Tensor {
+    #[track_caller]
+    fn softmax_of(&self, dim: i64, log: bool) -> Result<Tensor> {
+        let name = if log { "log_softmax" } else { "softmax" };
+        expect_float(name, self)?;
+        let dim = self.dim_index(name, dim)?;
+        dispatch::call(Softmax { dim, log }, &[self])
+    }
+
+    /// `exp(x)` over its sum along dimension `dim` (`F.softmax`): each slice sums to 1.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let p = Tensor::new([[1000.0f32, 1000.0], [0.0, f32::NEG_INFINITY]])?.softmax(1)?;
+    /// assert_eq!(p.to_vec::<f32>()?, [0.5, 0.5, 1.0, 0.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For other than floating-point tensors (convert with [`to_dtype`](Tensor::to_dtype), which
+    /// is what PyTorch's `dtype` argument does), and where there is no such dimension.
+    #[track_caller]
+    pub fn softmax(&self, dim: i64) -> Result<Tensor> {
+        self.softmax_of(dim, false)
+    }
+
+    /// The logarithm of [`softmax`](Tensor::softmax), exact where that would round to 0
+    /// (`F.log_softmax`).
+    #[track_caller]
+    pub fn log_softmax(&self, dim: i64) -> Result<Tensor> {
+        self.softmax_of(dim, true)
+    }
+
+    /// [`softmax`](Tensor::softmax) of the negative (`F.softmin`).
+    #[track_caller]
+    pub fn softmin(&self, dim: i64) -> Result<Tensor> {
+        self.neg()?.softmax_of(dim, false)
+    }
+
+    /// [`softmax`](Tensor::softmax) computed in and returned as `dtype`.
+    #[track_caller]
+    pub fn softmax_with(&self, dim: i64, dtype: DType) -> Result<Tensor> {
+        self.to_dtype(dtype)?.softmax(dim)
+    }
+
+    /// [`log_softmax`](Tensor::log_softmax) computed in and returned as `dtype`.
+    #[track_caller]
+    pub fn log_softmax_with(&self, dim: i64, dtype: DType) -> Result<Tensor> {
+        self.to_dtype(dtype)?.log_softmax(dim)
+    }
+
+    /// `log(sum(exp(x)))` over dimensions `dim` (all where empty), without overflow; integers
+    /// become `f32`. Of nothing it is minus infinity.
+    ///
+    /// # Errors
+    /// Where a dimension is out of range or named twice.
+    #[track_caller]
+    pub fn logsumexp(&self, dim: impl Dims, keepdim: bool) -> Result<Tensor> {
+        let dims = wrap_dims("logsumexp", &dim.dims(), self.dim())?;
+        let x = self.to_dtype(self.dtype().to_float())?;
+        let out = dispatch::call(LogSumExp { dims: dims.clone() }, &[&x])?;
+        if keepdim || dims.is_empty() {
+            Ok(out)
+        } else {
+            out.drop_dims(&dims)
+        }
+    }
+}
+
+/// What tests and goldens know of this file.
+pub(crate) fn specs() -> Vec<OpSpec> {
+    type Along = fn(&Tensor, i64) -> Result<Tensor>;
+    let along = |name: &'static str, f: Along| {
+        OpSpec::new(name, format!("F.{name}"), move |a| {
+            Ok(vec![f(a[0].tensor()?, a[1].int()?)?])
+        })
+        .dtypes(&[DType::F32, DType::F64, DType::BF16])
+        .samples(
+            [
+                (&[3, 4][..], 1),
+                (&[3, 4], 0),
+                (&[2, 37], -1),
+                (&[2, 3, 4], 1),
+                (&[], 0),
+                (&[0, 3], 1),
+            ]
+            .map(|(shape, d)| Sample::new(vec![Arg::uniform(shape, (-2.0, 2.0)), Arg::I(d)]))
+            .to_vec(),
+        )
+    };
+    vec![
+        along("softmax", Tensor::softmax),
+        along("log_softmax", Tensor::log_softmax),
+        along("softmin", Tensor::softmin),
+        OpSpec::new(
+            "logsumexp",
+            "lambda x, d, k: torch.logsumexp(x, tuple(d), keepdim=k)",
+            |a| Ok(vec![a[0].tensor()?.logsumexp(a[1].list()?, a[2].bool()?)?]),
+        )
+        .samples(
+            [
+                (&[3, 4][..], &[0][..], false),
+                (&[3, 4], &[0, 1], true),
+                (&[2, 3, 4], &[1], false),
+                (&[0, 2], &[0], false),
+            ]
+            .map(|(shape, d, k)| {
+                Sample::new(vec![
+                    Arg::uniform(shape, (-2.0, 2.0)),
+                    Arg::L(d.to_vec()),
+                    Arg::B(k),
+                ])
+            })
+            .to_vec(),
+        ),
+    ]
+}
