@@ -97,6 +97,10 @@ impl<T: Float> Lanes<T> for Portable {
     }
     #[inline(always)]
     unsafe fn load_first(p: *const T, n: usize) -> [T; 4] {
+        if n >= 4 {
+            // SAFETY: the caller vouches for `n` values at `p`.
+            return unsafe { <Self as Lanes<T>>::load(p) };
+        }
         // SAFETY: the caller vouches for `n` values at `p`.
         std::array::from_fn(|i| if i < n { unsafe { *p.add(i) } } else { T::ZERO })
     }

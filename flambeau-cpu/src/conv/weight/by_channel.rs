@@ -201,6 +201,7 @@ impl<T: Float> Tile<'_, T> {
         let Work {
             planes,
             output,
+            pixels,
             in_group,
             ..
         } = self.work;
@@ -208,13 +209,13 @@ impl<T: Float> Tile<'_, T> {
         let mut offsets = [self.runs[0]; R];
         offsets[..self.runs.len()].copy_from_slice(self.runs);
         let x_sample = self.x.len() / self.samples;
-        let (rows, width) = (output[0] * output[1], output[2]);
+        let width = output[2];
         let lanes = V * L::N;
         let reach = offsets.iter().max().map_or(0, |o| *o) + K + width - 1;
         let group = self.group * in_group * planes.channel();
         assert!(lanes == self.way.lanes && self.sums.len() == R * K * lanes);
-        assert!(group + self.work.row(rows - 1) + reach <= x_sample);
-        let grads_end = (self.samples - 1) * self.way.sample() + rows * width * lanes;
+        assert!(group + self.work.last_row() + reach <= x_sample);
+        let grads_end = (self.samples - 1) * self.way.sample() + pixels * lanes;
         assert!(grads_end <= self.grads.len());
         // SAFETY: inside a kernel. The assertions found the last position of the last sample
         // inside `x` and `grads`, and the tile's size that of `sums`.
@@ -223,8 +224,8 @@ impl<T: Float> Tile<'_, T> {
             for n in 0..self.samples {
                 let mut g = self.grads.as_ptr().add(n * self.way.sample());
                 let x = self.x.as_ptr().add(n * x_sample + group);
-                for row in 0..rows {
-                    let x = x.add(self.work.row(row));
+                for row in &self.work.rows {
+                    let x = x.add(*row);
                     let x = offsets.map(|o| x.add(o));
                     for i in 0..width {
                         let mut grads = [L::zero(); V];

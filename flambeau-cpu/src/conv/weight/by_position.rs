@@ -112,14 +112,14 @@ impl<T: Float> Tile<'_, T> {
         // A last tile with fewer elements repeats its first; those sums are not used.
         let mut offsets = [self.offsets[0]; K];
         offsets[..self.offsets.len()].copy_from_slice(self.offsets);
-        let (rows, width) = (output[0] * output[1], output[2]);
+        let width = output[2];
         let (x_sample, g_sample) = (
             self.x.len() / self.samples,
             self.grad_out.len() / self.samples,
         );
         let group = self.group * in_group * planes.channel();
         let reach = offsets.iter().max().map_or(0, |o| *o) + width;
-        assert!(group + self.work.row(rows - 1) + reach <= x_sample);
+        assert!(group + self.work.last_row() + reach <= x_sample);
         assert!((self.channel + O) * pixels <= g_sample);
         // SAFETY: inside a kernel; the assertions found the last row of every channel and element
         // inside `x` and `grad_out`.
@@ -131,29 +131,23 @@ impl<T: Float> Tile<'_, T> {
                     .grad_out
                     .as_ptr()
                     .add(n * g_sample + self.channel * pixels);
-                for row in 0..rows {
-                    let x = x.add(self.work.row(row));
-                    let g = g.add(row * width);
-                    let whole = width / L::N * L::N;
-                    let mut i = 0;
-                    while i < whole {
-                        let x = offsets.map(|o| L::load(x.add(o + i)));
+                for (row, at) in self.work.rows.iter().enumerate() {
+                    let mut x = x.add(*at);
+                    let mut g = g.add(row * width);
+                    let mut left = width;
+                    // One body for whole and partial vectors: with two, the sums do not stay in
+                    // registers.
+                    while left > 0 {
+                        let count = left.min(L::N);
+                        let shifted = offsets.map(|o| L::load_first(x.add(o), count));
                         for (o, sums) in sums.iter_mut().enumerate() {
-                            let grad = L::load(g.add(o * pixels + i));
-                            for (sum, x) in sums.iter_mut().zip(x) {
+                            let grad = L::load_first(g.add(o * pixels), count);
+                            for (sum, x) in sums.iter_mut().zip(shifted) {
                                 *sum = L::fma(grad, x, *sum);
                             }
                         }
-                        i += L::N;
-                    }
-                    if i < width {
-                        let x = offsets.map(|o| L::load_first(x.add(o + i), width - i));
-                        for (o, sums) in sums.iter_mut().enumerate() {
-                            let grad = L::load_first(g.add(o * pixels + i), width - i);
-                            for (sum, x) in sums.iter_mut().zip(x) {
-                                *sum = L::fma(grad, x, *sum);
-                            }
-                        }
+                        (x, g) = (x.add(count), g.add(count));
+                        left -= count;
                     }
                 }
             }

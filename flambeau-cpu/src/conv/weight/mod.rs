@@ -92,6 +92,8 @@ struct Work<'a> {
     /// Size of the output plane, and its product.
     output: [usize; 3],
     pixels: usize,
+    /// Where in the planes each row of outputs begins.
+    rows: Vec<usize>,
     /// Input and output channels of a group.
     in_group: usize,
     out_group: usize,
@@ -99,10 +101,15 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn new(s: &'a ConvShape) -> Self {
+        let (planes, output) = (Planes::of_input(s), s.valid_output());
+        let rows = places([output[0], output[1], 1])
+            .map(|[d, h, _]| d * planes.slice() + h * planes.pitch())
+            .collect();
         Self {
             s,
-            planes: Planes::of_input(s),
-            output: s.valid_output(),
+            planes,
+            output,
+            rows,
             pixels: s.pixels(),
             in_group: s.in_channels / s.groups,
             out_group: s.out_channels / s.groups,
@@ -122,8 +129,8 @@ impl<'a> Work<'a> {
         offsets
     }
 
-    /// Planes offset of the row of outputs number `row`.
-    fn row(&self, row: usize) -> usize {
-        row / self.output[1] * self.planes.slice() + row % self.output[1] * self.planes.pitch()
+    /// The largest of the rows' offsets.
+    fn last_row(&self) -> usize {
+        self.rows.last().copied().unwrap_or(0)
     }
 }
