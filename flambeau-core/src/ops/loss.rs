@@ -380,6 +380,9 @@ impl Tensor {
                 options.label_smoothing
             );
         }
+        if target.dtype().is_floating_point() {
+            return self.soft_cross_entropy(target, options);
+        }
         self.class_loss("cross_entropy", true, target, options)
     }
 
@@ -499,6 +502,54 @@ impl Tensor {
         let order: Vec<usize> = (0..self.dim()).filter(|&d| d != dim).chain([dim]).collect();
         self.permute(order)
     }
+
+    /// Cross-entropy with probabilities for targets.
+    #[track_caller]
+    fn soft_cross_entropy(&self, target: &Tensor, options: ClassLoss<'_>) -> Result<Tensor> {
+        let op = "cross_entropy";
+        if target.shape() != self.shape() {
+            let hint = if target.dim() + 1 == self.dim() {
+                "; for class indices convert the targets with to_dtype(DType::I64)"
+            } else {
+                ""
+            };
+            bail!(
+                op,
+                "{} targets are class probabilities and must have the input's shape {:?}; got {:?}{hint}",
+                target.dtype(),
+                self.shape(),
+                target.shape()
+            );
+        }
+        if self.dim() == 0 {
+            bail!(
+                op,
+                "the input has no dimension of classes; expected [batch, classes, …] or [classes]"
+            );
+        }
+        let class_dim = usize::from(self.dim() > 1);
+        let classes = self.shape()[class_dim];
+        self.check_class_weight(op, classes, options.weight)?;
+        let smoothing = options.label_smoothing;
+        let target = if smoothing > 0.0 {
+            target
+                .mul(1.0 - smoothing)?
+                .add(smoothing / classes as f64)?
+        } else {
+            target.clone()
+        };
+        let mut terms = self.log_softmax(class_dim as i64)?.mul(&target)?;
+        if let Some(w) = options.weight {
+            let mut shape = vec![1; self.dim()];
+            shape[class_dim] = classes;
+            terms = terms.mul(w.reshape(shape)?)?;
+        }
+        match options.reduction {
+            Reduction::None => terms.sum_dim([class_dim], false)?.neg(),
+            Reduction::Sum => terms.sum()?.neg(),
+            Reduction::Mean => terms.sum()?.div(-((self.numel() / classes.max(1)) as f64)),
+        }
+    }
 }
 
 /// What tests and goldens know of the losses.
@@ -562,6 +613,8 @@ pub(crate) fn specs() -> Vec<OpSpec> {
             call(x(&[5, 4]), y(&[5]), true, 2, "none", 0.3),
             call(x(&[2, 4, 3]), y(&[2, 3]), false, 0, "sum", 0.0),
             call(x(&[4]), y(&[]), true, -100, "mean", 0.2),
+            call(x(&[3, 4]), Arg::uniform([3, 4], (0.1, 1.0)), true, -100, "mean", 0.1),
+            call(x(&[2, 4, 3]), Arg::uniform([2, 4, 3], (0.1, 1.0)), false, -100, "none", 0.0),
         ]),
         OpSpec::new(
             "nll_loss",

@@ -9,6 +9,7 @@ pub(crate) mod join;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod pad;
 pub(crate) mod pool;
 
 pub(crate) mod reduce;
@@ -19,4 +20,5 @@ pub(crate) mod view;
 pub use conv::ConvOptions;
 pub use loss::{ClassLoss, Reduction};
 pub use norm::BatchNormOptions;
+pub use pad::PadMode;
 pub use pool::PoolOptions;

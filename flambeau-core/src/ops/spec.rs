@@ -311,6 +311,7 @@ pub fn all() -> Vec<OpSpec> {
         super::conv::specs(),
         super::loss::specs(),
         super::norm::specs(),
+        super::pad::specs(),
         super::pool::specs(),
         super::reduce::specs(),
         super::join::specs(),
