@@ -125,7 +125,8 @@ macro_rules! bail {
 
 impl Error {
     /// The same error at the line where the user called.
-    pub(crate) fn relocate(mut self, location: &'static Location<'static>) -> Error {
+    #[must_use]
+    pub fn relocate(mut self, location: &'static Location<'static>) -> Error {
         self.0.location = location;
         self
     }

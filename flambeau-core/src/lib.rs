@@ -20,6 +20,7 @@ mod storage;
 
 pub mod autograd;
 pub mod dispatch;
+pub mod fused;
 pub mod ops;
 pub mod random;
 mod tensor;

@@ -88,6 +88,18 @@ impl Storage {
         }
     }
 
+    /// As [`read`](Storage::read) where no writer holds it.
+    pub(crate) fn try_read(&self, offset: usize) -> Option<Read<'_>> {
+        let guard = self.0.data.try_read_recursive()?;
+        Some(Read { guard, offset })
+    }
+
+    /// As [`write`](Storage::write) where nobody holds it.
+    pub(crate) fn try_write(&self, offset: usize) -> Option<Write<'_>> {
+        let guard = self.0.data.try_write()?;
+        Some(Write { guard, offset })
+    }
+
     /// Exchanges the contents of two storages of the same size. No other thread may know of
     /// `other`: two locks are held at once.
     pub(crate) fn swap(&self, other: &Storage) {

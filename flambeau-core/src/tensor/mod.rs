@@ -266,6 +266,14 @@ impl Tensor {
         self.0.storage.write(self.0.offset)
     }
 
+    pub(crate) fn try_read(&self) -> Option<Read<'_>> {
+        self.0.storage.try_read(self.0.offset)
+    }
+
+    pub(crate) fn try_write(&self) -> Option<Write<'_>> {
+        self.0.storage.try_write(self.0.offset)
+    }
+
     /// Marks a 0-d tensor as a number of the program, weak in promotion.
     pub(crate) fn into_number(self) -> Tensor {
         self.0.flags.fetch_or(NUMBER, Ordering::Relaxed);

@@ -1,0 +1,277 @@
+//! What layers compute, as functions (`torch.nn.functional`), with PyTorch's names and order of
+//! arguments. Shapes, types and errors are those of the tensor methods behind them.
+
+pub use crate::loss::functional::*;
+pub use flambeau_core::PadMode as PaddingMode;
+
+use crate::layers::Size;
+use flambeau_core::{BatchNormOptions, ConvOptions, PoolOptions, Result, Tensor, bail};
+
+/// Functions that are tensor methods of the same name.
+macro_rules! methods {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $t:ty),*) = $method:ident;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// Where the input's type has no such operation.
+        #[track_caller]
+        pub fn $name(input: &Tensor $(, $arg: $t)*) -> Result<Tensor> {
+            input.$method($($arg),*)
+        }
+    )*};
+}
+
+/// `x Wᵀ + b`: weight `[out, in]`, bias `[out]`.
+///
+/// # Errors
+/// Where sizes or types do not fit.
+#[track_caller]
+pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    input.linear(weight, bias)
+}
+
+/// `x1ᵀ A x2 + b`: inputs `[…, in1]` and `[…, in2]`, weight `[out, in1, in2]`, bias `[out]`.
+///
+/// # Errors
+/// Where sizes or types do not fit.
+#[track_caller]
+pub fn bilinear(
+    input1: &Tensor,
+    input2: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    let &[out, in1, in2] = weight.shape() else {
+        bail!(
+            "bilinear",
+            "the weight must be [out, in1, in2]; got shape {:?}",
+            weight.shape()
+        );
+    };
+    let (Some((&last1, lead1)), Some((&last2, lead2))) =
+        (input1.shape().split_last(), input2.shape().split_last())
+    else {
+        bail!("bilinear", "the inputs must have a last dimension");
+    };
+    if lead1 != lead2 || last1 != in1 || last2 != in2 {
+        bail!(
+            "bilinear",
+            "inputs {:?} and {:?} do not fit a weight of shape {:?}; need […, {in1}] and […, {in2}] with equal sizes before",
+            input1.shape(),
+            input2.shape(),
+            weight.shape()
+        );
+    }
+    let lead: Vec<usize> = lead1.to_vec();
+    let rows: usize = lead.iter().product();
+    let by_input1 = weight.permute([1, 0, 2])?.reshape([in1, out * in2])?;
+    let y = input1
+        .reshape([rows, in1])?
+        .matmul(&by_input1)?
+        .view([rows, out, in2])?
+        .mul(&input2.reshape([rows, 1, in2])?)?
+        .sum_dim(-1, false)?
+        .view([lead, vec![out]].concat())?;
+    match bias {
+        Some(b) => y.add(b),
+        None => Ok(y),
+    }
+}
+
+macro_rules! spatial {
+    ($($n:literal: $conv:ident $transpose:ident $max:ident $avg:ident $adaptive_avg:ident $adaptive_max:ident;)*) => {$(
+        /// Convolution; see [`Tensor`]'s method.
+        ///
+        /// # Errors
+        /// Where channels, kernel and input do not fit.
+        #[track_caller]
+        pub fn $conv(
+            input: &Tensor,
+            weight: &Tensor,
+            bias: Option<&Tensor>,
+            stride: impl Into<Size<$n>>,
+            padding: impl Into<Size<$n>>,
+            dilation: impl Into<Size<$n>>,
+            groups: usize,
+        ) -> Result<Tensor> {
+            let options = ConvOptions {
+                stride: stride.into().each,
+                padding: padding.into().each,
+                dilation: dilation.into().each,
+                groups,
+            };
+            input.$conv(weight, bias, &options)
+        }
+
+        /// Transposed convolution; see [`Tensor`]'s method.
+        ///
+        /// # Errors
+        /// Where channels, kernel and input do not fit.
+        #[allow(clippy::too_many_arguments)]
+        #[track_caller]
+        pub fn $transpose(
+            input: &Tensor,
+            weight: &Tensor,
+            bias: Option<&Tensor>,
+            stride: impl Into<Size<$n>>,
+            padding: impl Into<Size<$n>>,
+            output_padding: impl Into<Size<$n>>,
+            groups: usize,
+            dilation: impl Into<Size<$n>>,
+        ) -> Result<Tensor> {
+            let options = ConvOptions {
+                stride: stride.into().each,
+                padding: padding.into().each,
+                dilation: dilation.into().each,
+                groups,
+            };
+            input.$transpose(weight, bias, &options, output_padding.into().each)
+        }
+
+        /// The maximum of each window: a window size, or [`PoolOptions`].
+        ///
+        /// # Errors
+        /// Where the window does not fit.
+        #[track_caller]
+        pub fn $max(input: &Tensor, options: impl Into<PoolOptions<$n>>) -> Result<Tensor> {
+            input.$max(options)
+        }
+
+        /// The average of each window: a window size, or [`PoolOptions`].
+        ///
+        /// # Errors
+        /// Where the window does not fit.
+        #[track_caller]
+        pub fn $avg(input: &Tensor, options: impl Into<PoolOptions<$n>>) -> Result<Tensor> {
+            input.$avg(options)
+        }
+
+        /// Averages that give `output_size`.
+        ///
+        /// # Errors
+        /// Where the input has too few dimensions.
+        #[track_caller]
+        pub fn $adaptive_avg(input: &Tensor, output_size: impl Into<Size<$n>>) -> Result<Tensor> {
+            input.$adaptive_avg(output_size.into().each)
+        }
+
+        /// Maxima that give `output_size`.
+        ///
+        /// # Errors
+        /// Where the input has too few dimensions.
+        #[track_caller]
+        pub fn $adaptive_max(input: &Tensor, output_size: impl Into<Size<$n>>) -> Result<Tensor> {
+            input.$adaptive_max(output_size.into().each)
+        }
+    )*};
+}
+spatial! {
+    1: conv1d conv_transpose1d max_pool1d avg_pool1d adaptive_avg_pool1d adaptive_max_pool1d;
+    2: conv2d conv_transpose2d max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d;
+    3: conv3d conv_transpose3d max_pool3d avg_pool3d adaptive_avg_pool3d adaptive_max_pool3d;
+}
+
+methods! {
+    /// max(0, x).
+    relu() = relu;
+    /// x, times `negative_slope` below zero (PyTorch's default 0.01).
+    leaky_relu(negative_slope: f64) = leaky_relu;
+    /// The hyperbolic tangent.
+    tanh() = tanh;
+    /// eˣ over its sum along `dim`.
+    softmax(dim: i64) = softmax;
+    /// The logarithm of softmax.
+    log_softmax(dim: i64) = log_softmax;
+    /// Elements zero with probability `p` (default 0.5), the others scaled, while `training`.
+    dropout(p: f64, training: bool) = dropout;
+    /// Channels of `[batch, channels, …]` zero with probability `p`, while `training`.
+    dropout2d(p: f64, training: bool) = feature_dropout;
+}
+
+/// Softmax of -x.
+///
+/// # Errors
+/// For integer tensors.
+#[track_caller]
+pub fn softmin(input: &Tensor, dim: i64) -> Result<Tensor> {
+    input.neg()?.softmax(dim)
+}
+
+/// The rows of `weight` `[num, dim]` that `input` names, `[…]` to `[…, dim]`; the row `padding_idx`
+/// gets no gradient.
+///
+/// # Errors
+/// Where an index is beyond the table, or the input is not of an integer type.
+#[track_caller]
+pub fn embedding(input: &Tensor, weight: &Tensor, padding_idx: Option<i64>) -> Result<Tensor> {
+    input.embedding(weight, padding_idx, false)
+}
+
+/// The input with a margin; see [`Tensor::pad`]. `value` is that of constant padding.
+///
+/// # Errors
+/// Where the margin does not fit.
+#[track_caller]
+pub fn pad(input: &Tensor, pad: &[i64], mode: PaddingMode, value: f64) -> Result<Tensor> {
+    let mode = match mode {
+        PaddingMode::Zeros if value != 0.0 => PaddingMode::Constant(value),
+        mode => mode,
+    };
+    input.pad(pad, mode)
+}
+
+/// Batch normalisation of `[batch, channels, …]`.
+///
+/// # Errors
+/// Where parameters do not match the channels.
+#[allow(clippy::too_many_arguments)]
+#[track_caller]
+pub fn batch_norm(
+    input: &Tensor,
+    running_mean: Option<&Tensor>,
+    running_var: Option<&Tensor>,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    training: bool,
+    momentum: f64,
+    eps: f64,
+) -> Result<Tensor> {
+    input.batch_norm(BatchNormOptions {
+        running: running_mean.zip(running_var),
+        weight,
+        bias,
+        training,
+        momentum,
+        eps,
+    })
+}
+
+/// Layer normalisation over the last dimensions.
+///
+/// # Errors
+/// Where the input does not end in `normalized_shape`.
+#[track_caller]
+pub fn layer_norm(
+    input: &Tensor,
+    normalized_shape: &[usize],
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Result<Tensor> {
+    input.layer_norm(normalized_shape, weight, bias, eps)
+}
+
+/// Group normalisation of `[batch, channels, …]`.
+///
+/// # Errors
+/// Where the channels do not divide into the groups.
+#[track_caller]
+pub fn group_norm(
+    input: &Tensor,
+    num_groups: usize,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Result<Tensor> {
+    input.group_norm(num_groups, weight, bias, eps)
+}

@@ -1,0 +1,103 @@
+//! Tables of vectors.
+
+use super::{filled, forward, nothing};
+use crate::init;
+use crate::parameter::{Mode, Parameter};
+use flambeau_core::{Result, Tensor, no_grad};
+use flambeau_macros::Module;
+
+/// A vector for each index (`torch.nn.Embedding`): `[…]` of type `i64` to `[…, dim]`.
+///
+/// The table begins with normal numbers, as PyTorch's.
+#[derive(Debug, Module)]
+#[module(extra_repr)]
+pub struct Embedding {
+    /// `[num_embeddings, embedding_dim]`.
+    pub weight: Parameter,
+    num_embeddings: usize,
+    embedding_dim: usize,
+    padding_idx: Option<i64>,
+    mode: Mode,
+}
+
+impl Embedding {
+    /// A table of `num_embeddings` vectors of `embedding_dim` numbers.
+    #[track_caller]
+    pub fn new(num_embeddings: usize, embedding_dim: usize) -> Embedding {
+        let mut mode = Mode::default();
+        let drawn = filled(&[num_embeddings, embedding_dim], 0.0)
+            .and_then(|table| init::normal_(&table, 0.0, 1.0)?.requires_grad_(true));
+        let weight = drawn.unwrap_or_else(|e| {
+            mode.set_fault(Some(e.message().to_owned()));
+            nothing()
+        });
+        Embedding {
+            weight: weight.into(),
+            num_embeddings,
+            embedding_dim,
+            padding_idx: None,
+            mode,
+        }
+    }
+
+    /// The index whose vector is zero and stays so: it gets no gradient. Counted from the end where
+    /// negative. An index beyond the table is an error of the first call.
+    #[must_use]
+    #[track_caller]
+    pub fn padding_idx(mut self, padding_idx: i64) -> Embedding {
+        let n = self.num_embeddings as i64;
+        let index = if padding_idx < 0 {
+            padding_idx + n
+        } else {
+            padding_idx
+        };
+        if index < 0 || index >= n {
+            self.mode.set_fault(Some(format!(
+                "padding_idx {padding_idx} lies beyond the table of {n} vectors"
+            )));
+            return self;
+        }
+        self.padding_idx = Some(index);
+        let zeroed = no_grad(|| self.weight.select(0, index)?.zero_());
+        if let Err(e) = zeroed {
+            self.mode.set_fault(Some(e.message().to_owned()));
+        }
+        self
+    }
+
+    /// A table of given vectors, `[num, dim]` (`Embedding.from_pretrained`), which does not learn
+    /// unless `freeze` is false.
+    ///
+    /// # Errors
+    /// Where `vectors` is not a matrix of a floating-point type.
+    #[track_caller]
+    pub fn from_pretrained(vectors: &Tensor, freeze: bool) -> Result<Embedding> {
+        let &[num_embeddings, embedding_dim] = vectors.shape() else {
+            flambeau_core::bail!(
+                "Embedding::from_pretrained",
+                "the vectors must be a matrix [num, dim]; got shape {:?}",
+                vectors.shape()
+            );
+        };
+        Ok(Embedding {
+            weight: vectors.detach().requires_grad_(!freeze)?.into(),
+            num_embeddings,
+            embedding_dim,
+            padding_idx: None,
+            mode: Mode::default(),
+        })
+    }
+
+    fn extra_repr(&self) -> String {
+        let padding = self
+            .padding_idx
+            .map_or(String::new(), |i| format!(", padding_idx={i}"));
+        format!("{}, {}{padding}", self.num_embeddings, self.embedding_dim)
+    }
+}
+
+forward!(Embedding, |m, x| crate::functional::embedding(
+    x,
+    &m.weight,
+    m.padding_idx
+));

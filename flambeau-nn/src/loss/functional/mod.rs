@@ -1,0 +1,115 @@
+//! Losses as functions.
+//!
+//! A loss of an input and a target of other shapes is an error, never a broadcast: `[32, 1]` against
+//! `[32]` would compare each with each.
+
+use flambeau_core::{ClassLoss, Result, Tensor, bail};
+
+pub use flambeau_core::Reduction;
+
+/// Combines the losses of the elements.
+#[track_caller]
+fn reduce(losses: Tensor, reduction: Reduction) -> Result<Tensor> {
+    match reduction {
+        Reduction::None => Ok(losses),
+        Reduction::Mean => losses.mean(),
+        Reduction::Sum => losses.sum(),
+    }
+}
+
+/// Input and target must have one shape.
+#[track_caller]
+fn same_shape(op: &'static str, input: &Tensor, target: &Tensor) -> Result<()> {
+    if input.shape() == target.shape() {
+        return Ok(());
+    }
+    let fix = if input.numel() == target.numel() {
+        format!(
+            "reshape one to the other: target.view({:?}), or input.squeeze()",
+            input.shape()
+        )
+    } else {
+        "each element of the input needs a target of its own".to_owned()
+    };
+    bail!(
+        op,
+        "the input has shape {:?}, the target {:?}; a loss does not broadcast. {fix}",
+        input.shape(),
+        target.shape()
+    );
+}
+
+/// Cross-entropy between logits `[batch, classes, …]` and targets: class indices `[batch, …]`, or
+/// probabilities of the logits' shape. PyTorch's defaults: no weight, -100, mean, 0.
+///
+/// # Errors
+/// Where shapes do not fit, a target is no class, or floating-point targets do not have the logits'
+/// shape.
+#[track_caller]
+pub fn cross_entropy(
+    input: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    ignore_index: i64,
+    reduction: Reduction,
+    label_smoothing: f64,
+) -> Result<Tensor> {
+    if target.dtype().is_floating_point() && target.shape() != input.shape() {
+        bail!(
+            "cross_entropy",
+            "the targets are {} of shape {:?}: class indices must be int64, convert them with to_dtype(DType::I64); probabilities must have the input's shape {:?}",
+            target.dtype(),
+            target.shape(),
+            input.shape()
+        );
+    }
+    input.cross_entropy(
+        target,
+        ClassLoss {
+            weight,
+            ignore_index,
+            reduction,
+            label_smoothing,
+        },
+    )
+}
+
+/// Negative log-likelihood of log-probabilities `[batch, classes, …]` under class indices.
+///
+/// # Errors
+/// Where shapes do not fit or a target is no class.
+#[track_caller]
+pub fn nll_loss(
+    input: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    ignore_index: i64,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    if target.dtype().is_floating_point() {
+        bail!(
+            "nll_loss",
+            "the targets are {}; class indices must be int64: convert them with to_dtype(DType::I64)",
+            target.dtype()
+        );
+    }
+    input.nll_loss(
+        target,
+        ClassLoss {
+            weight,
+            ignore_index,
+            reduction,
+            label_smoothing: 0.0,
+        },
+    )
+}
+
+/// (input - target)².
+///
+/// # Errors
+/// Where the shapes differ.
+#[track_caller]
+pub fn mse_loss(input: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    same_shape("mse_loss", input, target)?;
+    reduce(input.sub(target)?.square()?, reduction)
+}

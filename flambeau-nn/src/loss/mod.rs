@@ -1,0 +1,233 @@
+//! Losses: modules around the functions of the same names.
+
+pub(crate) mod functional;
+
+pub use flambeau_core::Reduction;
+
+use crate::layers::setters;
+use crate::parameter::{Buffer, Mode};
+use crate::warnings::{Warning, warn, would_warn};
+use flambeau_core::{DType, Result, Tensor};
+use flambeau_macros::Module;
+use functional as f;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// How many inputs [`CrossEntropyLoss`] looks at for a softmax that should not be there.
+const LOOKS: u8 = 3;
+
+/// Cross-entropy between logits and class indices or probabilities (`torch.nn.CrossEntropyLoss`).
+///
+/// Input `[batch, classes]` or `[batch, classes, …]`, raw scores: the softmax is inside. Targets
+/// `[batch, …]` of type `i64`, or probabilities of the input's shape.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::CrossEntropyLoss;
+/// let criterion = CrossEntropyLoss::new();
+/// let logits = Tensor::new([[2.0f32, 0.0], [0.0, 2.0]])?;
+/// let loss = criterion.forward(&logits, &Tensor::new([0i64, 1])?)?;
+/// assert!((loss.item::<f32>()? - 0.126928).abs() < 1e-6);
+/// let error = criterion.forward(&logits, &Tensor::new([0i64, 2])?).unwrap_err().to_string();
+/// assert!(error.contains("target 2 of sample 1 is no class"), "{error}");
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+#[derive(Debug, Module)]
+pub struct CrossEntropyLoss {
+    /// `[classes]`.
+    #[module(rename = "weight")]
+    class_weight: Option<Buffer>,
+    ignore_index: i64,
+    label_smoothing: f64,
+    reduction: Reduction,
+    looks: AtomicU8,
+    mode: Mode,
+}
+
+impl CrossEntropyLoss {
+    /// The mean over the batch, without weights or smoothing.
+    pub fn new() -> CrossEntropyLoss {
+        CrossEntropyLoss {
+            class_weight: None,
+            ignore_index: -100,
+            label_smoothing: 0.0,
+            reduction: Reduction::Mean,
+            looks: AtomicU8::new(0),
+            mode: Mode::default(),
+        }
+    }
+
+    /// A weight for each class, `[classes]`.
+    #[must_use]
+    pub fn weight(mut self, weight: Tensor) -> Self {
+        self.class_weight = Some(Buffer::new(weight));
+        self
+    }
+
+    setters! {
+        /// Targets of this value count for nothing (-100).
+        ignore_index: i64;
+        /// How much of each target is spread evenly over all classes, 0 to 1 (0).
+        label_smoothing: f64;
+        /// Mean, sum or none (mean).
+        reduction: Reduction;
+    }
+
+    /// The loss.
+    ///
+    /// # Errors
+    /// Where shapes or types do not fit, or a target is no class.
+    #[track_caller]
+    pub fn forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
+        if would_warn(Warning::SoftmaxIntoCrossEntropy)
+            && self.looks.load(Ordering::Relaxed) < LOOKS
+        {
+            self.looks.fetch_add(1, Ordering::Relaxed);
+            if is_softmax(input)? {
+                warn(
+                    Warning::SoftmaxIntoCrossEntropy,
+                    "the input of CrossEntropyLoss looks like the output of a softmax (rows of numbers above zero that sum to 1): give it the raw scores, as it has a softmax of its own",
+                );
+            }
+        }
+        f::cross_entropy(
+            input,
+            target,
+            self.class_weight.as_deref(),
+            self.ignore_index,
+            self.reduction,
+            self.label_smoothing,
+        )
+        .map_err(|e| self.mode.locate(e, self))
+    }
+}
+
+impl Default for CrossEntropyLoss {
+    fn default() -> Self {
+        CrossEntropyLoss::new()
+    }
+}
+
+/// Whether every row along the classes is probabilities.
+fn is_softmax(input: &Tensor) -> Result<bool> {
+    if !(1..=5).contains(&input.dim()) || input.numel() == 0 || !input.dtype().is_floating_point() {
+        return Ok(false);
+    }
+    let classes = usize::from(input.dim() > 1);
+    if input.shape()[classes] < 2 {
+        return Ok(false);
+    }
+    let x = input.detach().to_dtype(DType::F32)?;
+    if x.to_vec::<f32>()?.iter().any(|v| v.is_nan() || *v < 0.0) {
+        return Ok(false);
+    }
+    let sums = x.sum_dim(classes as i64, false)?.to_vec::<f32>()?;
+    Ok(sums.iter().all(|s| (s - 1.0).abs() < 1e-3))
+}
+
+/// Negative log-likelihood of log-probabilities under class indices (`torch.nn.NLLLoss`).
+#[derive(Debug, Module)]
+pub struct NLLLoss {
+    /// `[classes]`.
+    #[module(rename = "weight")]
+    class_weight: Option<Buffer>,
+    ignore_index: i64,
+    reduction: Reduction,
+    mode: Mode,
+}
+
+impl NLLLoss {
+    /// The mean over the batch, without weights.
+    pub fn new() -> NLLLoss {
+        NLLLoss {
+            class_weight: None,
+            ignore_index: -100,
+            reduction: Reduction::Mean,
+            mode: Mode::default(),
+        }
+    }
+
+    /// A weight for each class, `[classes]`.
+    #[must_use]
+    pub fn weight(mut self, weight: Tensor) -> Self {
+        self.class_weight = Some(Buffer::new(weight));
+        self
+    }
+
+    setters! {
+        /// Targets of this value count for nothing (-100).
+        ignore_index: i64;
+        /// Mean, sum or none (mean).
+        reduction: Reduction;
+    }
+
+    /// The loss of log-probabilities `[batch, classes, …]` under class indices `[batch, …]`.
+    ///
+    /// # Errors
+    /// Where shapes or types do not fit, or a target is no class.
+    #[track_caller]
+    pub fn forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
+        let weight = self.class_weight.as_deref();
+        f::nll_loss(input, target, weight, self.ignore_index, self.reduction)
+            .map_err(|e| self.mode.locate(e, self))
+    }
+}
+
+impl Default for NLLLoss {
+    fn default() -> Self {
+        NLLLoss::new()
+    }
+}
+
+/// Losses whose options are numbers.
+macro_rules! losses {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident($($input:ident),+) { $($(#[$about:meta])* $field:ident: $t:ty = $default:expr,)* }
+        = |$m:ident| $body:expr;
+    )*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Module)]
+        pub struct $name {
+            reduction: Reduction,
+            $($field: $t,)*
+            mode: Mode,
+        }
+
+        impl $name {
+            /// With PyTorch's defaults.
+            pub fn new() -> $name {
+                $name { reduction: Reduction::Mean, $($field: $default,)* mode: Mode::default() }
+            }
+
+            setters! {
+                /// Mean, sum or none (mean).
+                reduction: Reduction;
+                $($(#[$about])* $field: $t;)*
+            }
+
+            /// The loss.
+            ///
+            /// # Errors
+            /// Where the shapes do not fit: a loss does not broadcast.
+            #[track_caller]
+            pub fn forward(&self, $($input: &Tensor),+) -> Result<Tensor> {
+                let $m = self;
+                match $body {
+                    Ok(loss) => Ok(loss),
+                    Err(e) => Err(self.mode.locate(e, self)),
+                }
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name::new()
+            }
+        }
+    )*};
+}
+
+losses! {
+    /// Mean squared error (`torch.nn.MSELoss`).
+    MSELoss(input, target) {} = |m| f::mse_loss(input, target, m.reduction);
+}

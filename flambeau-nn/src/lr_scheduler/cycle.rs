@@ -1,0 +1,132 @@
+//! Rates that rise and fall.
+
+use super::{Schedule, Tick, scheduler};
+use std::f64::consts::PI;
+
+scheduler! {
+    /// From the first rate to `eta_min` along half a cosine, and back (Loshchilov and Hutter, arXiv
+    /// 1608.03983; `CosineAnnealingLR`).
+    CosineAnnealingLR, CosineAnnealing(
+        /// epochs from the highest rate to the lowest.
+        t_max: u64
+    ) {
+        /// The lowest rate (0).
+        eta_min: f64 = 0.0,
+    }
+}
+
+impl Schedule for CosineAnnealing {
+    const NAME: &'static str = "CosineAnnealingLR";
+    fn lr(&self, t: &Tick) -> f64 {
+        let half = self.t_max.max(1) as i64;
+        let cos = |epoch: f64| 1.0 + (PI * epoch / half as f64).cos();
+        if t.epoch == 0 {
+            t.lr
+        } else if (t.epoch - 1 - half).rem_euclid(2 * half) == 0 {
+            // The recursion would divide by zero at the lowest point.
+            t.lr + (t.base_lr - self.eta_min) * (1.0 - (PI / half as f64).cos()) / 2.0
+        } else {
+            cos(t.epoch as f64) / cos((t.epoch - 1) as f64) * (t.lr - self.eta_min) + self.eta_min
+        }
+    }
+}
+
+scheduler! {
+    /// Down along half a cosine, then from the top again, each time `t_mult` times as long (arXiv
+    /// 1608.03983; `CosineAnnealingWarmRestarts`).
+    CosineAnnealingWarmRestarts, WarmRestarts(
+        /// epochs to the first restart.
+        t_0: u64
+    ) {
+        /// The factor from one length to the next (1).
+        t_mult: u64 = 1,
+        /// The lowest rate (0).
+        eta_min: f64 = 0.0,
+    }
+}
+
+impl Schedule for WarmRestarts {
+    const NAME: &'static str = "CosineAnnealingWarmRestarts";
+    fn lr(&self, t: &Tick) -> f64 {
+        let (mut at, mut length) = (t.epoch as u64, self.t_0.max(1));
+        while at >= length {
+            at -= length;
+            length *= self.t_mult.max(1);
+        }
+        let cos = (PI * at as f64 / length as f64).cos();
+        self.eta_min + (t.base_lr - self.eta_min) * (1.0 + cos) / 2.0
+    }
+}
+
+scheduler! {
+    /// Up to `max_lr`, then far down, with the momentum the other way: one `step` a batch (Smith
+    /// and Topin, arXiv 1708.07120; `OneCycleLR`). After `total_steps` the last rate stays.
+    OneCycleLR, OneCycle(
+        /// the highest rate.
+        max_lr: f64,
+        /// how many steps there will be.
+        total_steps: u64
+    ) {
+        /// The part of the steps in which the rate rises (0.3).
+        pct_start: f64 = 0.3,
+        /// Straight lines instead of cosines (false).
+        linear: bool = false,
+        /// Turns the momentum too, where the optimizer has one (true).
+        cycle_momentum: bool = true,
+        /// The lowest momentum (0.85).
+        base_momentum: f64 = 0.85,
+        /// The highest momentum (0.95).
+        max_momentum: f64 = 0.95,
+        /// The first rate is the highest divided by this (25).
+        div_factor: f64 = 25.0,
+        /// The last rate is the first divided by this (10,000).
+        final_div_factor: f64 = 1e4,
+        /// Falls back to the first rate in the time it took to rise, then to the last (false).
+        three_phase: bool = false,
+    }
+}
+
+impl OneCycle {
+    fn at(&self, epoch: i64, start: f64, top: f64, end: f64) -> f64 {
+        let total = self.total_steps.max(1) as f64;
+        let rise = self.pct_start * total;
+        let phases = if self.three_phase {
+            vec![
+                (rise - 1.0, start, top),
+                (2.0 * rise - 2.0, top, start),
+                (total - 1.0, start, end),
+            ]
+        } else {
+            vec![(rise - 1.0, start, top), (total - 1.0, top, end)]
+        };
+        let epoch = (epoch as f64).min(total - 1.0);
+        let mut from = 0.0;
+        for (i, &(to, low, high)) in phases.iter().enumerate() {
+            if epoch <= to || i == phases.len() - 1 {
+                let part = (epoch - from) / (to - from);
+                return if self.linear {
+                    (high - low) * part + low
+                } else {
+                    high + (low - high) / 2.0 * ((PI * part).cos() + 1.0)
+                };
+            }
+            from = to;
+        }
+        end
+    }
+}
+
+impl Schedule for OneCycle {
+    const NAME: &'static str = "OneCycleLR";
+
+    fn lr(&self, t: &Tick) -> f64 {
+        let start = self.max_lr / self.div_factor;
+        self.at(t.epoch, start, self.max_lr, start / self.final_div_factor)
+    }
+
+    fn momentum(&self, t: &Tick) -> Option<f64> {
+        let (low, high) = (self.base_momentum, self.max_momentum);
+        self.cycle_momentum
+            .then(|| self.at(t.epoch, high, low, high))
+    }
+}

@@ -1,0 +1,343 @@
+//! Modules made of modules: `Sequential`, `ModuleList`, and Rust's own `Vec`, `Box` and tuples.
+
+use super::derive::Field;
+use super::{Forward, Item, ItemMut, Module, Visit, VisitMut, indent, layout};
+use flambeau_core::{Error, Result, Tensor};
+use std::fmt;
+use std::panic::Location;
+
+/// A box is the module in it.
+impl<M: Module + ?Sized> Module for Box<M> {
+    fn type_name(&self) -> &'static str {
+        (**self).type_name()
+    }
+    fn visit<'a>(&'a self, visit: &mut Visit<'_, 'a>) {
+        (**self).visit(visit);
+    }
+    fn visit_mut(&mut self, visit: &mut VisitMut<'_>) -> Result<()> {
+        (**self).visit_mut(visit)
+    }
+    fn as_module(&self) -> &dyn Module {
+        (**self).as_module()
+    }
+    fn extra_repr(&self) -> String {
+        (**self).extra_repr()
+    }
+    fn repr(&self) -> String {
+        (**self).repr()
+    }
+}
+
+impl<M: Forward + ?Sized> Forward for Box<M> {
+    #[track_caller]
+    fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        (**self).forward(input)
+    }
+}
+
+/// PyTorch's `ModuleList.__repr__`: equal neighbours are printed once, with their count.
+fn list_repr(children: &[(String, &dyn Module)]) -> String {
+    let mut runs: Vec<(usize, usize, String)> = Vec::new();
+    for (i, (_, child)) in children.iter().enumerate() {
+        let text = child.repr();
+        match runs.last_mut() {
+            Some((_, end, last)) if *last == text => *end = i,
+            _ => runs.push((i, i, text)),
+        }
+    }
+    let lines: Vec<String> = runs
+        .into_iter()
+        .map(|(from, to, text)| {
+            let text = indent(&text);
+            if from == to {
+                format!("({from}): {text}")
+            } else {
+                format!("({from}-{to}): {} x {text}", to - from + 1)
+            }
+        })
+        .collect();
+    layout("ModuleList", "", &lines)
+}
+
+/// `ParameterList.__repr__`, for lists that hold no modules.
+fn parameters_repr(list: &dyn Module) -> String {
+    let mut lines = Vec::new();
+    list.visit(&mut |name, item| {
+        if let Item::Parameter(p) = item {
+            let size: Vec<String> = p.shape().iter().map(ToString::to_string).collect();
+            lines.push(format!(
+                "({name}): Parameter containing: [torch.{} of size {}]",
+                p.dtype(),
+                size.join("x")
+            ));
+        }
+    });
+    layout("ParameterList", "", &lines)
+}
+
+macro_rules! list_module {
+    () => {
+        fn type_name(&self) -> &'static str {
+            "ModuleList"
+        }
+        fn as_module(&self) -> &dyn Module {
+            self
+        }
+        fn repr(&self) -> String {
+            match self.named_children() {
+                none if none.is_empty() => parameters_repr(self),
+                children => list_repr(&children),
+            }
+        }
+    };
+}
+
+/// A vector of modules is a `ModuleList`, one of parameters a `ParameterList`: `layers.0.weight`.
+impl<F: Field + Send + Sync + 'static> Module for Vec<F> {
+    list_module!();
+    fn visit<'a>(&'a self, visit: &mut Visit<'_, 'a>) {
+        for (i, f) in self.iter().enumerate() {
+            f.field(&i.to_string(), visit);
+        }
+    }
+    fn visit_mut(&mut self, visit: &mut VisitMut<'_>) -> Result<()> {
+        self.iter_mut().try_for_each(|f| f.field_mut(visit))
+    }
+}
+
+impl<F: Field + Send + Sync + 'static, const N: usize> Module for [F; N] {
+    list_module!();
+    fn visit<'a>(&'a self, visit: &mut Visit<'_, 'a>) {
+        for (i, f) in self.iter().enumerate() {
+            f.field(&i.to_string(), visit);
+        }
+    }
+    fn visit_mut(&mut self, visit: &mut VisitMut<'_>) -> Result<()> {
+        self.iter_mut().try_for_each(|f| f.field_mut(visit))
+    }
+}
+
+/// What a [`Sequential`] or [`ModuleList`] is made from: a tuple of modules or a vector of boxes.
+pub trait Layers {
+    /// The modules in order.
+    fn layers(self) -> Vec<Box<dyn Forward>>;
+}
+
+impl Layers for () {
+    fn layers(self) -> Vec<Box<dyn Forward>> {
+        Vec::new()
+    }
+}
+
+impl<M: Forward> Layers for Vec<M> {
+    fn layers(self) -> Vec<Box<dyn Forward>> {
+        self.into_iter().map(|m| Box::new(m) as _).collect()
+    }
+}
+
+macro_rules! tuples {
+    ($(($($t:ident $i:tt),+);)*) => {$(
+        impl<$($t: Forward),+> Layers for ($($t,)+) {
+            fn layers(self) -> Vec<Box<dyn Forward>> {
+                vec![$(Box::new(self.$i)),+]
+            }
+        }
+        impl<$($t: Field + Send + Sync + 'static),+> Module for ($($t,)+) {
+            list_module!();
+            fn visit<'a>(&'a self, visit: &mut Visit<'_, 'a>) {
+                $(self.$i.field(stringify!($i), visit);)+
+            }
+            fn visit_mut(&mut self, visit: &mut VisitMut<'_>) -> Result<()> {
+                $(self.$i.field_mut(visit)?;)+
+                Ok(())
+            }
+        }
+    )*};
+}
+tuples! {
+    (A 0);
+    (A 0, B 1);
+    (A 0, B 1, C 2);
+    (A 0, B 1, C 2, D 3);
+    (A 0, B 1, C 2, D 3, E 4);
+    (A 0, B 1, C 2, D 3, E 4, F 5);
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8);
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9);
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10);
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11);
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12);
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12, N 13);
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12, N 13, O 14);
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12, N 13, O 14, P 15);
+}
+
+/// Modules called one after another (`torch.nn.Sequential`).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{Forward, Linear, Module, ReLU, Sequential};
+/// let net = Sequential::new((Linear::new(8, 4), ReLU::new(), Linear::new(4, 2)));
+/// assert_eq!(net.forward(&Tensor::ones([5, 8])?)?.shape(), [5, 2]);
+/// assert_eq!(net.named_parameters()[2].0, "2.weight");
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+#[derive(Default)]
+pub struct Sequential {
+    layers: Vec<(String, Box<dyn Forward>)>,
+}
+
+impl Sequential {
+    /// From a tuple of up to 16 modules or a vector, named `0`, `1`, … .
+    pub fn new(layers: impl Layers) -> Sequential {
+        layers
+            .layers()
+            .into_iter()
+            .fold(Sequential::default(), Sequential::add)
+    }
+
+    /// With `layer` at the end, named by its position.
+    #[must_use]
+    #[allow(clippy::should_implement_trait)]
+    pub fn add(self, layer: impl Forward) -> Sequential {
+        let name = self.layers.len().to_string();
+        self.add_named(name, layer)
+    }
+
+    /// With `layer` at the end under a name of its own (`OrderedDict`).
+    #[must_use]
+    pub fn add_named(mut self, name: impl Into<String>, layer: impl Forward) -> Sequential {
+        self.layers.push((name.into(), Box::new(layer)));
+        self
+    }
+
+    /// How many modules there are.
+    pub fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// Module `i`.
+    pub fn get(&self, i: usize) -> Option<&dyn Forward> {
+        self.layers.get(i).map(|(_, m)| &**m)
+    }
+
+    /// The modules in order.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Forward> {
+        self.layers.iter().map(|(_, m)| &**m)
+    }
+}
+
+impl Module for Sequential {
+    fn type_name(&self) -> &'static str {
+        "Sequential"
+    }
+    fn as_module(&self) -> &dyn Module {
+        self
+    }
+    fn visit<'a>(&'a self, visit: &mut Visit<'_, 'a>) {
+        for (name, layer) in &self.layers {
+            visit(name, Item::Module(layer.as_module()));
+        }
+    }
+    fn visit_mut(&mut self, visit: &mut VisitMut<'_>) -> Result<()> {
+        self.layers
+            .iter_mut()
+            .try_for_each(|(_, layer)| visit(ItemMut::Module(layer)))
+    }
+}
+
+impl Forward for Sequential {
+    #[track_caller]
+    fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        let at = Location::caller();
+        let mut x = input.clone();
+        for (_, layer) in &self.layers {
+            x = layer.forward(&x).map_err(|e| relocate(e, at))?;
+        }
+        Ok(x)
+    }
+}
+
+/// A call through a box has no line of the user's: where an error shows one of this crate, it gets
+/// that of the call to the container.
+fn relocate(error: Error, at: &'static Location<'static>) -> Error {
+    let ours = file!().trim_end_matches("module/container.rs");
+    if error.location().file().starts_with(ours) {
+        error.relocate(at)
+    } else {
+        error
+    }
+}
+
+/// Modules in a list that the program calls as it likes (`torch.nn.ModuleList`); a `Vec` of one type
+/// of module serves as well.
+#[derive(Default)]
+pub struct ModuleList {
+    layers: Vec<Box<dyn Forward>>,
+}
+
+impl ModuleList {
+    /// From a tuple of up to 16 modules or a vector.
+    pub fn new(layers: impl Layers) -> ModuleList {
+        ModuleList {
+            layers: layers.layers(),
+        }
+    }
+
+    /// Adds a module at the end.
+    pub fn push(&mut self, layer: impl Forward) {
+        self.layers.push(Box::new(layer));
+    }
+
+    /// How many modules there are.
+    pub fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// Module `i`.
+    pub fn get(&self, i: usize) -> Option<&dyn Forward> {
+        self.layers.get(i).map(|m| &**m)
+    }
+
+    /// The modules in order.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Forward> {
+        self.layers.iter().map(|m| &**m)
+    }
+}
+
+impl Module for ModuleList {
+    list_module!();
+    fn visit<'a>(&'a self, visit: &mut Visit<'_, 'a>) {
+        self.layers.visit(visit);
+    }
+    fn visit_mut(&mut self, visit: &mut VisitMut<'_>) -> Result<()> {
+        self.layers.visit_mut(visit)
+    }
+}
+
+macro_rules! print {
+    ($($t:ident),*) => {$(
+        impl fmt::Display for $t {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.repr())
+            }
+        }
+        impl fmt::Debug for $t {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.repr())
+            }
+        }
+    )*};
+}
+print!(Sequential, ModuleList);
