@@ -30,6 +30,8 @@ pub use device::Device;
 pub use dtype::{DType, Element, Scalar, Stored};
 pub use error::{Error, Result};
 pub use ops::{BatchNormOptions, ClassLoss, ConvOptions, PadMode, PoolOptions, Reduction};
+pub use ops::elementwise::divide::Rounding;
+pub use ops::{ConvOptions, PoolOptions};
 pub use random::manual_seed;
 pub use shape::{Dims, Shape, Strides};
 pub use tensor::{
