@@ -106,7 +106,7 @@ unary_ops! { ACTIVATIONS:
     }
     /// x relu6(x + 3) / 6 (`F.hardswish`).
     HARDSWISH = hardswish, hardswish_() Number {
-        float: |x, p| x * (if x + 3.0 < 0.0 { 0.0 } else if x + 3.0 > 6.0 { 6.0 } else { x + 3.0 }) / 6.0,
+        float: |x, p| x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(unary(&HARDSWISH_SLOPE, &c.input(0)?, PLAIN)?),
         domain: (-2.0, 2.0),
@@ -114,7 +114,7 @@ unary_ops! { ACTIVATIONS:
     }
     /// relu6(x + 3) / 6 (`F.hardsigmoid`).
     HARDSIGMOID = hardsigmoid, hardsigmoid_() Number {
-        float: |x, p| (if x + 3.0 < 0.0 { 0.0 } else if x + 3.0 > 6.0 { 6.0 } else { x + 3.0 }) / 6.0,
+        float: |x, p| (x + 3.0).clamp(0.0, 6.0) / 6.0,
         saves: Saves::INPUTS,
         grad: |c, g, _| {
             let x = c.input(0)?;

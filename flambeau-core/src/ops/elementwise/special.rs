@@ -118,7 +118,7 @@ fn hurwitz_zeta(s: f64, q: f64) -> f64 {
     }
     let (mut q, mut sum) = (q, 0.0);
     // Terms up to where the series converges fast.
-    let terms = ((12.0 - q).ceil().max(0.0)).min(1e6) as u32;
+    let terms = (12.0 - q).ceil().clamp(0.0, 1e6) as u32;
     for _ in 0..terms {
         sum += q.powf(-s);
         q += 1.0;
