@@ -67,8 +67,7 @@ impl Saves {
         if condition { self.input(i) } else { self }
     }
 
-    /// Whether input `i`.
-    pub(crate) fn has(self, i: usize) -> bool {
+    fn has(self, i: usize) -> bool {
         self.inputs & (1u32.checked_shl(i as u32).unwrap_or(1 << 31)) != 0
     }
 }

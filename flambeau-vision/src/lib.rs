@@ -11,6 +11,7 @@ pub mod files;
 mod image;
 mod layout;
 mod levels;
+pub mod models;
 pub mod transforms;
 pub mod utils;
 

@@ -228,27 +228,15 @@ impl Grid {
         Tensor::from_vec(values, y.shape())?.to_dtype(dtype)
     }
 
-    /// The grid as a PNG file: 0 is black, 1 is white, what lies outside is cut, as torchvision
-    /// does, with a warning (once) that says how normalised pictures are shown. Bytes (`u8`) are
-    /// written as they are.
+    /// The grid as bytes: 0 is black, 1 is white, what lies outside is cut, as torchvision does,
+    /// with a warning (once) that says how normalised pictures are shown. Bytes (`u8`) stay as
+    /// they are. One picture alone gets no frame.
     ///
     /// # Errors
-    /// As [`make`](Grid::make); where there are not 1 or 3 channels, the file's name does not end
-    /// in `.png`, or it cannot be written.
+    /// As [`make`](Grid::make); where there are not 1 or 3 channels.
     #[track_caller]
-    pub fn save(&self, images: &Tensor, path: impl AsRef<Path>) -> Result<()> {
+    pub fn picture(&self, images: &Tensor) -> Result<RgbImage> {
         const OP: &str = "save_image";
-        let path = path.as_ref();
-        if !path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("png"))
-        {
-            bail!(
-                OP,
-                "{} does not end in .png; only PNG files are written",
-                path.display()
-            );
-        }
         let grid = self.make(images)?;
         let &[3, height, width] = grid.shape() else {
             bail!(
@@ -275,7 +263,29 @@ impl Grid {
         let pixels = (0..3 * plane)
             .map(|i| bytes[i % 3 * plane + i / 3])
             .collect();
-        let written = RgbImage::new(width, height, pixels).and_then(|image| image.write_png(path));
+        RgbImage::new(width, height, pixels).map_err(|e| Error::new(OP, e.to_string()))
+    }
+
+    /// The grid as a PNG file; see [`picture`](Grid::picture).
+    ///
+    /// # Errors
+    /// As [`picture`](Grid::picture); where the file's name does not end in `.png`, or it cannot be
+    /// written.
+    #[track_caller]
+    pub fn save(&self, images: &Tensor, path: impl AsRef<Path>) -> Result<()> {
+        const OP: &str = "save_image";
+        let path = path.as_ref();
+        if !path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("png"))
+        {
+            bail!(
+                OP,
+                "{} does not end in .png; only PNG files are written",
+                path.display()
+            );
+        }
+        let written = self.picture(images)?.write_png(path);
         written.map_err(|e| Error::new(OP, e.to_string()))
     }
 }

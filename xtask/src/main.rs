@@ -1,18 +1,21 @@
 //! What a contributor runs: `cargo xtask COMMAND`.
 
 mod goldens;
+mod smoke;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
 commands:
-  goldens [--only NAME[,NAME...]]   ask PyTorch (python3 with torch) for what the operations must give";
+  goldens [--only NAME[,NAME...]]   ask PyTorch (python3 with torch) for what the operations must give
+  smoke                             a short training run; fails unless the accuracy rises";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.first().map(String::as_str) {
         Some("goldens") => goldens::run(&args[1..]),
+        Some("smoke") => smoke::run(),
         _ => Err(USAGE.into()),
     };
     match result {

@@ -13,11 +13,13 @@ mod image;
 mod image_set;
 pub mod pickle;
 pub mod plot;
+mod sheet;
 mod write;
 
 pub use checksum::Checksum;
 pub use image::RgbImage;
 pub use image_set::{ImageSet, Labels};
+pub use sheet::Sheet;
 pub use write::write_atomically;
 
 /// Which part of a data set.

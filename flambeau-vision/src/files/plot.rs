@@ -212,6 +212,11 @@ type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 type Failure = DrawingAreaErrorKind<<BitMapBackend<'static> as DrawingBackend>::ErrorType>;
 
 fn font(size: u32, style: FontStyle, colour: RGBColor) -> TextStyle<'static> {
+    letters(f64::from(size * SCALE), style, colour)
+}
+
+/// Letters of that many pixels.
+pub(super) fn letters(size: f64, style: FontStyle, colour: RGBColor) -> TextStyle<'static> {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
         // The tests draw text, so neither fails.
@@ -219,7 +224,7 @@ fn font(size: u32, style: FontStyle, colour: RGBColor) -> TextStyle<'static> {
         let _ = register_font(FONT, FontStyle::Bold, SEMIBOLD);
     });
     // FontDesc::style would keep the letters of the old style.
-    let font = FontDesc::new(FontFamily::Name(FONT), f64::from(size * SCALE), style);
+    let font = FontDesc::new(FontFamily::Name(FONT), size, style);
     font.color(&colour)
 }
 

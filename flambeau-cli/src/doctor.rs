@@ -1,0 +1,42 @@
+//! `flambeau doctor`: what this machine offers.
+
+use flambeau::Device;
+use flambeau_cpu::{simd, threads};
+
+pub(crate) fn doctor() {
+    println!("flambeau     {}", env!("CARGO_PKG_VERSION"));
+    println!(
+        "system       {} {}",
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    );
+    println!(
+        "CPU features {} (kernels in use: {})",
+        simd::cpu_features().join(" "),
+        simd::level().name()
+    );
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    println!(
+        "threads      {} of {cores} processors",
+        threads::num_threads()
+    );
+    match memory() {
+        Some((total, free)) => println!("memory       {free:.1} GiB available of {total:.1} GiB"),
+        None => println!("memory       unknown on this system"),
+    }
+    match Device::Cuda(0).check() {
+        Ok(()) => println!("CUDA         available"),
+        Err(e) => println!("CUDA         no: {}", e.message()),
+    }
+}
+
+/// Total and available memory in GiB, as Linux tells.
+fn memory() -> Option<(f64, f64)> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let field = |name: &str| -> Option<f64> {
+        let line = text.lines().find(|l| l.starts_with(name))?;
+        let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib / 1024.0 / 1024.0)
+    };
+    Some((field("MemTotal:")?, field("MemAvailable:")?))
+}

@@ -1,0 +1,5 @@
+//! Models for pictures.
+
+mod lenet;
+
+pub use lenet::LeNet;
