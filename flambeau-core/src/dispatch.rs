@@ -67,7 +67,8 @@ impl Saves {
         if condition { self.input(i) } else { self }
     }
 
-    fn has(self, i: usize) -> bool {
+    /// Whether input `i`.
+    pub(crate) fn has(self, i: usize) -> bool {
         self.inputs & (1u32.checked_shl(i as u32).unwrap_or(1 << 31)) != 0
     }
 }

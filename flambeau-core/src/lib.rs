@@ -29,7 +29,9 @@ pub use autograd::{Ctx, enable_grad, inference_mode, is_grad_enabled, no_grad, s
 pub use device::Device;
 pub use dtype::{DType, Element, Scalar, Stored};
 pub use error::{Error, Result};
-pub use ops::{BatchNormOptions, ClassLoss, ConvOptions, PadMode, PoolOptions, Reduction};
+pub use ops::{
+    BatchNormOptions, ClassLoss, ConvOptions, PadMode, PoolOptions, Reduction, Rounding,
+};
 pub use random::manual_seed;
 pub use shape::{Dims, Shape, Strides};
 pub use tensor::{

@@ -18,6 +18,7 @@ pub(crate) mod strided;
 pub(crate) mod view;
 
 pub use conv::ConvOptions;
+pub use elementwise::divide::Rounding;
 pub use loss::{ClassLoss, Reduction};
 pub use norm::BatchNormOptions;
 pub use pad::PadMode;

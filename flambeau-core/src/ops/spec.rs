@@ -306,7 +306,13 @@ impl OpSpec {
 pub fn all() -> Vec<OpSpec> {
     [
         super::elementwise::unary::specs(),
+        super::elementwise::activation::specs(),
         super::elementwise::binary::specs(),
+        super::elementwise::pairs::specs(),
+        super::elementwise::divide::specs(),
+        super::elementwise::power::specs(),
+        super::elementwise::compare::specs(),
+        super::elementwise::choose::specs(),
         super::matmul::specs(),
         super::conv::specs(),
         super::loss::specs(),

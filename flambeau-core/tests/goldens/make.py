@@ -44,7 +44,8 @@ def flatten(result):
 
 
 def line(word, t):
-    t = t.detach().contiguous()
+    t = t.detach().clone(memory_format=torch.contiguous_format)  # sgn answers with a ZeroTensor
+    t = t + torch.zeros_like(t) if t._is_zerotensor() else t
     name = str(t.dtype).removeprefix("torch.")
     values = t.float().numpy() if t.dtype in (torch.bfloat16, torch.float16) else t.numpy()
     # NumPy's text of a float is the shortest that reads back as the same value.

@@ -241,6 +241,15 @@ fn elementwise_ops_take_empty_and_0d_tensors() {
                     ));
                 }
             }
+            // Where the types differ, 0-d operands promote in another way.
+            if case
+                .args
+                .iter()
+                .filter_map(|a| a.tensor().ok())
+                .any(|t| t.dtype() != case.dtype)
+            {
+                continue;
+            }
             let first = map_tensors(&case.args, &mut |t| t.flatten(0, -1)?.select(0, 0)?.copy())?;
             for (p, f) in plain.iter().zip((spec.call)(&first)?) {
                 let p = p.detach().flatten(0, -1)?.select(0, 0)?;

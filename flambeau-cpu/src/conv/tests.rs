@@ -283,6 +283,41 @@ fn sweep() -> Vec<ConvShape> {
             ..two
         });
     }
+    // Small planes with many channels, where registers hold channels.
+    for (width, channels) in [
+        (1, 16),
+        (2, 32),
+        (3, 40),
+        (4, 64),
+        (5, 17),
+        (6, 96),
+        (7, 32),
+        (8, 16),
+        (9, 64),
+        (10, 30),
+        (13, 33),
+    ] {
+        let s = ConvShape {
+            in_channels: channels,
+            out_channels: channels + 2,
+            input: [1, 5, width],
+            kernel: [1, 3, 3],
+            padding: [0, 1, 1],
+            ..two
+        };
+        shapes.push(s);
+        shapes.push(ConvShape {
+            kernel: [1, 2, 1],
+            stride: [1, 3, 2],
+            ..s
+        });
+        shapes.push(ConvShape {
+            in_channels: 2 * channels,
+            out_channels: 2 * channels,
+            groups: 2,
+            ..s
+        });
+    }
     for stride in 1..=4 {
         for dilation in 1..=3 {
             for padding in [0, 1, 3] {

@@ -1,7 +1,7 @@
 //! Operations on the elements of two tensors, with broadcasting and type promotion: one row each
 //! in [`BINARY`].
 
-use super::{Lane, lane_of, map};
+use super::{Kind, Lane, lane_of, map, original, to_contiguous};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::broadcast;
@@ -9,22 +9,26 @@ use crate::tensor::{Operand, Tensor};
 use crate::{Ctx, DType, Result, bail};
 use smallvec::smallvec;
 
-type Loop<T> = fn(&[T], &[T], &mut [T]);
-type Rule = fn(&Ctx<'_>, &Tensor) -> Result<Grads>;
+pub(crate) type Loop<T> = fn(&[T], &[T], &mut [T]);
+pub(crate) type Rule = fn(&Ctx<'_>, &Tensor) -> Result<Grads>;
 
 /// A row of the table.
 pub(crate) struct Binary {
     pub(crate) name: &'static str,
-    /// Integers become `f32` first; otherwise the promoted type is kept.
-    pub(crate) float: bool,
-    f32: Loop<f32>,
-    f64: Loop<f64>,
-    i32: Option<Loop<i32>>,
-    i64: Option<Loop<i64>>,
-    saves: fn(&[bool]) -> Saves,
-    rule: Rule,
+    /// What becomes of the promoted type.
+    pub(crate) kind: Kind,
+    pub(crate) f32: Option<Loop<f32>>,
+    pub(crate) f64: Option<Loop<f64>>,
+    pub(crate) i32: Option<Loop<i32>>,
+    pub(crate) i64: Option<Loop<i64>>,
+    /// Refuses operands of the type computed in.
+    pub(crate) check: fn(DType, &Tensor, &Tensor) -> Result<()>,
+    pub(crate) saves: fn(&[bool]) -> Saves,
+    pub(crate) rule: Rule,
     /// Where samples for the tests are drawn from.
     pub(crate) domain: ((f64, f64), (f64, f64)),
+    /// The same in Python.
+    pub(crate) torch: &'static str,
 }
 
 /// Two operands under a row of the table.
@@ -87,11 +91,29 @@ impl Op for BinaryOp {
         }
         let shape = broadcast(def.name, a.shape(), b.shape())?;
         let promoted = result_type(&[a, b]);
-        let dtype = if def.float {
-            promoted.to_float()
-        } else {
-            promoted
+        let dtype = match def.kind {
+            Kind::Float => promoted.to_float(),
+            _ => promoted,
         };
+        if def.kind == Kind::Number && dtype == DType::Bool {
+            bail!(
+                def.name,
+                "there is no {} of bool tensors; convert one with to_dtype first",
+                def.name
+            );
+        }
+        (def.check)(dtype, a, b)?;
+        // An integer wider than the result wraps before the operation, not only after it.
+        let wide = |t: &Tensor| {
+            matches!(dtype, DType::U8 | DType::I8 | DType::I16) && t.dtype().size() > dtype.size()
+        };
+        if wide(a) || wide(b) {
+            let (a, b) = (
+                to_contiguous(def.name, a, dtype)?,
+                to_contiguous(def.name, b, dtype)?,
+            );
+            return self.forward(&[&a, &b]);
+        }
         fn each<T: Lane + super::KernelResult>(
             def: &Binary,
             shape: &[usize],
@@ -114,8 +136,12 @@ impl Op for BinaryOp {
             )
         };
         let out = match lane_of(dtype) {
-            DType::F32 => each(def, &shape, dtype, a, b, def.f32),
-            DType::F64 => each(def, &shape, dtype, a, b, def.f64),
+            DType::F32 => def
+                .f32
+                .map_or_else(refuse, |k| each(def, &shape, dtype, a, b, k)),
+            DType::F64 => def
+                .f64
+                .map_or_else(refuse, |k| each(def, &shape, dtype, a, b, k)),
             DType::I64 => def
                 .i64
                 .map_or_else(refuse, |k| each(def, &shape, dtype, a, b, k)),
@@ -145,11 +171,18 @@ pub(crate) fn binary(def: &'static Binary, a: &Tensor, b: &Tensor) -> Result<Ten
 #[track_caller]
 pub(crate) fn binary_(def: &'static Binary, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     a.check_inplace(def.name)?;
-    a.assign(def.name, binary(def, a, b)?)
+    let result = if (def.saves)(&[a.tracked(), b.tracked()]).has(0) {
+        // `b` may be `a`, which is then the original too.
+        let x = original(a, &[b])?;
+        binary(def, &x, if b.is(a) { &x } else { b })
+    } else {
+        binary(def, a, b)
+    };
+    a.assign(def.name, result?)
 }
 
 /// A vectorised loop over one expression.
-macro_rules! each {
+macro_rules! binary_loop {
     ($t:ty, |$x:ident, $y:ident| $e:expr) => {{
         flambeau_cpu::simd_fn! {
             fn kernel(a: &[$t], b: &[$t], out: &mut [$t]) {
@@ -158,38 +191,53 @@ macro_rules! each {
                 }
             }
         }
-        kernel as Loop<$t>
+        Some(kernel as $crate::ops::elementwise::binary::Loop<$t>)
     }};
 }
+pub(crate) use binary_loop;
 
-/// A row of the table, and the methods that it gives the tensor.
-macro_rules! binary_ops {
-    ($(
-        $(#[$doc:meta])*
-        $id:ident = $name:ident, $inplace:ident $kind:ident {
-            f32: |$x:ident, $y:ident| $f32:expr,
-            f64: |$u:ident, $v:ident| $f64:expr,
-            $(i32: |$i:ident, $j:ident| $i32:expr,
-            i64: |$k:ident, $l:ident| $i64:expr,)?
-            saves: $saves:expr,
-            grad: $rule:expr,
-            domain: $domain:expr $(,)?
-        }
-    )*) => {
-        $(pub(crate) static $id: Binary = Binary {
-            name: stringify!($name),
-            float: binary_ops!(@float $kind),
-            f32: each!(f32, |$x, $y| $f32),
-            f64: each!(f64, |$u, $v| $f64),
-            i32: binary_ops!(@int i32 $(|$i, $j| $i32)?),
-            i64: binary_ops!(@int i64 $(|$k, $l| $i64)?),
+/// One row; `float` is compiled for f32 and f64, `int` for i32 and i64.
+macro_rules! binary_row {
+    ($name:expr, $kind:ident,
+        $(float: |$x:ident, $y:ident| $float:expr,)?
+        $(int: |$i:ident, $j:ident| $int:expr,)?
+        saves: $saves:expr,
+        grad: $rule:expr,
+        domain: $domain:expr,
+        torch: $torch:expr
+        $(, check: $check:expr)? $(,)?
+    ) => {{
+        Binary {
+            name: $name,
+            kind: Kind::$kind,
+            f32: binary_row!(@each f32 $(|$x, $y| $float)?),
+            f64: binary_row!(@each f64 $(|$x, $y| $float)?),
+            i32: binary_row!(@each i32 $(|$i, $j| $int)?),
+            i64: binary_row!(@each i64 $(|$i, $j| $int)?),
+            check: binary_row!(@check $($check)?),
             saves: $saves,
             rule: $rule,
             domain: $domain,
-        };)*
+            torch: $torch,
+        }
+    }};
+    (@each $t:ty) => { None };
+    (@each $t:ty |$x:ident, $y:ident| $e:expr) => { $crate::ops::elementwise::binary::binary_loop!($t, |$x, $y| $e) };
+    (@check) => { |_, _, _| Ok(()) };
+    (@check $check:expr) => { $check };
+}
+pub(crate) use binary_row;
+
+/// A table, and the methods that it gives the tensor.
+macro_rules! binary_ops {
+    ($table:ident: $(
+        $(#[$doc:meta])*
+        $id:ident = $name:ident, $inplace:ident $kind:ident { $($row:tt)* }
+    )*) => {
+        $(pub(crate) static $id: Binary = binary_row!(stringify!($name), $kind, $($row)*);)*
 
         /// Every row.
-        pub(crate) static BINARY: &[&Binary] = &[$(&$id),*];
+        pub(crate) static $table: &[&Binary] = &[$(&$id),*];
 
         impl Tensor {
             $(
@@ -206,21 +254,41 @@ macro_rules! binary_ops {
             )*
         }
     };
-    (@float Float) => { true };
-    (@float Same) => { false };
-    (@int $t:ty) => { None };
-    (@int $t:ty |$x:ident, $y:ident| $e:expr) => { Some(each!($t, |$x, $y| $e)) };
 }
+pub(crate) use binary_ops;
 
 /// The gradient where it is wanted.
-fn want(ctx: &Ctx<'_>, i: usize, f: impl FnOnce() -> Result<Tensor>) -> Result<Option<Tensor>> {
+pub(crate) fn want(
+    ctx: &Ctx<'_>,
+    i: usize,
+    f: impl FnOnce() -> Result<Tensor>,
+) -> Result<Option<Tensor>> {
     ctx.needs(i).then(f).transpose()
 }
 
-const SIGNED: ((f64, f64), (f64, f64)) = ((-2.0, 2.0), (-2.0, 2.0));
+/// The rule of operations without one: their results are steps, or integers.
+pub(crate) fn zeros(ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+    Ok(smallvec![
+        want(ctx, 0, || grad.zeros_like())?,
+        want(ctx, 1, || grad.zeros_like())?
+    ])
+}
 
-binary_ops! {
-    /// The sum. `other` is a tensor or a number; shapes broadcast, types promote.
+pub(crate) const SIGNED: ((f64, f64), (f64, f64)) = ((-2.0, 2.0), (-2.0, 2.0));
+
+fn no_bool(_: DType, a: &Tensor, b: &Tensor) -> Result<()> {
+    if a.dtype() == DType::Bool || b.dtype() == DType::Bool {
+        bail!(
+            "sub",
+            "bool tensors have no difference; use logical_xor, or logical_not to invert a mask"
+        );
+    }
+    Ok(())
+}
+
+binary_ops! { BINARY:
+    /// The sum. `other` is a tensor or a number; shapes broadcast, types promote. Of bool tensors,
+    /// where either is true.
     ///
     /// ```
     /// use flambeau_core::{DType, Tensor};
@@ -230,87 +298,126 @@ binary_ops! {
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     ADD = add, add_ Same {
-        f32: |x, y| x + y,
-        f64: |x, y| x + y,
-        i32: |x, y| x.wrapping_add(y),
-        i64: |x, y| x.wrapping_add(y),
+        float: |x, y| x + y,
+        int: |x, y| x.wrapping_add(y),
         saves: |_| Saves::NONE,
         grad: |_, g| Ok(smallvec![Some(g.clone()), Some(g.clone())]),
         domain: SIGNED,
+        torch: "torch.add",
     }
-    /// The difference.
+    /// The difference; not of bool tensors.
     SUB = sub, sub_ Same {
-        f32: |x, y| x - y,
-        f64: |x, y| x - y,
-        i32: |x, y| x.wrapping_sub(y),
-        i64: |x, y| x.wrapping_sub(y),
+        float: |x, y| x - y,
+        int: |x, y| x.wrapping_sub(y),
         saves: |_| Saves::NONE,
         grad: |c, g| Ok(smallvec![Some(g.clone()), want(c, 1, || g.neg())?]),
         domain: SIGNED,
+        torch: "torch.sub",
+        check: no_bool,
     }
-    /// The product.
+    /// The product. Of bool tensors, where both are true.
     MUL = mul, mul_ Same {
-        f32: |x, y| x * y,
-        f64: |x, y| x * y,
-        i32: |x, y| x.wrapping_mul(y),
-        i64: |x, y| x.wrapping_mul(y),
+        float: |x, y| x * y,
+        int: |x, y| x.wrapping_mul(y),
         saves: |needs| Saves::NONE.input_if(1, needs[0]).input_if(0, needs[1]),
         grad: |c, g| Ok(smallvec![want(c, 0, || g.mul(c.input(1)?))?, want(c, 1, || g.mul(c.input(0)?))?]),
         domain: SIGNED,
+        torch: "torch.mul",
     }
-    /// The quotient, always of a floating-point type (`torch.div`).
+    /// The quotient, always of a floating-point type; x / 0 is infinite or NaN (`torch.div`).
     DIV = div, div_ Float {
-        f32: |x, y| x / y,
-        f64: |x, y| x / y,
+        float: |x, y| x / y,
         saves: |needs| Saves::NONE.input_if(0, needs[1]).input(1),
         grad: |c, g| {
             let b = c.input(1)?;
             Ok(smallvec![
                 want(c, 0, || g.div(&b))?,
-                want(c, 1, || g.mul(c.input(0)?)?.div(b.square()?)?.neg())?,
+                want(c, 1, || g.neg()?.mul(c.input(0)?.div(&b)?.div(&b)?))?,
             ])
         },
         domain: ((-2.0, 2.0), (0.5, 2.0)),
+        torch: "torch.div",
     }
 }
 
 /// The gradient of relu from that of its result: a row of its own, one pass instead of two.
-static RELU_BACKWARD: Binary = Binary {
-    name: "relu_backward",
-    float: false,
-    f32: each!(f32, |g, y| if y > 0.0 { g } else { 0.0 }),
-    f64: each!(f64, |g, y| if y > 0.0 { g } else { 0.0 }),
-    i32: None,
-    i64: None,
+static RELU_BACKWARD: Binary = binary_row!("relu_backward", Same,
+    float: |g, y| if y <= 0.0 { 0.0 } else { g },
     saves: |_| Saves::NONE.input(1),
-    rule: |c, g| Ok(smallvec![Some(relu_backward(g, &c.input(1)?)?), None]),
+    grad: |c, g| Ok(smallvec![Some(relu_backward(g, &c.input(1)?)?), None]),
     domain: SIGNED,
-};
+    torch: "",
+);
 
-/// `grad` where `output` is positive, else 0.
+/// `grad` where `output` is not 0 (a NaN passes it on, as in PyTorch), else 0.
 pub(crate) fn relu_backward(grad: &Tensor, output: &Tensor) -> Result<Tensor> {
     binary(&RELU_BACKWARD, grad, output)
 }
 
+const INTEGERS: [DType; 5] = [DType::I64, DType::I32, DType::I16, DType::I8, DType::U8];
+
+/// Samples of a row: in its domain, with broadcasting and 0-d operands; every pair of special
+/// numbers, where gradients must be PyTorch's too; half types and the integer types it takes.
+pub(crate) fn row_spec(def: &'static Binary) -> OpSpec {
+    const SPECIAL: [f64; 8] = [
+        f64::NEG_INFINITY,
+        -1.5,
+        -1.0,
+        -0.0,
+        0.0,
+        2.0,
+        f64::INFINITY,
+        f64::NAN,
+    ];
+    let (left, right) = def.domain;
+    let pair =
+        |a: &[usize], b: &[usize]| Sample::new(vec![Arg::uniform(a, left), Arg::uniform(b, right)]);
+    let wide = |(low, high): (f64, f64)| (low * 8.0, high * 8.0);
+    let integers = Sample::new(vec![
+        Arg::uniform([8], wide(left)),
+        Arg::uniform([8], wide(right)),
+    ]);
+    let mut samples = Vec::new();
+    if def.f32.is_some() {
+        samples.extend([
+            pair(&[3, 4], &[3, 4]),
+            pair(&[3, 1], &[4]),
+            pair(&[2, 3], &[]),
+        ]);
+        let rows = SPECIAL.iter().flat_map(|&v| [v; 8]).collect::<Vec<_>>();
+        let columns = SPECIAL.repeat(8);
+        samples.push(
+            Sample::new(vec![Arg::values([64], &rows), Arg::values([64], &columns)]).kinked(),
+        );
+        samples.push(pair(&[6], &[6]).dtypes(&[DType::F16, DType::BF16]));
+    }
+    if def.kind == Kind::Float || def.i32.is_some() {
+        samples.push(integers.clone().dtypes(&INTEGERS));
+    }
+    if def.kind != Kind::Number
+        && !std::ptr::eq(def, &SUB)
+        && (def.kind == Kind::Float || def.i32.is_some())
+    {
+        samples.push(integers.dtypes(&[DType::Bool]));
+    }
+    let spec = OpSpec::new(def.name, def.torch, move |args| {
+        Ok(vec![binary(def, args[0].tensor()?, args[1].tensor()?)?])
+    })
+    .inplace(move |args| Ok(vec![binary_(def, args[0].tensor()?, args[1].tensor()?)?]))
+    .elementwise()
+    .samples(samples);
+    if def.f32.is_some() {
+        let message = "do not broadcast";
+        spec.errors(vec![(
+            vec![Arg::uniform([2], left), Arg::uniform([3], right)],
+            message,
+        )])
+    } else {
+        spec.no_grad()
+    }
+}
+
 /// What tests and goldens know of the table.
 pub(crate) fn specs() -> Vec<OpSpec> {
-    BINARY
-        .iter()
-        .map(|&def| {
-            let pair = |a: &[usize], b: &[usize]| {
-                Sample::new(vec![
-                    Arg::uniform(a, def.domain.0),
-                    Arg::uniform(b, def.domain.1),
-                ])
-            };
-            OpSpec::new(def.name, format!("torch.{}", def.name), move |args| {
-                Ok(vec![binary(def, args[0].tensor()?, args[1].tensor()?)?])
-            })
-            .samples(vec![
-                pair(&[3, 4], &[3, 4]),
-                pair(&[3, 1], &[4]),
-                pair(&[2, 3], &[]),
-            ])
-        })
-        .collect()
+    BINARY.iter().map(|&def| row_spec(def)).collect()
 }

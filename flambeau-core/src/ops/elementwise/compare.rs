@@ -1,14 +1,14 @@
-//! Comparisons and choices: results without a gradient of their own, and `where`.
+//! Questions about elements, answered in bool; they have no gradient.
 
 use super::binary::result_type;
 use super::{Lane, lane_of, map};
-use crate::dispatch::{self, Grads, Op, Output, Saves};
+use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::broadcast;
 use crate::tensor::{Operand, Tensor};
-use crate::{Ctx, DType, Result, bail};
-use smallvec::smallvec;
+use crate::{DType, Result, bail};
 
 type Loop<T> = fn(&[T], &[T], &mut [u8]);
+type Ask<T> = fn(&[T], &mut [u8]);
 
 /// A comparison of two tensors; the result is bool.
 pub(crate) struct Compare {
@@ -32,8 +32,24 @@ fn compare(def: &'static Compare, a: &Tensor, b: &Tensor) -> Result<Tensor> {
             kernel(a, b, out)
         })
     }
+    if a.device() != b.device() {
+        bail!(
+            def.name,
+            "the operands are on {} and {}; move one with to_device",
+            a.device(),
+            b.device()
+        );
+    }
     let shape = broadcast(def.name, a.shape(), b.shape())?;
-    match lane_of(result_type(&[a, b])) {
+    let dtype = result_type(&[a, b]);
+    // Integers are compared by value: PyTorch's scalars wrap into the tensor's type first, so that
+    // a uint8 of 44 equals 300 there.
+    let wide = |t: &Tensor| t.dtype() == DType::I64;
+    let lane = match lane_of(dtype) {
+        DType::I32 if wide(a) || wide(b) => DType::I64,
+        lane => lane,
+    };
+    match lane {
         DType::F32 => each(def, &shape, a, b, def.f32),
         DType::F64 => each(def, &shape, a, b, def.f64),
         DType::I64 => each(def, &shape, a, b, def.i64),
@@ -55,7 +71,7 @@ macro_rules! each {
 }
 
 macro_rules! comparisons {
-    ($($(#[$doc:meta])* $id:ident = $name:ident |$x:ident, $y:ident| $e:expr;)*) => {
+    ($($(#[$doc:meta])* $id:ident = $name:ident, $inplace:ident |$x:ident, $y:ident| $e:expr;)*) => {
         $(static $id: Compare = Compare {
             name: stringify!($name),
             f32: each!(f32, |$x, $y| $e),
@@ -64,6 +80,8 @@ macro_rules! comparisons {
             i64: each!(i64, |$x, $y| $e),
         };)*
 
+        static COMPARISONS: &[&Compare] = &[$(&$id),*];
+
         impl Tensor {
             $(
                 $(#[$doc])*
@@ -71,105 +89,339 @@ macro_rules! comparisons {
                 pub fn $name(&self, other: impl Operand) -> Result<Tensor> {
                     compare(&$id, self, &*other.operand()?)
                 }
+                #[doc = concat!("[`", stringify!($name), "`](Tensor::", stringify!($name), ") in place: 0 or 1 in this tensor's type.")]
+                #[track_caller]
+                pub fn $inplace(&self, other: impl Operand) -> Result<Tensor> {
+                    self.check_inplace(stringify!($name))?;
+                    self.assign(stringify!($name), compare(&$id, self, &*other.operand()?)?)
+                }
             )*
         }
     };
 }
 
 comparisons! {
-    /// Where the elements are equal, as bool (`torch.eq`).
-    EQ = eq |x, y| x == y;
+    /// Where the elements are equal, as bool (`torch.eq`). NaN equals nothing; integers of
+    /// different types are compared by value.
+    EQ = eq, eq_ |x, y| x == y;
     /// Where they differ.
-    NE = ne |x, y| x != y;
+    NE = ne, ne_ |x, y| x != y;
     /// Where this one is smaller.
-    LT = lt |x, y| x < y;
+    LT = lt, lt_ |x, y| x < y;
     /// Where this one is smaller or equal.
-    LE = le |x, y| x <= y;
+    LE = le, le_ |x, y| x <= y;
     /// Where this one is greater.
-    GT = gt |x, y| x > y;
+    GT = gt, gt_ |x, y| x > y;
     /// Where this one is greater or equal.
-    GE = ge |x, y| x >= y;
+    GE = ge, ge_ |x, y| x >= y;
+    /// Where neither is 0 (NaN is not).
+    LOGICAL_AND = logical_and, logical_and_ |x, y| (x != Default::default()) & (y != Default::default());
+    /// Where one or both are not 0.
+    LOGICAL_OR = logical_or, logical_or_ |x, y| (x != Default::default()) | (y != Default::default());
+    /// Where one of both is not 0.
+    LOGICAL_XOR = logical_xor, logical_xor_ |x, y| (x != Default::default()) ^ (y != Default::default());
 }
 
-/// `condition ? a : b`.
-#[derive(Debug)]
-struct Where;
+/// A question about one element.
+pub(crate) struct Predicate {
+    pub(crate) name: &'static str,
+    f32: Ask<f32>,
+    f64: Ask<f64>,
+    i32: Ask<i32>,
+    i64: Ask<i64>,
+}
 
-impl Op for Where {
-    fn name(&self) -> &'static str {
-        "where"
+#[track_caller]
+fn predicate(def: &'static Predicate, x: &Tensor) -> Result<Tensor> {
+    fn each<T: Lane>(def: &Predicate, x: &Tensor, kernel: Ask<T>) -> Result<Tensor> {
+        map::<T, u8, 1>(def.name, x.shape(), DType::Bool, [x], &|[x], out| {
+            kernel(x, out)
+        })
     }
+    match lane_of(x.dtype()) {
+        DType::F32 => each(def, x, def.f32),
+        DType::F64 => each(def, x, def.f64),
+        DType::I64 => each(def, x, def.i64),
+        _ => each(def, x, def.i32),
+    }
+}
 
-    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
-        let (condition, a, b) = (inputs[0], inputs[1], inputs[2]);
-        if condition.dtype() != DType::Bool {
-            bail!(
-                "where",
-                "the condition must be bool, not {}; compare first (x.ne(0))",
-                condition.dtype()
-            );
-        }
-        let dtype = result_type(&[a, b]);
-        let shape = broadcast(
-            "where",
-            &broadcast("where", condition.shape(), a.shape())?,
-            b.shape(),
-        )?;
-        fn each<T: Lane + super::KernelResult>(
-            shape: &[usize],
-            dtype: DType,
-            inputs: [&Tensor; 3],
-        ) -> Result<Tensor> {
-            map::<T, T, 3>("where", shape, dtype, inputs, &|[c, a, b], out| {
-                for (((o, c), a), b) in out.iter_mut().zip(c).zip(a).zip(b) {
-                    *o = if c.to_bool() { *a } else { *b };
+macro_rules! ask {
+    ($t:ty, |$x:ident| $e:expr) => {{
+        flambeau_cpu::simd_fn! {
+            fn kernel(x: &[$t], out: &mut [u8]) {
+                for (o, &$x) in out.iter_mut().zip(x) {
+                    *o = ($e) as u8;
                 }
-            })
+            }
         }
-        let inputs = [condition, a, b];
-        let out = match lane_of(dtype) {
-            DType::F32 => each::<f32>(&shape, dtype, inputs),
-            DType::F64 => each::<f64>(&shape, dtype, inputs),
-            DType::I64 => each::<i64>(&shape, dtype, inputs),
-            _ => each::<i32>(&shape, dtype, inputs),
-        }?;
-        Ok(out.into())
-    }
+        kernel as Ask<$t>
+    }};
+}
 
-    fn saves(&self, _: &[bool]) -> Saves {
-        Saves::NONE.input(0)
-    }
+macro_rules! predicates {
+    ($($(#[$doc:meta])* $id:ident = $name:ident |$x:ident| $float:expr, |$z:ident| $int:expr;)*) => {
+        $(static $id: Predicate = Predicate {
+            name: stringify!($name),
+            f32: ask!(f32, |$x| $float),
+            f64: ask!(f64, |$x| $float),
+            i32: ask!(i32, |$z| $int),
+            i64: ask!(i64, |$z| $int),
+        };)*
 
-    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
-        let condition = ctx.input(0)?;
-        let zero = Tensor::zeros_with((), grad.dtype())?;
-        let a = ctx
-            .needs(1)
-            .then(|| condition.where_(grad, &zero))
-            .transpose()?;
-        let b = ctx
-            .needs(2)
-            .then(|| condition.where_(&zero, grad))
-            .transpose()?;
-        Ok(smallvec![None, a, b])
-    }
+        static PREDICATES: &[&Predicate] = &[$(&$id),*];
+
+        impl Tensor {
+            $(
+                $(#[$doc])*
+                #[track_caller]
+                pub fn $name(&self) -> Result<Tensor> {
+                    predicate(&$id, self)
+                }
+            )*
+        }
+    };
+}
+
+predicates! {
+    /// Where the element is NaN.
+    ISNAN = isnan |x| x.is_nan(), |_x| false;
+    /// Where it is infinite.
+    ISINF = isinf |x| x.is_infinite(), |_x| false;
+    /// Where it is neither infinite nor NaN.
+    ISFINITE = isfinite |x| x.is_finite(), |_x| true;
+    /// Where it is positive infinity.
+    ISPOSINF = isposinf |x| x.is_infinite() & (x > 0.0), |_x| false;
+    /// Where it is negative infinity.
+    ISNEGINF = isneginf |x| x.is_infinite() & (x < 0.0), |_x| false;
+    /// Where its sign is negative, -0 included.
+    SIGNBIT = signbit |x| x.is_sign_negative(), |x| x < 0;
+    /// Where it is 0.
+    LOGICAL_NOT = logical_not |x| x == 0.0, |x| x == 0;
 }
 
 impl Tensor {
-    /// Elements of `a` where this bool tensor is true, of `b` elsewhere (`torch.where`); all three
-    /// broadcast, the types of `a` and `b` promote.
-    ///
-    /// ```
-    /// use flambeau_core::Tensor;
-    /// let x = Tensor::new([-1.0f32, 2.0])?;
-    /// assert_eq!(x.gt(0.0)?.where_(&x, 0.0)?.to_vec::<f32>()?, [0.0, 2.0]);
-    /// # Ok::<(), flambeau_core::Error>(())
-    /// ```
+    /// [`logical_not`](Tensor::logical_not) in place: 0 or 1 in this tensor's type.
+    #[track_caller]
+    pub fn logical_not_(&self) -> Result<Tensor> {
+        self.check_inplace("logical_not")?;
+        self.assign("logical_not", self.logical_not()?)
+    }
+
+    /// Every bit inverted; of bool tensors, the opposite. Integers and bool alone.
+    #[track_caller]
+    pub fn bitwise_not(&self) -> Result<Tensor> {
+        match self.dtype() {
+            DType::Bool => self.logical_not(),
+            // -1 has every bit set.
+            _ => self.bitwise_xor(-1i64),
+        }
+    }
+    /// [`bitwise_not`](Tensor::bitwise_not) in place.
+    #[track_caller]
+    pub fn bitwise_not_(&self) -> Result<Tensor> {
+        self.check_inplace("bitwise_not")?;
+        self.assign("bitwise_not", self.bitwise_not()?)
+    }
+
+    /// Where |this - other| <= atol + rtol |other|, or both are equal; two NaNs where `equal_nan`.
+    /// PyTorch's defaults: `rtol` 1e-5, `atol` 1e-8, `equal_nan` false.
     ///
     /// # Errors
-    /// Where the condition is not bool or shapes do not broadcast.
+    /// Where the types differ or a tolerance is negative.
     #[track_caller]
-    pub fn where_(&self, a: impl Operand, b: impl Operand) -> Result<Tensor> {
-        dispatch::call(Where, &[self, &*a.operand()?, &*b.operand()?])
+    pub fn isclose(&self, other: &Tensor, rtol: f64, atol: f64, equal_nan: bool) -> Result<Tensor> {
+        if self.dtype() != other.dtype() {
+            bail!(
+                "isclose",
+                "{} and {} tensors; convert one with to_dtype",
+                self.dtype(),
+                other.dtype()
+            );
+        }
+        if !(rtol >= 0.0 && atol >= 0.0) {
+            bail!(
+                "isclose",
+                "tolerances must not be negative; got rtol {rtol}, atol {atol}"
+            );
+        }
+        let float = self.dtype().to_float();
+        let (a, b) = (self.detach(), other.detach());
+        let mut close = a.eq(&b)?;
+        if equal_nan {
+            close = close.logical_or(a.isnan()?.logical_and(b.isnan()?)?)?;
+        }
+        let (a, b) = (a.to_dtype(float)?, b.to_dtype(float)?);
+        let distance = a.sub(&b)?.abs()?;
+        let near = distance.le(b.mul(rtol)?.abs()?.add(atol)?)?;
+        close.logical_or(near.logical_and(distance.isfinite()?)?)
     }
+
+    /// Whether all elements are [close](Tensor::isclose).
+    ///
+    /// # Errors
+    /// As [`isclose`](Tensor::isclose).
+    #[track_caller]
+    pub fn allclose(&self, other: &Tensor, rtol: f64, atol: f64, equal_nan: bool) -> Result<bool> {
+        let close = self.isclose(other, rtol, atol, equal_nan)?;
+        Ok(close.to_vec::<bool>()?.into_iter().all(|c| c))
+    }
+
+    /// Whether both have the same shape and equal elements (`torch.equal`).
+    ///
+    /// # Errors
+    /// Where they are on different devices.
+    #[track_caller]
+    pub fn equal(&self, other: &Tensor) -> Result<bool> {
+        Ok(self.shape() == other.shape()
+            && self.eq(other)?.to_vec::<bool>()?.into_iter().all(|e| e))
+    }
+}
+
+/// What tests and goldens know of this file.
+pub(crate) fn specs() -> Vec<OpSpec> {
+    const SPECIAL: [f64; 8] = [
+        f64::NEG_INFINITY,
+        -1.5,
+        -1.0,
+        -0.0,
+        0.0,
+        2.0,
+        f64::INFINITY,
+        f64::NAN,
+    ];
+    let rows = SPECIAL.iter().flat_map(|&v| [v; 8]).collect::<Vec<_>>();
+    let columns = SPECIAL.repeat(8);
+    let pair = |a: &[usize], b: &[usize]| {
+        Sample::new(vec![
+            Arg::uniform(a, (-3.0, 3.0)),
+            Arg::uniform(b, (-3.0, 3.0)),
+        ])
+    };
+    let integers = [
+        DType::I64,
+        DType::I32,
+        DType::I16,
+        DType::I8,
+        DType::U8,
+        DType::Bool,
+    ];
+    let halves = [DType::F16, DType::BF16];
+    let pairs = vec![
+        Sample::new(vec![Arg::values([64], &rows), Arg::values([64], &columns)]),
+        pair(&[3, 1], &[4]),
+        pair(&[9], &[9]).dtypes(&integers),
+        pair(&[9], &[9]).dtypes(&halves),
+    ];
+    let mut specs: Vec<OpSpec> = COMPARISONS
+        .iter()
+        .map(|&def| {
+            OpSpec::new(def.name, format!("torch.{}", def.name), move |a| {
+                Ok(vec![compare(def, a[0].tensor()?, a[1].tensor()?)?])
+            })
+            .no_grad()
+            .elementwise()
+            .samples(pairs.clone())
+        })
+        .collect();
+    specs.extend(PREDICATES.iter().map(|&def| {
+        OpSpec::new(def.name, format!("torch.{}", def.name), move |a| {
+            Ok(vec![predicate(def, a[0].tensor()?)?])
+        })
+        .no_grad()
+        .elementwise()
+        .samples(vec![
+            Sample::new(vec![Arg::values([8], &SPECIAL)]),
+            Sample::new(vec![Arg::values([8], &SPECIAL)]).dtypes(&halves),
+            Sample::new(vec![Arg::uniform([9], (-3.0, 3.0))]).dtypes(&integers),
+        ])
+    }));
+    specs.push(
+        OpSpec::new("bitwise_not", "torch.bitwise_not", |a| {
+            Ok(vec![a[0].tensor()?.bitwise_not()?])
+        })
+        .inplace(|a| Ok(vec![a[0].tensor()?.bitwise_not_()?]))
+        .no_grad()
+        .elementwise()
+        .samples(vec![
+            Sample::new(vec![Arg::uniform([9], (-9.0, 9.0))]).dtypes(&integers),
+        ])
+        .errors(vec![(
+            vec![Arg::uniform([2], (0.0, 1.0))],
+            "there is no bitwise_xor of float32",
+        )]),
+    );
+    specs.push(
+        OpSpec::new("isclose", "torch.isclose", |a| {
+            let (x, y) = (a[0].tensor()?, a[1].tensor()?);
+            Ok(vec![x.isclose(
+                y,
+                a[2].float()?,
+                a[3].float()?,
+                a[4].bool()?,
+            )?])
+        })
+        .no_grad()
+        .elementwise()
+        .samples({
+            let call = |a: Arg, b: Arg, rtol: f64, atol: f64, nan: bool| {
+                Sample::new(vec![a, b, Arg::F(rtol), Arg::F(atol), Arg::B(nan)])
+            };
+            let near = |by: f64| SPECIAL.map(|v| v + by);
+            vec![
+                call(
+                    Arg::values([64], &rows),
+                    Arg::values([64], &columns),
+                    1e-5,
+                    1e-8,
+                    false,
+                ),
+                call(
+                    Arg::values([8], &SPECIAL),
+                    Arg::values([8], &near(0.01)),
+                    0.006,
+                    0.0,
+                    true,
+                ),
+                call(
+                    Arg::values([8], &SPECIAL),
+                    Arg::values([8], &near(0.01)),
+                    0.0,
+                    0.02,
+                    false,
+                ),
+                call(
+                    Arg::uniform([6], (-3.0, 3.0)),
+                    Arg::uniform([6], (-3.0, 3.0)),
+                    0.5,
+                    0.0,
+                    false,
+                )
+                .dtypes(&integers),
+            ]
+        })
+        .errors(vec![
+            (
+                vec![
+                    Arg::uniform([1], (0.0, 1.0)),
+                    Arg::uniform([1], (0.0, 1.0)),
+                    Arg::F(-1.0),
+                    Arg::F(0.0),
+                    Arg::B(false),
+                ],
+                "must not be negative",
+            ),
+            (
+                vec![
+                    Arg::uniform([1], (0.0, 1.0)),
+                    Arg::ints([1], (0, 2)),
+                    Arg::F(0.0),
+                    Arg::F(0.0),
+                    Arg::B(false),
+                ],
+                "convert one with to_dtype",
+            ),
+        ]),
+    );
+    specs
 }

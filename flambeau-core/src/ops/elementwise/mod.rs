@@ -5,10 +5,17 @@
 //! any layout, broadcast and type to such chunks, so a row of the tables in `unary`, `binary` and
 //! `compare` is all that a new operation takes.
 
+pub(crate) mod activation;
 pub(crate) mod binary;
+pub(crate) mod choose;
 pub(crate) mod compare;
+pub(crate) mod divide;
+pub(crate) mod pairs;
+pub(crate) mod power;
+mod special;
 pub(crate) mod unary;
 
+use crate::autograd::is_grad_enabled;
 use crate::dtype::{Element, Stored};
 use crate::shape::broadcast_strides;
 use crate::storage::Read;
@@ -21,6 +28,27 @@ use smallvec::SmallVec;
 const GRAIN: usize = 1 << 15;
 /// Elements gathered at a time where an operand is not laid out as the kernel wants it.
 const CHUNK: usize = 1024;
+
+/// What an operation does with its operands' type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Integers and bool become `f32` first.
+    Float,
+    /// It is kept.
+    Same,
+    /// It is kept, and bool refused.
+    Number,
+}
+
+/// What an in-place operation on `x` with a rule that reads `x` computes from: a copy where it will
+/// be recorded, for the rule wants the elements that are about to be overwritten.
+pub(crate) fn original(x: &Tensor, others: &[&Tensor]) -> Result<Tensor> {
+    if is_grad_enabled() && (x.tracked() || others.iter().any(|t| t.tracked())) {
+        x.copy()
+    } else {
+        Ok(x.clone())
+    }
+}
 
 /// A type kernels compute in.
 pub(crate) trait Lane: Stored {

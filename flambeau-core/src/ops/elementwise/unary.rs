@@ -1,29 +1,33 @@
-//! Operations on each element of one tensor: one row each in [`UNARY`].
+//! Operations on each element of one tensor: one row each in a table, [`UNARY`] here and
+//! `ACTIVATIONS` in `activation`.
 
-use super::{Lane, lane_of, map};
+use super::special::Special as S;
+use super::{Kind, Lane, lane_of, map, original};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail};
-use flambeau_cpu::math as m;
+use flambeau_cpu::math::Real as R;
 use smallvec::smallvec;
+use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10, PI};
 
-/// Up to two numbers that go with an operation (a slope, bounds).
-pub(crate) type Params = [f64; 2];
-type Loop<T> = fn(&[T], &mut [T], Params);
+/// Up to three numbers that go with an operation (a slope, bounds).
+pub(crate) type Params = [f64; 3];
+pub(crate) type Loop<T> = fn(&[T], &mut [T], Params);
 type Rule = fn(&Ctx<'_>, &Tensor, Params) -> Result<Tensor>;
 
 /// A row of the table.
 pub(crate) struct Unary {
     pub(crate) name: &'static str,
-    /// Integers become `f32` first; otherwise the type is kept.
-    pub(crate) float: bool,
-    f32: Loop<f32>,
-    f64: Loop<f64>,
-    i32: Option<Loop<i32>>,
-    i64: Option<Loop<i64>>,
-    saves: Saves,
-    rule: Rule,
+    pub(crate) kind: Kind,
+    pub(crate) f32: Loop<f32>,
+    pub(crate) f64: Loop<f64>,
+    pub(crate) i32: Option<Loop<i32>>,
+    pub(crate) i64: Option<Loop<i64>>,
+    /// What is wrong with the numbers.
+    pub(crate) check: fn(Params) -> Option<&'static str>,
+    pub(crate) saves: Saves,
+    pub(crate) rule: Rule,
     /// Where samples for the tests are drawn from: away from kinks and poles.
     pub(crate) domain: (f64, f64),
     /// The same in Python, with `x` and the numbers `p` in scope.
@@ -50,10 +54,15 @@ impl Op for UnaryOp {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let UnaryOp(def, params) = *self;
         let x = inputs[0];
-        let dtype = if def.float {
-            x.dtype().to_float()
-        } else {
-            x.dtype()
+        if let Some(wrong) = (def.check)(params) {
+            bail!(def.name, "{wrong}");
+        }
+        let dtype = match def.kind {
+            Kind::Float => x.dtype().to_float(),
+            Kind::Number if x.dtype() == DType::Bool => {
+                return refuse(def, DType::Bool).map(Output::from);
+            }
+            _ => x.dtype(),
         };
         let run = |x| match lane_of(dtype) {
             DType::F32 => each(def.name, x, dtype, def.f32, params),
@@ -109,14 +118,19 @@ pub(crate) fn unary(def: &'static Unary, x: &Tensor, params: Params) -> Result<T
 #[track_caller]
 pub(crate) fn unary_(def: &'static Unary, x: &Tensor, params: Params) -> Result<Tensor> {
     x.check_inplace(def.name)?;
-    x.assign(def.name, unary(def, x, params)?)
+    let result = if def.saves.has(0) {
+        unary(def, &original(x, &[])?, params)
+    } else {
+        unary(def, x, params)
+    };
+    x.assign(def.name, result?)
 }
 
 /// A vectorised loop over one expression; `$p` are the numbers in the loop's own type.
-macro_rules! each {
+macro_rules! unary_loop {
     ($t:ty, |$x:ident, $p:ident| $e:expr) => {{
         flambeau_cpu::simd_fn! {
-            fn kernel(x: &[$t], out: &mut [$t], params: Params) {
+            fn kernel(x: &[$t], out: &mut [$t], params: $crate::ops::elementwise::unary::Params) {
                 #[allow(unused_variables)]
                 let $p = params.map(|v| v as $t);
                 for (o, &$x) in out.iter_mut().zip(x) {
@@ -124,40 +138,57 @@ macro_rules! each {
                 }
             }
         }
-        kernel as fn(&[$t], &mut [$t], Params)
+        kernel as $crate::ops::elementwise::unary::Loop<$t>
     }};
 }
+pub(crate) use unary_loop;
 
-/// A row of the table, and the methods that it gives the tensor.
-macro_rules! unary_ops {
-    ($(
-        $(#[$doc:meta])*
-        $id:ident = $name:ident, $inplace:ident($($arg:ident),*) $kind:ident {
-            f32: |$x:ident, $p:ident| $f32:expr,
-            f64: |$y:ident, $q:ident| $f64:expr,
-            $(int: |$z:ident, $r:ident| $int:expr,)?
-            saves: $saves:expr,
-            grad: $rule:expr,
-            domain: $domain:expr,
-            torch: $torch:literal $(, params: $params:expr)? $(,)?
-        }
-    )*) => {
-        $(static $id: Unary = Unary {
-            name: stringify!($name),
-            float: unary_ops!(@float $kind),
-            f32: each!(f32, |$x, $p| $f32),
-            f64: each!(f64, |$y, $q| $f64),
-            i32: unary_ops!(@int i32 $(|$z, $r| $int)?),
-            i64: unary_ops!(@int i64 $(|$z, $r| $int)?),
+/// One row; `float` is compiled for f32 and f64, `int` for i32 and i64.
+macro_rules! unary_row {
+    ($name:expr, $kind:ident,
+        float: |$x:ident, $p:ident| $float:expr,
+        $(int: |$z:ident, $r:ident| $int:expr,)?
+        saves: $saves:expr,
+        grad: $rule:expr,
+        domain: $domain:expr,
+        torch: $torch:literal
+        $(, params: $params:expr)?
+        $(, check: $check:expr)? $(,)?
+    ) => {{
+        Unary {
+            name: $name,
+            kind: Kind::$kind,
+            f32: $crate::ops::elementwise::unary::unary_loop!(f32, |$x, $p| $float),
+            f64: $crate::ops::elementwise::unary::unary_loop!(f64, |$x, $p| $float),
+            i32: unary_row!(@int i32 $(|$z, $r| $int)?),
+            i64: unary_row!(@int i64 $(|$z, $r| $int)?),
+            check: unary_row!(@check $($check)?),
             saves: $saves,
             rule: $rule,
             domain: $domain,
             torch: $torch,
-            params: unary_ops!(@params $($params)?),
-        };)*
+            params: unary_row!(@params $($params)?),
+        }
+    }};
+    (@int $t:ty) => { None };
+    (@int $t:ty |$z:ident, $r:ident| $int:expr) => { Some($crate::ops::elementwise::unary::unary_loop!($t, |$z, $r| $int)) };
+    (@check) => { |_| None };
+    (@check $check:expr) => { $check };
+    (@params) => { &[[0.0; 3]] };
+    (@params $params:expr) => { &$params };
+}
+pub(crate) use unary_row;
+
+/// A table, and the methods that it gives the tensor.
+macro_rules! unary_ops {
+    ($table:ident: $(
+        $(#[$doc:meta])*
+        $id:ident = $name:ident, $inplace:ident($($arg:ident),*) $kind:ident { $($row:tt)* }
+    )*) => {
+        $(pub(crate) static $id: Unary = unary_row!(stringify!($name), $kind, $($row)*);)*
 
         /// Every row.
-        pub(crate) static UNARY: &[&Unary] = &[$(&$id),*];
+        pub(crate) static $table: &[&Unary] = &[$(&$id),*];
 
         impl Tensor {
             $(
@@ -174,115 +205,584 @@ macro_rules! unary_ops {
             )*
         }
     };
-    (@float Float) => { true };
-    (@float Same) => { false };
-    (@int $t:ty) => { None };
-    (@int $t:ty |$z:ident, $r:ident| $int:expr) => { Some(each!($t, |$z, $r| $int)) };
-    (@params) => { &[[0.0; 2]] };
-    (@params $params:expr) => { &$params };
-    (@args) => { [0.0; 2] };
-    (@args $a:ident) => { [$a, 0.0] };
-    (@args $a:ident, $b:ident) => { [$a, $b] };
+    (@args) => { [0.0; 3] };
+    (@args $a:ident) => { [$a, 0.0, 0.0] };
+    (@args $a:ident, $b:ident) => { [$a, $b, 0.0] };
+}
+pub(crate) use unary_ops;
+
+/// `grad` where `mask` holds, else 0.
+pub(crate) fn keep(grad: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    mask.where_(grad, 0.0)
 }
 
-unary_ops! {
-    /// The negative of each element.
-    NEG = neg, neg_() Same {
-        f32: |x, p| -x,
-        f64: |x, p| -x,
+fn zero(_: &Ctx<'_>, grad: &Tensor, _: Params) -> Result<Tensor> {
+    grad.zeros_like()
+}
+
+unary_ops! { UNARY:
+    /// The negative of each element. Not for bool: [`logical_not`](Tensor::logical_not).
+    NEG = neg, neg_() Number {
+        float: |x, p| -x,
         int: |x, p| x.wrapping_neg(),
         saves: Saves::NONE,
         grad: |_, g, _| g.neg(),
         domain: (-2.0, 2.0),
         torch: "torch.neg(x)",
     }
+    /// The absolute value; its gradient at 0 is 0.
+    ABS = abs, abs_() Number {
+        float: |x, p| x.abs(),
+        int: |x, p| x.wrapping_abs(),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.mul(c.input(0)?.sgn()?),
+        domain: (0.2, 2.0),
+        torch: "torch.abs(x)",
+    }
+    /// -1, 0 or 1 as the element is negative, zero (or NaN) or positive.
+    SIGN = sign, sign_() Same {
+        float: |x, p| ((x > 0.0) as i32 - (x < 0.0) as i32) as _,
+        int: |x, p| x.signum(),
+        saves: Saves::NONE,
+        grad: zero,
+        domain: (0.2, 2.0),
+        torch: "torch.sign(x)",
+    }
+    /// As [`sign`](Tensor::sign): `torch.sgn` of real numbers.
+    SGN = sgn, sgn_() Same {
+        float: |x, p| ((x > 0.0) as i32 - (x < 0.0) as i32) as _,
+        int: |x, p| x.signum(),
+        saves: Saves::NONE,
+        grad: zero,
+        domain: (0.2, 2.0),
+        torch: "torch.sgn(x)",
+    }
     /// e to the power of each element.
     EXP = exp, exp_() Float {
-        f32: |x, p| m::exp(x),
-        f64: |x, p| x.exp(),
+        float: |x, p| R::exp(x),
         saves: Saves::OUTPUT,
         grad: |c, g, _| g.mul(c.output()?),
         domain: (-2.0, 2.0),
         torch: "torch.exp(x)",
     }
-    /// The natural logarithm.
+    /// 2 to the power of each element.
+    EXP2 = exp2, exp2_() Float {
+        float: |x, p| R::exp2(x),
+        saves: Saves::OUTPUT,
+        grad: |c, g, _| g.mul(c.output()?)?.mul(LN_2),
+        domain: (-2.0, 2.0),
+        torch: "torch.exp2(x)",
+    }
+    /// e to the power of each element, less 1; precise near 0.
+    EXPM1 = expm1, expm1_() Float {
+        float: |x, p| R::expm1(x),
+        saves: Saves::OUTPUT,
+        grad: |c, g, _| g.mul(c.output()?.add(1.0)?),
+        domain: (-2.0, 2.0),
+        torch: "torch.expm1(x)",
+    }
+    /// The natural logarithm: -inf of 0, NaN of negative numbers.
     LOG = log, log_() Float {
-        f32: |x, p| m::log(x),
-        f64: |x, p| x.ln(),
+        float: |x, p| R::log(x),
         saves: Saves::INPUTS,
         grad: |c, g, _| g.div(c.input(0)?),
         domain: (0.2, 3.0),
         torch: "torch.log(x)",
     }
-    /// The square.
-    SQUARE = square, square_() Same {
-        f32: |x, p| x * x,
-        f64: |x, p| x * x,
-        int: |x, p| x.wrapping_mul(x),
+    /// The logarithm to base 2.
+    LOG2 = log2, log2_() Float {
+        float: |x, p| R::log2(x),
         saves: Saves::INPUTS,
-        grad: |c, g, _| g.mul(c.input(0)?.mul(2.0)?),
+        grad: |c, g, _| g.div(c.input(0)?.mul(LN_2)?),
+        domain: (0.2, 3.0),
+        torch: "torch.log2(x)",
+    }
+    /// The logarithm to base 10.
+    LOG10 = log10, log10_() Float {
+        float: |x, p| R::log10(x),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.div(c.input(0)?.mul(LN_10)?),
+        domain: (0.2, 3.0),
+        torch: "torch.log10(x)",
+    }
+    /// The natural logarithm of 1 plus the element; precise near 0.
+    LOG1P = log1p, log1p_() Float {
+        float: |x, p| R::log1p(x),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.div(c.input(0)?.add(1.0)?),
+        domain: (-0.7, 3.0),
+        torch: "torch.log1p(x)",
+    }
+    /// The square root; NaN of negative numbers.
+    SQRT = sqrt, sqrt_() Float {
+        float: |x, p| x.sqrt(),
+        saves: Saves::OUTPUT,
+        grad: |c, g, _| g.div(c.output()?.mul(2.0)?),
+        domain: (0.2, 3.0),
+        torch: "torch.sqrt(x)",
+    }
+    /// 1 over the square root.
+    RSQRT = rsqrt, rsqrt_() Float {
+        float: |x, p| 1.0 / x.sqrt(),
+        saves: Saves::OUTPUT,
+        grad: |c, g, _| {
+            let y = c.output()?;
+            g.mul(-0.5)?.mul(y.square()?.mul(&y)?)
+        },
+        domain: (0.2, 3.0),
+        torch: "torch.rsqrt(x)",
+    }
+    /// 1 over the element.
+    RECIPROCAL = reciprocal, reciprocal_() Float {
+        float: |x, p| 1.0 / x,
+        saves: Saves::OUTPUT,
+        grad: |c, g, _| g.neg()?.mul(c.output()?.square()?),
+        domain: (0.4, 3.0),
+        torch: "torch.reciprocal(x)",
+    }
+    /// The sine of the element in radians.
+    SIN = sin, sin_() Float {
+        float: |x, p| R::sin(x),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.mul(c.input(0)?.cos()?),
         domain: (-2.0, 2.0),
-        torch: "torch.square(x)",
+        torch: "torch.sin(x)",
+    }
+    /// The cosine of the element in radians.
+    COS = cos, cos_() Float {
+        float: |x, p| R::cos(x),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.mul(c.input(0)?.sin()?)?.neg(),
+        domain: (-2.0, 2.0),
+        torch: "torch.cos(x)",
+    }
+    /// The tangent of the element in radians.
+    TAN = tan, tan_() Float {
+        float: |x, p| R::tan(x),
+        saves: Saves::OUTPUT,
+        grad: |c, g, _| g.mul(c.output()?.square()?.add(1.0)?),
+        domain: (-1.2, 1.2),
+        torch: "torch.tan(x)",
+    }
+    /// The arc sine, in radians; NaN outside of -1 to 1.
+    ASIN = asin, asin_() Float {
+        float: |x, p| x.asin(),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.mul(c.input(0)?.square()?.neg()?.add(1.0)?.rsqrt()?),
+        domain: (-0.8, 0.8),
+        torch: "torch.asin(x)",
+    }
+    /// The arc cosine, in radians; NaN outside of -1 to 1.
+    ACOS = acos, acos_() Float {
+        float: |x, p| x.acos(),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.neg()?.mul(c.input(0)?.square()?.neg()?.add(1.0)?.rsqrt()?),
+        domain: (-0.8, 0.8),
+        torch: "torch.acos(x)",
+    }
+    /// The arc tangent, in radians.
+    ATAN = atan, atan_() Float {
+        float: |x, p| x.atan(),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.div(c.input(0)?.square()?.add(1.0)?),
+        domain: (-2.0, 2.0),
+        torch: "torch.atan(x)",
+    }
+    /// The hyperbolic sine.
+    SINH = sinh, sinh_() Float {
+        float: |x, p| x.sinh(),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.mul(c.input(0)?.cosh()?),
+        domain: (-2.0, 2.0),
+        torch: "torch.sinh(x)",
+    }
+    /// The hyperbolic cosine.
+    COSH = cosh, cosh_() Float {
+        float: |x, p| x.cosh(),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.mul(c.input(0)?.sinh()?),
+        domain: (-2.0, 2.0),
+        torch: "torch.cosh(x)",
     }
     /// The hyperbolic tangent.
     TANH = tanh, tanh_() Float {
-        f32: |x, p| m::tanh(x),
-        f64: |x, p| x.tanh(),
+        float: |x, p| R::tanh(x),
         saves: Saves::OUTPUT,
-        grad: |c, g, _| g.mul(c.output()?.square()?.neg()?.add(1.0)?),
+        grad: |c, g, _| super::activation::tanh_backward(g, &c.output()?),
         domain: (-2.0, 2.0),
         torch: "torch.tanh(x)",
     }
-    /// max(0, x); NaN stays NaN.
-    RELU = relu, relu_() Same {
-        f32: |x, p| if x < 0.0 { 0.0 } else { x },
-        f64: |x, p| if x < 0.0 { 0.0 } else { x },
-        int: |x, p| if x < 0 { 0 } else { x },
-        saves: Saves::OUTPUT,
-        grad: |c, g, _| crate::ops::elementwise::binary::relu_backward(g, &c.output()?),
-        domain: (0.2, 2.0),
-        torch: "torch.relu(x)",
-    }
-    /// x where x > 0, else `negative_slope` times x (`F.leaky_relu`).
-    LEAKY_RELU = leaky_relu, leaky_relu_(negative_slope) Same {
-        f32: |x, p| if x > 0.0 { x } else { x * p[0] },
-        f64: |x, p| if x > 0.0 { x } else { x * p[0] },
+    /// The inverse hyperbolic sine.
+    ASINH = asinh, asinh_() Float {
+        float: |x, p| S::asinh(x),
         saves: Saves::INPUTS,
-        grad: |c, g, p| c.input(0)?.gt(0.0)?.where_(g, g.mul(p[0])?),
-        domain: (0.2, 2.0),
-        torch: "F.leaky_relu(x, p[0])",
-        params: [[0.01, 0.0], [0.3, 0.0]],
+        grad: |c, g, _| g.mul(c.input(0)?.square()?.add(1.0)?.rsqrt()?),
+        domain: (-2.0, 2.0),
+        torch: "torch.asinh(x)",
     }
+    /// The inverse hyperbolic cosine; NaN below 1.
+    ACOSH = acosh, acosh_() Float {
+        float: |x, p| S::acosh(x),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.mul(c.input(0)?.square()?.sub(1.0)?.rsqrt()?),
+        domain: (1.3, 3.0),
+        torch: "torch.acosh(x)",
+    }
+    /// The inverse hyperbolic tangent; NaN outside of -1 to 1.
+    ATANH = atanh, atanh_() Float {
+        float: |x, p| S::atanh(x),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.div(c.input(0)?.square()?.neg()?.add(1.0)?),
+        domain: (-0.8, 0.8),
+        torch: "torch.atanh(x)",
+    }
+    /// The error function.
+    ERF = erf, erf_() Float {
+        float: |x, p| R::erf(x),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.mul(c.input(0)?.square()?.neg()?.exp()?.mul(FRAC_2_SQRT_PI)?),
+        domain: (-2.0, 2.0),
+        torch: "torch.erf(x)",
+    }
+    /// 1 less the error function; precise for large elements.
+    ERFC = erfc, erfc_() Float {
+        float: |x, p| R::erfc(x),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.mul(c.input(0)?.square()?.neg()?.exp()?.mul(-FRAC_2_SQRT_PI)?),
+        domain: (-2.0, 2.0),
+        torch: "torch.erfc(x)",
+    }
+    /// The inverse of the error function: infinite at -1 and 1, NaN outside.
+    ERFINV = erfinv, erfinv_() Float {
+        float: |x, p| S::erfinv(x),
+        saves: Saves::OUTPUT,
+        grad: |c, g, _| g.mul(c.output()?.square()?.exp()?.mul(1.0 / FRAC_2_SQRT_PI)?),
+        domain: (-0.8, 0.8),
+        torch: "torch.erfinv(x)",
+    }
+    /// The natural logarithm of the gamma function's magnitude.
+    LGAMMA = lgamma, lgamma_() Float {
+        float: |x, p| S::lgamma(x),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.mul(c.input(0)?.digamma()?),
+        domain: (0.3, 4.0),
+        torch: "torch.lgamma(x)",
+    }
+    /// The derivative of [`lgamma`](Tensor::lgamma): NaN at negative integers.
+    DIGAMMA = digamma, digamma_() Float {
+        float: |x, p| S::digamma(x),
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.mul(c.input(0)?.polygamma(1.0)?),
+        domain: (0.3, 4.0),
+        torch: "torch.digamma(x)",
+    }
+    /// The derivative of order `n` (a whole number, not negative) of [`digamma`](Tensor::digamma).
+    POLYGAMMA = polygamma, polygamma_(n) Float {
+        float: |x, p| S::polygamma(x, p[0]),
+        saves: Saves::INPUTS,
+        grad: |c, g, p| g.mul(c.input(0)?.polygamma(p[0] + 1.0)?),
+        domain: (0.6, 4.0),
+        torch: "torch.polygamma(int(p[0]), x)",
+        params: [[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]],
+        check: |p| (p[0] < 0.0 || p[0].fract() != 0.0).then_some("the order n must be a whole number that is not negative"),
+    }
+    /// The next whole number downwards.
+    FLOOR = floor, floor_() Number {
+        float: |x, p| x.floor(),
+        int: |x, p| x,
+        saves: Saves::NONE,
+        grad: zero,
+        domain: (0.2, 0.8),
+        torch: "torch.floor(x)",
+    }
+    /// The next whole number upwards.
+    CEIL = ceil, ceil_() Number {
+        float: |x, p| x.ceil(),
+        int: |x, p| x,
+        saves: Saves::NONE,
+        grad: zero,
+        domain: (0.2, 0.8),
+        torch: "torch.ceil(x)",
+    }
+    /// The nearest whole number; of two as near, the even one.
+    ROUND = round, round_() Number {
+        float: |x, p| x.round_ties_even(),
+        int: |x, p| x,
+        saves: Saves::NONE,
+        grad: zero,
+        domain: (0.6, 0.9),
+        torch: "torch.round(x)",
+    }
+    /// The whole number next towards 0.
+    TRUNC = trunc, trunc_() Number {
+        float: |x, p| x.trunc(),
+        int: |x, p| x,
+        saves: Saves::NONE,
+        grad: zero,
+        domain: (0.2, 0.8),
+        torch: "torch.trunc(x)",
+    }
+    /// The element less its [`trunc`](Tensor::trunc); floating point alone.
+    FRAC = frac, frac_() Number {
+        float: |x, p| x - x.trunc(),
+        saves: Saves::NONE,
+        grad: |_, g, _| Ok(g.clone()),
+        domain: (0.2, 0.8),
+        torch: "torch.frac(x)",
+    }
+}
+
+/// The square: bool squares as `i64`, as in PyTorch.
+pub(crate) static SQUARE: Unary = unary_row!("square", Number,
+    float: |x, p| x * x,
+    int: |x, p| x.wrapping_mul(x),
+    saves: Saves::INPUTS,
+    grad: |c, g, _| g.mul(c.input(0)?.mul(2.0)?),
+    domain: (-2.0, 2.0),
+    torch: "torch.square(x)",
+);
+
+/// Rounding to a power of ten: p = [that power, 1 where it divides first].
+static ROUND_DECIMALS: Unary = unary_row!("round", Number,
+    float: |x, p| if p[1] == 0.0 { (x * p[0]).round_ties_even() / p[0] } else { (x / p[0]).round_ties_even() * p[0] },
+    saves: Saves::NONE,
+    grad: zero,
+    domain: (-2.0, 2.0),
+    torch: "",
+);
+
+/// p = [for NaN, for +inf, for -inf].
+static NAN_TO_NUM: Unary = unary_row!("nan_to_num", Same,
+    float: |x, p| if x.is_nan() { p[0] } else if x.is_infinite() { if x > 0.0 { p[1] } else { p[2] } } else { x },
+    int: |x, p| x,
+    saves: Saves::INPUTS,
+    grad: |c, g, _| keep(g, &c.input(0)?.isfinite()?),
+    domain: (-2.0, 2.0),
+    torch: "",
+);
+
+impl Tensor {
+    /// Degrees to radians.
+    #[track_caller]
+    pub fn deg2rad(&self) -> Result<Tensor> {
+        self.mul(PI / 180.0)
+    }
+    /// [`deg2rad`](Tensor::deg2rad) in place.
+    #[track_caller]
+    pub fn deg2rad_(&self) -> Result<Tensor> {
+        self.mul_(PI / 180.0)
+    }
+    /// Radians to degrees.
+    #[track_caller]
+    pub fn rad2deg(&self) -> Result<Tensor> {
+        self.mul(180.0 / PI)
+    }
+    /// [`rad2deg`](Tensor::rad2deg) in place.
+    #[track_caller]
+    pub fn rad2deg_(&self) -> Result<Tensor> {
+        self.mul_(180.0 / PI)
+    }
+
+    /// The square of each element; bool squares as `i64`.
+    #[track_caller]
+    pub fn square(&self) -> Result<Tensor> {
+        if self.dtype() == DType::Bool {
+            return self.to_dtype(DType::I64);
+        }
+        unary(&SQUARE, self, [0.0; 3])
+    }
+    /// [`square`](Tensor::square) in place.
+    #[track_caller]
+    pub fn square_(&self) -> Result<Tensor> {
+        self.check_inplace("square")?;
+        self.assign("square", original(self, &[])?.square()?)
+    }
+
+    /// Rounded to `decimals` places after the point, or before it where negative; ties go to the
+    /// even digit. Floating point alone (`torch.round(x, decimals=..)`).
+    #[track_caller]
+    pub fn round_decimals(&self, decimals: i32) -> Result<Tensor> {
+        if decimals == 0 {
+            return self.round();
+        }
+        let params = [
+            10f64.powi(decimals.saturating_abs()),
+            (decimals < 0) as u8 as f64,
+            0.0,
+        ];
+        unary(&ROUND_DECIMALS, self, params)
+    }
+    /// [`round_decimals`](Tensor::round_decimals) in place.
+    #[track_caller]
+    pub fn round_decimals_(&self, decimals: i32) -> Result<Tensor> {
+        self.check_inplace("round")?;
+        self.assign("round", self.round_decimals(decimals)?)
+    }
+
+    /// With 0 for NaN and the type's largest and smallest numbers for infinities.
+    #[track_caller]
+    pub fn nan_to_num(&self) -> Result<Tensor> {
+        self.nan_to_num_with(0.0, None, None)
+    }
+    /// With these numbers for NaN, +inf and -inf (`None`: the type's largest and smallest).
+    #[track_caller]
+    pub fn nan_to_num_with(
+        &self,
+        nan: f64,
+        posinf: Option<f64>,
+        neginf: Option<f64>,
+    ) -> Result<Tensor> {
+        let largest = match self.dtype() {
+            DType::F16 => half::f16::MAX.to_f64(),
+            DType::BF16 => half::bf16::MAX.to_f64(),
+            DType::F64 => f64::MAX,
+            _ => f32::MAX as f64,
+        };
+        let params = [nan, posinf.unwrap_or(largest), neginf.unwrap_or(-largest)];
+        unary(&NAN_TO_NUM, self, params)
+    }
+    /// [`nan_to_num`](Tensor::nan_to_num) in place.
+    #[track_caller]
+    pub fn nan_to_num_(&self) -> Result<Tensor> {
+        self.check_inplace("nan_to_num")?;
+        self.assign("nan_to_num", original(self, &[])?.nan_to_num()?)
+    }
+}
+
+/// Samples of a row: in its domain; at 0, NaN, infinities and around usual kinks, where gradients
+/// must be PyTorch's too; in the half types; and in what integer types the row takes.
+pub(crate) fn row_spec(def: &'static Unary) -> OpSpec {
+    const SPECIAL: [f64; 18] = [
+        f64::NEG_INFINITY,
+        -100.0,
+        -2.5,
+        -1.5,
+        -1.0,
+        -0.5,
+        -1e-3,
+        -0.0,
+        0.0,
+        1e-3,
+        0.5,
+        1.0,
+        1.5,
+        2.5,
+        3.0,
+        100.0,
+        f64::INFINITY,
+        f64::NAN,
+    ];
+    let numbers = |args: &[Arg]| -> Result<Params> {
+        Ok([args[1].float()?, args[2].float()?, args[3].float()?])
+    };
+    let mut samples = Vec::new();
+    for p in def.params {
+        let call = |x| Sample::new(vec![x, Arg::F(p[0]), Arg::F(p[1]), Arg::F(p[2])]);
+        samples.push(call(Arg::uniform([3, 4], def.domain)));
+        samples.push(call(Arg::values([2, 9], &SPECIAL)).kinked());
+        samples.push(call(Arg::uniform([6], def.domain)).dtypes(&[DType::F16, DType::BF16]));
+        let wide = (def.domain.0 * 4.0, def.domain.1 * 4.0);
+        let mut integers = vec![DType::I64, DType::I32, DType::I16, DType::I8, DType::U8];
+        if !matches!(def.kind, Kind::Number) {
+            integers.push(DType::Bool);
+        }
+        if matches!(def.kind, Kind::Float) || def.i32.is_some() {
+            samples.push(call(Arg::uniform([2, 3], wide)).dtypes(&integers));
+        }
+    }
+    OpSpec::new(
+        def.name,
+        format!("lambda x, *p: {}", def.torch),
+        move |args| Ok(vec![unary(def, args[0].tensor()?, numbers(args)?)?]),
+    )
+    .inplace(move |args| Ok(vec![unary_(def, args[0].tensor()?, numbers(args)?)?]))
+    .elementwise()
+    .samples(samples)
 }
 
 /// What tests and goldens know of the table.
 pub(crate) fn specs() -> Vec<OpSpec> {
-    UNARY
-        .iter()
-        .map(|&def| {
-            OpSpec::new(
-                def.name,
-                format!("lambda x, *p: {}", def.torch),
-                move |args| {
-                    Ok(vec![unary(
-                        def,
-                        args[0].tensor()?,
-                        [args[1].float()?, args[2].float()?],
-                    )?])
-                },
-            )
-            .samples(
-                def.params
-                    .iter()
-                    .map(|p| {
-                        Sample::new(vec![
-                            Arg::uniform([3, 4], def.domain),
-                            Arg::F(p[0]),
-                            Arg::F(p[1]),
-                        ])
-                    })
-                    .collect(),
-            )
+    let values = |v: &[f64]| Arg::values([v.len()], v);
+    let mut specs: Vec<OpSpec> = UNARY.iter().map(|&def| row_spec(def)).collect();
+    for spec in &mut specs {
+        // PyTorch's trigamma stops its series at an error of 1e-9.
+        if ["digamma", "polygamma"].contains(&spec.name) {
+            spec.tolerance = 20.0;
+            // At poles it gives rounding noise.
+            let x = values(&[-2.5, -1.5, -0.5, -1e-3, 0.5, 100.0, f64::NAN]);
+            for sample in spec.samples.iter_mut().filter(|s| !s.smooth) {
+                sample.args[0] = x.clone();
+            }
+        }
+    }
+    specs.push(row_spec(&SQUARE));
+    let degrees = Sample::new(vec![Arg::uniform([5], (-200.0, 200.0))]);
+    let integers = degrees.clone().dtypes(&[DType::I64, DType::Bool]);
+    specs.push(
+        OpSpec::new("deg2rad", "torch.deg2rad", |a| {
+            Ok(vec![a[0].tensor()?.deg2rad()?])
         })
-        .collect()
+        .inplace(|a| Ok(vec![a[0].tensor()?.deg2rad_()?]))
+        .elementwise()
+        .samples(vec![degrees.clone(), integers.clone()]),
+    );
+    specs.push(
+        OpSpec::new("rad2deg", "torch.rad2deg", |a| {
+            Ok(vec![a[0].tensor()?.rad2deg()?])
+        })
+        .inplace(|a| Ok(vec![a[0].tensor()?.rad2deg_()?]))
+        .elementwise()
+        .samples(vec![degrees, integers]),
+    );
+    specs.push(
+        OpSpec::new(
+            "round_decimals",
+            "lambda x, d: torch.round(x, decimals=d)",
+            |args| {
+                Ok(vec![
+                    args[0].tensor()?.round_decimals(args[1].int()? as i32)?,
+                ])
+            },
+        )
+        .inplace(|args| {
+            Ok(vec![
+                args[0].tensor()?.round_decimals_(args[1].int()? as i32)?,
+            ])
+        })
+        .elementwise()
+        .samples(
+            [2, 0, -2]
+                .map(|d| {
+                    let x = values(&[-2.5, -0.125, 0.376, 1234.5, 150.0, f64::NAN, f64::INFINITY]);
+                    Sample::new(vec![x, Arg::I(d)]).kinked()
+                })
+                .to_vec(),
+        ),
+    );
+    specs.push(
+        OpSpec::new(
+            "nan_to_num",
+            "lambda x, *p: torch.nan_to_num(x, *p)",
+            |args| {
+                let x = args[0].tensor()?;
+                Ok(vec![if args.len() == 1 {
+                    x.nan_to_num()?
+                } else {
+                    x.nan_to_num_with(args[1].float()?, args[2].float_opt()?, args[3].float_opt()?)?
+                }])
+            },
+        )
+        .elementwise()
+        .samples({
+            let x = values(&[f64::NAN, 1.5, f64::INFINITY, f64::NEG_INFINITY, 0.0]);
+            vec![
+                Sample::new(vec![x.clone()]).kinked(),
+                Sample::new(vec![x.clone()]).dtypes(&[DType::F16, DType::BF16]),
+                Sample::new(vec![x.clone(), Arg::F(2.0), Arg::Nil, Arg::F(-7.0)]).kinked(),
+                Sample::new(vec![Arg::uniform([3], (-5.0, 5.0))])
+                    .dtypes(&[DType::I64, DType::Bool]),
+            ]
+        }),
+    );
+    specs
 }

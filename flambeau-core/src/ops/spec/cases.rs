@@ -107,7 +107,7 @@ impl OpSpec {
 
     fn question(&self, case: &Case) -> Result<String> {
         let mut out = format!("\"torch\":{:?},\"args\":", self.torch);
-        json_list(&case.args, &mut out, |a, out| json(a, out))?;
+        json_list(&case.args, &mut out, json)?;
         Ok(out)
     }
 }

@@ -1,0 +1,697 @@
+//! Choosing between elements: `where`, `masked_fill`, `clamp`; and sums of products.
+
+use super::Kind;
+use super::binary::{result_type, want};
+use super::unary::{Unary, keep, unary, unary_row};
+use super::{Lane, lane_of, map, original};
+use crate::dispatch::{self, Grads, Op, Output, Saves};
+use crate::ops::spec::{Arg, OpSpec, Sample};
+use crate::shape::broadcast;
+use crate::tensor::{Operand, Tensor};
+use crate::{Ctx, DType, Result, Scalar, bail, with_stored};
+use smallvec::smallvec;
+
+/// `condition ? a : b`.
+#[derive(Debug)]
+struct Where;
+
+impl Op for Where {
+    fn name(&self) -> &'static str {
+        "where"
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (condition, a, b) = (inputs[0], inputs[1], inputs[2]);
+        if condition.dtype() != DType::Bool {
+            bail!(
+                "where",
+                "the condition must be bool, not {}; compare first (x.ne(0))",
+                condition.dtype()
+            );
+        }
+        let dtype = result_type(&[a, b]);
+        let shape = broadcast(
+            "where",
+            &broadcast("where", condition.shape(), a.shape())?,
+            b.shape(),
+        )?;
+        fn each<T: Lane + super::KernelResult>(
+            shape: &[usize],
+            dtype: DType,
+            inputs: [&Tensor; 3],
+        ) -> Result<Tensor> {
+            map::<T, T, 3>("where", shape, dtype, inputs, &|[c, a, b], out| {
+                for (((o, c), a), b) in out.iter_mut().zip(c).zip(a).zip(b) {
+                    *o = if c.to_bool() { *a } else { *b };
+                }
+            })
+        }
+        let inputs = [condition, a, b];
+        let out = match lane_of(dtype) {
+            DType::F32 => each::<f32>(&shape, dtype, inputs),
+            DType::F64 => each::<f64>(&shape, dtype, inputs),
+            DType::I64 => each::<i64>(&shape, dtype, inputs),
+            _ => each::<i32>(&shape, dtype, inputs),
+        }?;
+        Ok(out.into())
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE.input(0)
+    }
+
+    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        let condition = ctx.input(0)?;
+        let zero = Tensor::zeros_with((), grad.dtype())?;
+        let a = ctx
+            .needs(1)
+            .then(|| condition.where_(grad, &zero))
+            .transpose()?;
+        let b = ctx
+            .needs(2)
+            .then(|| condition.where_(&zero, grad))
+            .transpose()?;
+        Ok(smallvec![None, a, b])
+    }
+}
+
+impl Tensor {
+    /// Elements of `a` where this bool tensor is true, of `b` elsewhere (`torch.where`); all three
+    /// broadcast, the types of `a` and `b` promote.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([-1.0f32, 2.0])?;
+    /// assert_eq!(x.gt(0.0)?.where_(&x, 0.0)?.to_vec::<f32>()?, [0.0, 2.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the condition is not bool or shapes do not broadcast.
+    #[track_caller]
+    pub fn where_(&self, a: impl Operand, b: impl Operand) -> Result<Tensor> {
+        dispatch::call(Where, &[self, &*a.operand()?, &*b.operand()?])
+    }
+}
+
+/// Refuses to store an integer where it would change.
+#[track_caller]
+fn check_fits(op: &'static str, value: &Tensor, dtype: DType) -> Result<()> {
+    if !dtype.is_integer() {
+        return Ok(());
+    }
+    let v = value.item::<f64>()?;
+    let back: f64 =
+        with_stored!(dtype, S => crate::Stored::to_f64(<S as crate::Stored>::from_f64(v)));
+    // i64's greatest number is no f64; floats near it pass.
+    if back != v.trunc() && !(dtype == DType::I64 && v.abs() < 9.3e18) {
+        bail!(op, "the value {v} cannot be stored as {dtype}");
+    }
+    Ok(())
+}
+
+impl Tensor {
+    /// This tensor with `value`, a number or 0-d tensor, where the bool tensor `mask` is true; the
+    /// two broadcast. The value is converted to this tensor's type.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([1.0f32, 2.0, 3.0])?;
+    /// assert_eq!(x.masked_fill(&x.gt(1.5)?, -1)?.to_vec::<f32>()?, [1.0, -1.0, -1.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the mask is not bool, shapes do not broadcast, the value has dimensions or does not
+    /// fit into an integer type.
+    #[track_caller]
+    pub fn masked_fill(&self, mask: &Tensor, value: impl Operand) -> Result<Tensor> {
+        let value = value.operand()?;
+        if mask.dtype() != DType::Bool {
+            bail!(
+                "masked_fill",
+                "the mask must be bool, not {}; compare first (mask.ne(0))",
+                mask.dtype()
+            );
+        }
+        if value.dim() != 0 {
+            bail!(
+                "masked_fill",
+                "the value must be a number or 0-d tensor, not of shape {:?}",
+                value.shape()
+            );
+        }
+        check_fits("masked_fill", &value, self.dtype())?;
+        mask.where_(value.to_dtype(self.dtype())?, self)
+    }
+    /// [`masked_fill`](Tensor::masked_fill) in place; the mask broadcasts to this shape.
+    #[track_caller]
+    pub fn masked_fill_(&self, mask: &Tensor, value: impl Operand) -> Result<Tensor> {
+        self.check_inplace("masked_fill")?;
+        self.assign("masked_fill", self.masked_fill(mask, value)?)
+    }
+}
+
+/// In p[2] of [`CLAMP`].
+const BOTH: f64 = 0.0;
+const MIN_ONLY: f64 = 1.0;
+const MAX_ONLY: f64 = 2.0;
+
+/// p = [min, max, which of them there are]; infinite where there is none.
+static CLAMP: Unary = unary_row!("clamp", Number,
+    float: |x, p| {
+        let y = if x > p[0] || x.is_nan() { x } else { p[0] };
+        if y < p[1] || y.is_nan() { y } else { p[1] }
+    },
+    saves: Saves::INPUTS,
+    grad: |c, g, p| {
+        let x = c.input(0)?;
+        let inside = match p[2] {
+            MIN_ONLY => x.gt(p[0])?,
+            MAX_ONLY => x.lt(p[1])?,
+            _ => x.gt(p[0])?.logical_and(x.lt(p[1])?)?,
+        };
+        keep(g, &inside)
+    },
+    domain: (-1.0, 1.0),
+    torch: "",
+);
+
+/// Clamping between tensors: inputs x, min, max.
+#[derive(Debug)]
+struct Clamp;
+
+impl Op for Clamp {
+    fn name(&self) -> &'static str {
+        "clamp"
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        Ok(inputs[0].maximum(inputs[1])?.minimum(inputs[2])?.into())
+    }
+
+    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        let (x, min, max) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+        // At a bound, element and bound share; where the bounds meet, the element has it all.
+        let open = min.lt(&max)?;
+        let at_min = x.eq(&min)?.logical_and(&open)?;
+        let at_max = x.eq(&max)?.logical_and(&open)?;
+        let half = grad.mul(0.5)?;
+        Ok(smallvec![
+            want(ctx, 0, || {
+                let shared = at_min.logical_or(&at_max)?.where_(&half, grad)?;
+                keep(
+                    &shared,
+                    &x.lt(&min)?.logical_or(x.gt(&max)?)?.logical_not()?,
+                )
+            })?,
+            want(ctx, 1, || {
+                let below = x.lt(&min)?.logical_and(min.le(&max)?)?;
+                at_min.where_(&half, keep(grad, &below)?)
+            })?,
+            want(ctx, 2, || {
+                let above = x.gt(&max)?.logical_or(max.lt(&min)?)?;
+                at_max.where_(&half, keep(grad, &above)?)
+            })?,
+        ])
+    }
+}
+
+#[track_caller]
+fn clamp(x: &Tensor, min: Option<&Tensor>, max: Option<&Tensor>) -> Result<Tensor> {
+    let mut all = vec![x];
+    all.extend(min);
+    all.extend(max);
+    let dtype = result_type(&all);
+    if dtype == DType::Bool {
+        bail!(
+            "clamp",
+            "there is no clamp of bool tensors; convert with to_dtype first"
+        );
+    }
+    let x = x.to_dtype(dtype)?;
+    if dtype.is_floating_point() && all[1..].iter().all(|t| t.is_number()) {
+        let which = match (min, max) {
+            (_, None) => MIN_ONLY,
+            (None, _) => MAX_ONLY,
+            _ => BOTH,
+        };
+        let min = min.map_or(Ok(f64::NEG_INFINITY), Tensor::item)?;
+        let max = max.map_or(Ok(f64::INFINITY), Tensor::item)?;
+        return unary(&CLAMP, &x, [min, max, which]);
+    }
+    match (min, max) {
+        (Some(min), Some(max)) => dispatch::call(Clamp, &[&x, min, max]),
+        (Some(min), None) => x.maximum(min),
+        (None, Some(max)) => x.minimum(max),
+        (None, None) => Ok(x),
+    }
+}
+
+impl Tensor {
+    /// Elements brought into `min`..`max`, numbers or tensors that broadcast: min(max(x, min), max),
+    /// so `max` where the bounds cross. NaN, in the element or a bound, gives NaN. The gradient passes
+    /// inside of the bounds; at a number it is 0, at a tensor element and bound share it. Types promote: integers clamped to a fraction are `f32`.
+    ///
+    /// # Errors
+    /// For bool tensors, and where shapes do not broadcast.
+    #[track_caller]
+    pub fn clamp(&self, min: impl Operand, max: impl Operand) -> Result<Tensor> {
+        clamp(self, Some(&*min.operand()?), Some(&*max.operand()?))
+    }
+    /// [`clamp`](Tensor::clamp) in place.
+    #[track_caller]
+    pub fn clamp_(&self, min: impl Operand, max: impl Operand) -> Result<Tensor> {
+        self.check_inplace("clamp")?;
+        let (min, max) = (min.operand()?, max.operand()?);
+        let x = original(self, &[&*min, &*max])?;
+        self.assign("clamp", x.clamp(&*min, &*max)?)
+    }
+    /// Elements brought up to `min` (`x.clamp(min=..)`).
+    #[track_caller]
+    pub fn clamp_min(&self, min: impl Operand) -> Result<Tensor> {
+        clamp(self, Some(&*min.operand()?), None)
+    }
+    /// [`clamp_min`](Tensor::clamp_min) in place.
+    #[track_caller]
+    pub fn clamp_min_(&self, min: impl Operand) -> Result<Tensor> {
+        self.check_inplace("clamp_min")?;
+        let min = min.operand()?;
+        self.assign("clamp_min", original(self, &[&*min])?.clamp_min(&*min)?)
+    }
+    /// Elements brought down to `max` (`x.clamp(max=..)`).
+    #[track_caller]
+    pub fn clamp_max(&self, max: impl Operand) -> Result<Tensor> {
+        clamp(self, None, Some(&*max.operand()?))
+    }
+    /// [`clamp_max`](Tensor::clamp_max) in place.
+    #[track_caller]
+    pub fn clamp_max_(&self, max: impl Operand) -> Result<Tensor> {
+        self.check_inplace("clamp_max")?;
+        let max = max.operand()?;
+        self.assign("clamp_max", original(self, &[&*max])?.clamp_max(&*max)?)
+    }
+
+    /// this + `alpha` `other` (`torch.add(.., alpha=..)`).
+    ///
+    /// # Errors
+    /// Where `alpha` is a fraction and the result an integer.
+    #[track_caller]
+    pub fn add_scaled(&self, other: impl Operand, alpha: impl Into<Scalar>) -> Result<Tensor> {
+        let other = other.operand()?;
+        let alpha = alpha.into();
+        check_factor("add", result_type(&[self, &*other]), alpha)?;
+        self.add(scaled(&other, alpha)?)
+    }
+    /// [`add_scaled`](Tensor::add_scaled) in place.
+    #[track_caller]
+    pub fn add_scaled_(&self, other: impl Operand, alpha: impl Into<Scalar>) -> Result<Tensor> {
+        let other = other.operand()?;
+        let alpha = alpha.into();
+        check_factor("add", result_type(&[self, &*other]), alpha)?;
+        self.add_(scaled(&other, alpha)?)
+    }
+    /// this - `alpha` `other` (`torch.sub(.., alpha=..)`).
+    ///
+    /// # Errors
+    /// Where `alpha` is a fraction and the result an integer, and for bool tensors.
+    #[track_caller]
+    pub fn sub_scaled(&self, other: impl Operand, alpha: impl Into<Scalar>) -> Result<Tensor> {
+        let other = other.operand()?;
+        let alpha = alpha.into();
+        check_factor("sub", result_type(&[self, &*other]), alpha)?;
+        self.sub(scaled(&other, alpha)?)
+    }
+    /// [`sub_scaled`](Tensor::sub_scaled) in place.
+    #[track_caller]
+    pub fn sub_scaled_(&self, other: impl Operand, alpha: impl Into<Scalar>) -> Result<Tensor> {
+        let other = other.operand()?;
+        let alpha = alpha.into();
+        check_factor("sub", result_type(&[self, &*other]), alpha)?;
+        self.sub_(scaled(&other, alpha)?)
+    }
+
+    /// The point between this and `end` at `weight`, a number or a tensor: this + weight (end - this).
+    /// Floating point of one type.
+    ///
+    /// # Errors
+    /// Where the types differ or are not floating point, and where shapes do not broadcast.
+    #[track_caller]
+    pub fn lerp(&self, end: &Tensor, weight: impl Operand) -> Result<Tensor> {
+        let weight = weight.operand()?;
+        if !self.dtype().is_floating_point()
+            || end.dtype() != self.dtype()
+            || !(weight.is_number() || weight.dtype() == self.dtype())
+        {
+            bail!(
+                "lerp",
+                "start is {}, end {}, weight {}; expected one floating-point type",
+                self.dtype(),
+                end.dtype(),
+                weight.dtype()
+            );
+        }
+        // From the nearer end, so that weights 0 and 1 give the ends themselves.
+        let span = end.sub(self)?;
+        let near = || self.add(span.mul(&*weight)?);
+        let far = || end.sub(span.mul(weight.neg()?.add(1.0)?)?);
+        if weight.is_number() {
+            return if weight.item::<f64>()?.abs() < 0.5 {
+                near()
+            } else {
+                far()
+            };
+        }
+        weight.abs()?.lt(0.5)?.where_(near()?, far()?)
+    }
+    /// [`lerp`](Tensor::lerp) in place.
+    #[track_caller]
+    pub fn lerp_(&self, end: &Tensor, weight: impl Operand) -> Result<Tensor> {
+        self.check_inplace("lerp")?;
+        self.assign("lerp", self.lerp(end, weight)?)
+    }
+
+    /// this + `value` a b.
+    ///
+    /// # Errors
+    /// Where `value` is a fraction and the result an integer, and where shapes do not broadcast.
+    #[track_caller]
+    pub fn addcmul(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
+        let value = value.into();
+        check_factor("addcmul", result_type(&[self, a, b]), value)?;
+        self.add(scaled(a, value)?.mul(b)?)
+    }
+    /// [`addcmul`](Tensor::addcmul) in place.
+    #[track_caller]
+    pub fn addcmul_(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
+        self.check_inplace("addcmul")?;
+        self.assign("addcmul", self.addcmul(a, b, value)?)
+    }
+
+    /// this + `value` a / b; not of integers, as in PyTorch.
+    ///
+    /// # Errors
+    /// Where both `a` and `b` are integers, and where shapes do not broadcast.
+    #[track_caller]
+    pub fn addcdiv(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
+        if !a.dtype().is_floating_point() && !b.dtype().is_floating_point() {
+            bail!(
+                "addcdiv",
+                "{} and {} are integers; convert one with to_dtype(DType::F32)",
+                a.dtype(),
+                b.dtype()
+            );
+        }
+        self.add(scaled(a, value.into())?.div(b)?)
+    }
+    /// [`addcdiv`](Tensor::addcdiv) in place.
+    #[track_caller]
+    pub fn addcdiv_(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
+        self.check_inplace("addcdiv")?;
+        self.assign("addcdiv", self.addcdiv(a, b, value)?)
+    }
+}
+
+fn scaled(x: &Tensor, factor: Scalar) -> Result<Tensor> {
+    if factor.to_f64() == 1.0 {
+        return Ok(x.clone());
+    }
+    let product = x.mul(factor)?;
+    // A number times a number is one still.
+    Ok(if x.is_number() {
+        product.into_number()
+    } else {
+        product
+    })
+}
+
+/// An integer result takes no fraction as a factor.
+#[track_caller]
+fn check_factor(op: &'static str, dtype: DType, factor: Scalar) -> Result<()> {
+    if !dtype.is_floating_point() && matches!(factor, Scalar::Float(_)) {
+        bail!(
+            op,
+            "the result is {dtype}, so the factor must be an integer, not {}",
+            factor.to_f64()
+        );
+    }
+    Ok(())
+}
+
+/// What tests and goldens know of this file.
+pub(crate) fn specs() -> Vec<OpSpec> {
+    let x = |shape: &[usize]| Arg::uniform(shape, (-2.0, 2.0));
+    let number = |a: &Arg| -> Result<Tensor> {
+        match a {
+            Arg::T(t) => Ok(t.clone()),
+            Arg::I(v) => Ok(v.operand()?.into_owned()),
+            other => Ok(other.float()?.operand()?.into_owned()),
+        }
+    };
+    let mask = |shape: &[usize]| Arg::Ints {
+        shape: shape.to_vec(),
+        range: (0, 2),
+        dtype: DType::Bool,
+    };
+    let special = || {
+        Arg::values(
+            [7],
+            &[
+                f64::NEG_INFINITY,
+                -0.5,
+                0.0,
+                0.5,
+                2.0,
+                f64::INFINITY,
+                f64::NAN,
+            ],
+        )
+    };
+    let integers = [DType::I64, DType::I32, DType::U8];
+    let mut specs = vec![
+        OpSpec::new("where", "torch.where", move |a| {
+            Ok(vec![a[0].tensor()?.where_(number(&a[1])?, number(&a[2])?)?])
+        })
+        .samples(vec![
+            Sample::new(vec![mask(&[3, 4]), x(&[3, 4]), x(&[4])]),
+            Sample::new(vec![mask(&[3, 1]), x(&[4]), Arg::F(1.5)]),
+            Sample::new(vec![mask(&[4]), Arg::I(2), x(&[2, 1])]),
+            Sample::new(vec![mask(&[5]), x(&[5]), Arg::F(1.5)]).dtypes(&[
+                DType::F16,
+                DType::I64,
+                DType::Bool,
+            ]),
+        ])
+        .errors(vec![(vec![x(&[2]), x(&[2]), x(&[2])], "must be bool")]),
+        OpSpec::new("where_numbers", "torch.where", move |a| {
+            Ok(vec![a[0].tensor()?.where_(number(&a[1])?, number(&a[2])?)?])
+        })
+        .no_grad()
+        .samples(vec![
+            Sample::new(vec![mask(&[4]), Arg::F(1.5), Arg::I(2)]),
+            Sample::new(vec![mask(&[4]), Arg::I(1), Arg::I(2)]),
+        ]),
+        OpSpec::new(
+            "masked_fill",
+            "lambda x, m, v: x.masked_fill(m, v)",
+            move |a| {
+                Ok(vec![
+                    a[0].tensor()?.masked_fill(a[1].tensor()?, number(&a[2])?)?,
+                ])
+            },
+        )
+        .inplace(move |a| {
+            Ok(vec![
+                a[0].tensor()?
+                    .masked_fill_(a[1].tensor()?, number(&a[2])?)?,
+            ])
+        })
+        .samples(vec![
+            Sample::new(vec![x(&[3, 4]), mask(&[3, 4]), Arg::F(9.0)]),
+            Sample::new(vec![x(&[3, 4]), mask(&[4]), x(&[])]),
+            Sample::new(vec![x(&[4]), mask(&[3, 1]), Arg::I(-1)]),
+            Sample::new(vec![x(&[4]), mask(&[4]), Arg::F(1.5)]).dtypes(&[
+                DType::I64,
+                DType::I8,
+                DType::Bool,
+                DType::F16,
+            ]),
+        ])
+        .errors(vec![
+            (vec![x(&[2]), x(&[2]), Arg::F(0.0)], "must be bool"),
+            (vec![x(&[2]), mask(&[2]), x(&[1])], "0-d tensor"),
+            (
+                vec![Arg::ints([2], (0, 9)), mask(&[2]), Arg::F(1e30)],
+                "cannot be stored as int64",
+            ),
+        ]),
+    ];
+    let bounds = [
+        ("clamp", "torch.clamp"),
+        ("clamp_min", "torch.clamp_min"),
+        ("clamp_max", "torch.clamp_max"),
+    ];
+    for (name, torch) in bounds {
+        let run = move |a: &[Arg], inplace: bool| -> Result<Vec<Tensor>> {
+            let x = a[0].tensor()?;
+            let (first, last) = (number(&a[1])?, number(&a[a.len() - 1])?);
+            Ok(vec![match (name, inplace) {
+                ("clamp", false) => x.clamp(first, last),
+                ("clamp", true) => x.clamp_(first, last),
+                ("clamp_min", false) => x.clamp_min(first),
+                ("clamp_min", true) => x.clamp_min_(first),
+                (_, false) => x.clamp_max(first),
+                (_, true) => x.clamp_max_(first),
+            }?])
+        };
+        let call = |x: Arg, low: Arg, high: Arg| {
+            Sample::new(if name == "clamp" {
+                vec![x, low, high]
+            } else {
+                vec![x, low]
+            })
+        };
+        let none = f64::NAN;
+        specs.push(
+            OpSpec::new(name, torch, move |a| run(a, false))
+                .inplace(move |a| run(a, true))
+                .samples(vec![
+                    call(x(&[3, 4]), Arg::F(-0.77), Arg::F(0.81)),
+                    call(special(), Arg::F(-0.5), Arg::F(0.5)).kinked(),
+                    call(special(), Arg::F(0.5), Arg::F(-0.5)).kinked(),
+                    call(special(), Arg::F(none), Arg::F(0.5)).kinked(),
+                    call(
+                        x(&[3, 4]),
+                        Arg::uniform([4], (-1.0, -0.5)),
+                        Arg::uniform([3, 1], (0.2, 1.0)),
+                    ),
+                    call(
+                        x(&[12]),
+                        Arg::uniform([12], (-1.0, 1.0)),
+                        Arg::uniform([12], (-1.0, 1.0)),
+                    ),
+                    call(special(), special(), Arg::values([7], &[0.5; 7])).kinked(),
+                    call(Arg::uniform([6], (-9.0, 9.0)), Arg::I(-2), Arg::I(3)).dtypes(&[
+                        DType::I64,
+                        DType::I8,
+                        DType::Bool,
+                    ]),
+                    call(Arg::uniform([6], (-9.0, 9.0)), Arg::F(-1.5), Arg::F(2.5)).dtypes(&[
+                        DType::I64,
+                        DType::F16,
+                        DType::BF16,
+                    ]),
+                ]),
+        );
+    }
+    let scalar = |a: &Arg| -> Result<Scalar> {
+        Ok(match a {
+            Arg::I(v) => Scalar::Int(*v),
+            other => Scalar::Float(other.float()?),
+        })
+    };
+    type Scaled = fn(&Tensor, Tensor, Scalar) -> Result<Tensor>;
+    let sums: [(&str, &str, Scaled, Scaled); 2] = [
+        (
+            "add_scaled",
+            "lambda x, y, a: torch.add(x, y, alpha=a)",
+            |x, y, a| x.add_scaled(y, a),
+            |x, y, a| x.add_scaled_(y, a),
+        ),
+        (
+            "sub_scaled",
+            "lambda x, y, a: torch.sub(x, y, alpha=a)",
+            |x, y, a| x.sub_scaled(y, a),
+            |x, y, a| x.sub_scaled_(y, a),
+        ),
+    ];
+    for (name, torch, call, inplace) in sums {
+        specs.push(
+            OpSpec::new(name, torch, move |a| {
+                Ok(vec![call(a[0].tensor()?, number(&a[1])?, scalar(&a[2])?)?])
+            })
+            .inplace(move |a| {
+                Ok(vec![inplace(
+                    a[0].tensor()?,
+                    number(&a[1])?,
+                    scalar(&a[2])?,
+                )?])
+            })
+            .samples(vec![
+                Sample::new(vec![x(&[3, 4]), x(&[4]), Arg::F(1.75)]),
+                Sample::new(vec![x(&[3]), Arg::F(0.5), Arg::I(3)]),
+                Sample::new(vec![x(&[3]), x(&[]), Arg::I(1)]),
+                Sample::new(vec![x(&[4]), x(&[4]), Arg::I(3)]).dtypes(&integers),
+            ])
+            .errors(vec![(
+                vec![Arg::ints([2], (0, 4)), Arg::ints([2], (0, 4)), Arg::F(0.5)],
+                "must be an integer",
+            )]),
+        );
+    }
+    specs.push(
+        OpSpec::new("lerp", "torch.lerp", move |a| {
+            Ok(vec![a[0].tensor()?.lerp(a[1].tensor()?, number(&a[2])?)?])
+        })
+        .inplace(move |a| Ok(vec![a[0].tensor()?.lerp_(a[1].tensor()?, number(&a[2])?)?]))
+        .samples(vec![
+            Sample::new(vec![x(&[3, 4]), x(&[4]), Arg::F(0.25)]),
+            Sample::new(vec![x(&[4]), x(&[4]), Arg::F(0.75)]),
+            Sample::new(vec![x(&[3, 4]), x(&[3, 4]), Arg::uniform([4], (0.0, 1.0))]),
+        ])
+        .errors(vec![(
+            vec![x(&[2]), Arg::ints([2], (0, 3)), Arg::F(0.5)],
+            "one floating-point type",
+        )]),
+    );
+    type Fused = fn(&Tensor, &Tensor, &Tensor, Scalar) -> Result<Tensor>;
+    let fused: [(&str, &str, Fused, Fused); 2] = [
+        (
+            "addcmul",
+            "lambda x, a, b, v: torch.addcmul(x, a, b, value=v)",
+            Tensor::addcmul,
+            Tensor::addcmul_,
+        ),
+        (
+            "addcdiv",
+            "lambda x, a, b, v: torch.addcdiv(x, a, b, value=v)",
+            Tensor::addcdiv,
+            Tensor::addcdiv_,
+        ),
+    ];
+    for (name, torch, call, inplace) in fused {
+        let positive = || Arg::uniform([4], (0.5, 2.0));
+        let mut samples = vec![
+            Sample::new(vec![x(&[3, 4]), x(&[3, 1]), positive(), Arg::F(0.5)]),
+            Sample::new(vec![x(&[4]), x(&[4]), positive(), Arg::I(1)]),
+        ];
+        if name == "addcmul" {
+            samples.push(Sample::new(vec![x(&[4]), x(&[4]), x(&[4]), Arg::I(2)]).dtypes(&integers));
+        }
+        let whole = || Arg::ints([2], (1, 4));
+        specs.push(
+            OpSpec::new(name, torch, move |a| {
+                Ok(vec![call(
+                    a[0].tensor()?,
+                    a[1].tensor()?,
+                    a[2].tensor()?,
+                    scalar(&a[3])?,
+                )?])
+            })
+            .inplace(move |a| {
+                Ok(vec![inplace(
+                    a[0].tensor()?,
+                    a[1].tensor()?,
+                    a[2].tensor()?,
+                    scalar(&a[3])?,
+                )?])
+            })
+            .samples(samples)
+            .errors(vec![(
+                vec![whole(), whole(), whole(), Arg::F(0.5)],
+                "integer",
+            )]),
+        );
+    }
+    specs
+}

@@ -1,0 +1,215 @@
+//! More operations on pairs: extremes, angles, logarithms of sums, bits.
+
+use super::Kind;
+use super::binary::{
+    Binary, SIGNED, binary, binary_, binary_ops, binary_row, row_spec, want, zeros,
+};
+use super::unary::keep;
+use crate::dispatch::{Grads, Saves};
+use crate::ops::spec::OpSpec;
+use crate::tensor::{Operand, Tensor};
+use crate::{Ctx, Result};
+use flambeau_cpu::math::Real as R;
+use smallvec::smallvec;
+
+/// The gradient to the operand that was taken, half to each where they are equal; `less` says
+/// where the first was not.
+fn split_ties(
+    c: &Ctx<'_>,
+    g: &Tensor,
+    less: fn(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Result<Grads> {
+    let (a, b) = (c.input(0)?, c.input(1)?);
+    let shared = a.eq(&b)?.where_(g.mul(0.5)?, g)?;
+    Ok(smallvec![
+        want(c, 0, || keep(&shared, &less(&a, &b)?.logical_not()?))?,
+        want(c, 1, || keep(&shared, &less(&b, &a)?.logical_not()?))?,
+    ])
+}
+
+/// The same where a NaN loses: `more` says where the first was taken, ties apart.
+fn split_ties_but_nan(
+    c: &Ctx<'_>,
+    g: &Tensor,
+    more: fn(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Result<Grads> {
+    let (a, b) = (c.input(0)?, c.input(1)?);
+    let tie = a.eq(&b)?;
+    let shared = tie.where_(g.mul(0.5)?, g)?;
+    let first = more(&a, &b)?.logical_or(b.isnan()?)?;
+    Ok(smallvec![
+        want(c, 0, || keep(&shared, &first.logical_or(&tie)?))?,
+        want(c, 1, || keep(&shared, &first.logical_not()?))?,
+    ])
+}
+
+binary_ops! { PAIRS:
+    /// The greater of two elements; NaN where either is. Where they are equal, each gets half the
+    /// gradient.
+    MAXIMUM = maximum, maximum_ Same {
+        float: |x, y| if x > y || x.is_nan() { x } else { y },
+        int: |x, y| x.max(y),
+        saves: |_| Saves::INPUTS,
+        grad: |c, g| split_ties(c, g, |a, b| a.lt(b)),
+        domain: SIGNED,
+        torch: "torch.maximum",
+    }
+    /// The lesser of two elements; NaN where either is. Where they are equal, each gets half the
+    /// gradient.
+    MINIMUM = minimum, minimum_ Same {
+        float: |x, y| if x < y || x.is_nan() { x } else { y },
+        int: |x, y| x.min(y),
+        saves: |_| Saves::INPUTS,
+        grad: |c, g| split_ties(c, g, |a, b| a.gt(b)),
+        domain: SIGNED,
+        torch: "torch.minimum",
+    }
+    /// The greater of two elements, the other one where one is NaN. Where they are equal, each gets
+    /// half the gradient.
+    FMAX = fmax, fmax_ Same {
+        float: |x, y| if x >= y || y.is_nan() { x } else { y },
+        int: |x, y| x.max(y),
+        saves: |_| Saves::INPUTS,
+        grad: |c, g| split_ties_but_nan(c, g, |a, b| a.gt(b)),
+        domain: SIGNED,
+        torch: "torch.fmax",
+    }
+    /// The lesser of two elements, the other one where one is NaN. Where they are equal, each gets
+    /// half the gradient.
+    FMIN = fmin, fmin_ Same {
+        float: |x, y| if x <= y || y.is_nan() { x } else { y },
+        int: |x, y| x.min(y),
+        saves: |_| Saves::INPUTS,
+        grad: |c, g| split_ties_but_nan(c, g, |a, b| a.lt(b)),
+        domain: SIGNED,
+        torch: "torch.fmin",
+    }
+    /// The angle of the point (`other`, this) in radians, from -pi to pi.
+    ATAN2 = atan2, atan2_ Float {
+        float: |x, y| x.atan2(y),
+        saves: |_| Saves::INPUTS,
+        grad: |c, g| {
+            let (a, b) = (c.input(0)?, c.input(1)?);
+            let square = a.square()?.add(b.square()?)?;
+            // 0 at the origin, where there is no angle.
+            let scale = keep(&square.reciprocal()?, &square.ne(0.0)?)?;
+            Ok(smallvec![
+                want(c, 0, || g.mul(&b)?.mul(&scale))?,
+                want(c, 1, || g.mul(a.neg()?)?.mul(&scale))?,
+            ])
+        },
+        domain: ((0.3, 2.0), (-2.0, 2.0)),
+        torch: "torch.atan2",
+    }
+    /// The length of the hypotenuse: sqrt(x^2 + y^2) without overflow. Floating point alone.
+    HYPOT = hypot, hypot_ Number {
+        float: |x, y| x.hypot(y),
+        saves: |_| Saves::OUTPUT.input(0).input(1),
+        grad: |c, g| {
+            let out = c.output()?;
+            Ok(smallvec![
+                want(c, 0, || g.mul(c.input(0)?.div(&out)?))?,
+                want(c, 1, || g.mul(c.input(1)?.div(&out)?))?,
+            ])
+        },
+        domain: ((0.3, 2.0), (-2.0, 2.0)),
+        torch: "torch.hypot",
+    }
+    /// The magnitude of this with the sign of `other`.
+    COPYSIGN = copysign, copysign_ Float {
+        float: |x, y| x.copysign(y),
+        saves: |_| Saves::OUTPUT.input(0),
+        grad: |c, g| {
+            let x = c.input(0)?;
+            let first = want(c, 0, || {
+                g.mul(keep(&c.output()?.div(&x)?, &x.ne(0.0)?)?)
+            })?;
+            Ok(smallvec![first, want(c, 1, || g.zeros_like())?])
+        },
+        domain: ((0.3, 2.0), (0.3, 2.0)),
+        torch: "torch.copysign",
+    }
+    /// log(exp(x) + exp(y)) without overflow. Floating point alone.
+    LOGADDEXP = logaddexp, logaddexp_ Number {
+        float: |x, y| {
+            let top = if x > y || x.is_nan() { x } else { y };
+            // Equal infinities have no difference.
+            if x == y && x.is_infinite() { x } else { top + R::log1p(R::exp(-(x - y).abs())) }
+        },
+        saves: |_| Saves::INPUTS,
+        grad: |c, g| {
+            let (a, b) = (c.input(0)?, c.input(1)?);
+            Ok(smallvec![
+                want(c, 0, || g.div(b.sub(&a)?.exp()?.add(1.0)?))?,
+                want(c, 1, || g.div(a.sub(&b)?.exp()?.add(1.0)?))?,
+            ])
+        },
+        domain: SIGNED,
+        torch: "torch.logaddexp",
+    }
+    /// x log(y): 0 where x is 0, unless y is NaN.
+    XLOGY = xlogy, xlogy_ Float {
+        float: |x, y| if x == 0.0 && !y.is_nan() { 0.0 } else { x * R::log(y) },
+        saves: |_| Saves::INPUTS,
+        grad: |c, g| {
+            let (a, b) = (c.input(0)?, c.input(1)?);
+            let first = want(c, 0, || {
+                let none = a.eq(0.0)?.logical_and(b.le(0.0)?)?;
+                keep(&g.xlogy(&b)?, &none.logical_not()?)
+            })?;
+            Ok(smallvec![first, want(c, 1, || g.mul(&a)?.div(&b))?])
+        },
+        domain: ((0.3, 2.0), (0.3, 2.0)),
+        torch: "torch.xlogy",
+    }
+    /// Where both bits are set; of bool tensors, where both are true. Integers and bool alone.
+    BITWISE_AND = bitwise_and, bitwise_and_ Same {
+        int: |x, y| x & y,
+        saves: |_| Saves::NONE,
+        grad: zeros,
+        domain: SIGNED,
+        torch: "torch.bitwise_and",
+    }
+    /// Where a bit is set in either. Integers and bool alone.
+    BITWISE_OR = bitwise_or, bitwise_or_ Same {
+        int: |x, y| x | y,
+        saves: |_| Saves::NONE,
+        grad: zeros,
+        domain: SIGNED,
+        torch: "torch.bitwise_or",
+    }
+    /// Where a bit is set in one of both. Integers and bool alone.
+    BITWISE_XOR = bitwise_xor, bitwise_xor_ Same {
+        int: |x, y| x ^ y,
+        saves: |_| Saves::NONE,
+        grad: zeros,
+        domain: SIGNED,
+        torch: "torch.bitwise_xor",
+    }
+    /// Bits moved up by `other`, which may be any integer: all are lost from the type's width on
+    /// and where it is negative.
+    SHL = bitwise_left_shift, bitwise_left_shift_ Number {
+        int: |x, y| u32::try_from(y).ok().and_then(|s| x.checked_shl(s)).unwrap_or(0),
+        saves: |_| Saves::NONE,
+        grad: zeros,
+        domain: SIGNED,
+        torch: "torch.bitwise_left_shift",
+    }
+    /// Bits moved down by `other`, keeping the sign: only that is left from the type's width on
+    /// and where it is negative.
+    SHR = bitwise_right_shift, bitwise_right_shift_ Number {
+        int: |x, y| {
+            let all = if x < 0 { -1 } else { 0 };
+            u32::try_from(y).ok().and_then(|s| x.checked_shr(s)).unwrap_or(all)
+        },
+        saves: |_| Saves::NONE,
+        grad: zeros,
+        domain: SIGNED,
+        torch: "torch.bitwise_right_shift",
+    }
+}
+
+/// What tests and goldens know of the table.
+pub(crate) fn specs() -> Vec<OpSpec> {
+    PAIRS.iter().map(|&def| row_spec(def)).collect()
+}
