@@ -35,5 +35,6 @@ pub use ops::{
 pub use random::manual_seed;
 pub use shape::{Dims, Shape, Strides};
 pub use tensor::{
-    Create, Ellipsis, IndexItem, IntoIndexItem, Nested, NewAxis, Operand, Tensor, TensorIndex, s,
+    Create, Ellipsis, HookHandle, IndexItem, IntoIndexItem, Nested, NewAxis, Operand, PrintOptions,
+    Tensor, TensorIndex, To, printoptions, s, set_printoptions,
 };

@@ -3,7 +3,7 @@
 use super::Tensor;
 use crate::dtype::Element;
 use crate::shape::{Dims, Shape, numel, sizes};
-use crate::{DType, Error, Result, bail};
+use crate::{DType, Device, Error, Result, bail};
 
 /// A number or nested arrays, slices and vectors of numbers, of one shape.
 pub trait Nested {
@@ -178,6 +178,230 @@ impl Tensor {
             .iter()
             .map(|&v| T::restore(v))
             .collect())
+    }
+
+    /// The rows of a matrix.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let t = Tensor::new([[1i64, 2], [3, 4]])?;
+    /// assert_eq!(t.to_vec2::<i64>()?, [[1, 2], [3, 4]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where there are not two dimensions, or `T` is not the tensor's type.
+    #[track_caller]
+    pub fn to_vec2<T: Element>(&self) -> Result<Vec<Vec<T>>> {
+        let &[_, columns] = self.shape() else {
+            bail!(
+                "to_vec2",
+                "the tensor has {} dimensions, shape {:?}; a matrix has 2",
+                self.dim(),
+                self.shape()
+            );
+        };
+        Ok(rows(self.to_vec()?, self.shape()[0], columns))
+    }
+
+    /// The matrices of a three-dimensional tensor.
+    ///
+    /// # Errors
+    /// Where there are not three dimensions, or `T` is not the tensor's type.
+    #[track_caller]
+    pub fn to_vec3<T: Element>(&self) -> Result<Vec<Vec<Vec<T>>>> {
+        let &[n, height, width] = self.shape() else {
+            bail!(
+                "to_vec3",
+                "the tensor has {} dimensions, shape {:?}; 3 are needed",
+                self.dim(),
+                self.shape()
+            );
+        };
+        let matrices = rows(self.to_vec()?, n, height * width);
+        Ok(matrices
+            .into_iter()
+            .map(|m| rows(m, height, width))
+            .collect())
+    }
+
+    /// The sub-tensors along the first dimension, as Python iterates over a tensor: views.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let sums: Vec<i64> = Tensor::arange(0, 6, 1)?.view([3, 2])?.iter()?
+    ///     .map(|row| row.sum()?.item()).collect::<Result<_, _>>()?;
+    /// assert_eq!(sums, [1, 5, 9]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For a 0-d tensor.
+    #[track_caller]
+    pub fn iter(&self) -> Result<std::vec::IntoIter<Tensor>> {
+        if self.dim() == 0 {
+            bail!(
+                "iter",
+                "a 0-d tensor has nothing to iterate over; use item()"
+            );
+        }
+        let rows = (0..self.shape()[0] as i64).map(|i| self.select(0, i));
+        Ok(rows.collect::<Result<Vec<_>>>()?.into_iter())
+    }
+
+    /// Converted to a type, moved to a device, or both; the same tensor where nothing changes
+    /// (`Tensor.to`).
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Device, Tensor};
+    /// let x = Tensor::ones([2])?;
+    /// assert_eq!(x.to(DType::F64)?.dtype(), DType::F64);
+    /// assert!(x.to((DType::F32, Device::Cpu))?.is(&x));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the device is not available.
+    #[track_caller]
+    pub fn to(&self, to: impl Into<To>) -> Result<Tensor> {
+        let To { dtype, device } = to.into();
+        let moved = self.to_device(device.unwrap_or(self.device()))?;
+        moved.to_dtype(dtype.unwrap_or(self.dtype()))
+    }
+
+    /// On the CPU; the same tensor where it already is.
+    #[track_caller]
+    pub fn cpu(&self) -> Result<Tensor> {
+        self.to_device(Device::Cpu)
+    }
+
+    /// On the first CUDA device.
+    ///
+    /// # Errors
+    /// Where there is none.
+    #[track_caller]
+    pub fn cuda(&self) -> Result<Tensor> {
+        self.to_device(Device::Cuda(0))
+    }
+}
+
+fn rows<T: Copy>(flat: Vec<T>, count: usize, length: usize) -> Vec<Vec<T>> {
+    (0..count)
+        .map(|i| flat[i * length..(i + 1) * length].to_vec())
+        .collect()
+}
+
+/// Where [`Tensor::to`] leads: what is `None` stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct To {
+    /// The element type.
+    pub dtype: Option<DType>,
+    /// The device.
+    pub device: Option<Device>,
+}
+
+impl From<DType> for To {
+    fn from(dtype: DType) -> To {
+        let dtype = Some(dtype);
+        To {
+            dtype,
+            device: None,
+        }
+    }
+}
+impl From<Device> for To {
+    fn from(device: Device) -> To {
+        let device = Some(device);
+        To {
+            dtype: None,
+            device,
+        }
+    }
+}
+impl From<(DType, Device)> for To {
+    fn from((dtype, device): (DType, Device)) -> To {
+        let (dtype, device) = (Some(dtype), Some(device));
+        To { dtype, device }
+    }
+}
+impl From<(Device, DType)> for To {
+    fn from((device, dtype): (Device, DType)) -> To {
+        (dtype, device).into()
+    }
+}
+impl From<&Tensor> for To {
+    fn from(like: &Tensor) -> To {
+        (like.dtype(), like.device()).into()
+    }
+}
+
+macro_rules! conversions {
+    ($($(#[$doc:meta])* $name:ident $dtype:ident;)*) => {
+        impl Tensor {
+            $(
+                $(#[$doc])*
+                #[track_caller]
+                pub fn $name(&self) -> Result<Tensor> {
+                    self.to_dtype(DType::$dtype)
+                }
+            )*
+        }
+    };
+}
+conversions! {
+    /// Converted to `f32`.
+    float F32;
+    /// Converted to `f64`.
+    double F64;
+    /// Converted to `f16`.
+    half F16;
+    /// Converted to `bf16`.
+    bfloat16 BF16;
+    /// Converted to `i64`; floats are truncated.
+    long I64;
+    /// Converted to `i32`; floats are truncated.
+    int I32;
+    /// Converted to `i16`; floats are truncated.
+    short I16;
+    /// Converted to `u8`; floats are truncated.
+    byte U8;
+    /// Whether each element differs from zero.
+    bool Bool;
+}
+
+macro_rules! numbers {
+    ($($t:ty),*) => {$(
+        /// A 0-d tensor.
+        impl From<$t> for Tensor {
+            fn from(value: $t) -> Tensor {
+                Tensor::scalar(value).unwrap_or_else(|e| panic!("{e}"))
+            }
+        }
+        /// The only element, converted as [`Tensor::item`] does.
+        impl TryFrom<&Tensor> for $t {
+            type Error = Error;
+            fn try_from(t: &Tensor) -> Result<$t> {
+                t.item()
+            }
+        }
+    )*};
+}
+numbers!(f32, f64, half::f16, half::bf16, i64, i32, i16, i8, u8, bool);
+
+/// One dimension.
+impl<T: Element> TryFrom<Vec<T>> for Tensor {
+    type Error = Error;
+    fn try_from(data: Vec<T>) -> Result<Tensor> {
+        let n = data.len();
+        Tensor::from_vec(data, n)
+    }
+}
+
+/// One dimension.
+impl<T: Element> TryFrom<&[T]> for Tensor {
+    type Error = Error;
+    fn try_from(data: &[T]) -> Result<Tensor> {
+        Tensor::from_slice(data, data.len())
     }
 }
 

@@ -60,12 +60,13 @@ impl Tensor {
     /// [`zeros`](Tensor::zeros) of a given type or device.
     #[track_caller]
     pub fn zeros_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
+        let options = options.into();
         Tensor::full_with(
             size,
             0,
             Create {
-                dtype: Some(options.into().dtype.unwrap_or(DType::F32)),
-                device: Device::Cpu,
+                dtype: Some(options.dtype.unwrap_or(DType::F32)),
+                ..options
             },
         )
     }
@@ -150,10 +151,47 @@ impl Tensor {
         Tensor::ones_with(self.shape(), (self.dtype(), self.device()))
     }
 
+    /// Zeros of this tensor's shape; type and device are its own where `options` say nothing else.
+    #[track_caller]
+    pub fn zeros_like_with(&self, options: impl Into<Create>) -> Result<Tensor> {
+        Tensor::zeros_with(self.shape(), self.like(options))
+    }
+
+    /// Ones of this tensor's shape; type and device are its own where `options` say nothing else.
+    #[track_caller]
+    pub fn ones_like_with(&self, options: impl Into<Create>) -> Result<Tensor> {
+        Tensor::ones_with(self.shape(), self.like(options))
+    }
+
+    /// Arbitrary elements of this tensor's shape; type and device are its own where `options` say nothing else.
+    #[track_caller]
+    pub fn empty_like_with(&self, options: impl Into<Create>) -> Result<Tensor> {
+        Tensor::empty_with(self.shape(), self.like(options))
+    }
+
     /// Copies of `value` in this tensor's shape, type and device.
     #[track_caller]
     pub fn full_like(&self, value: impl Into<Scalar>) -> Result<Tensor> {
         Tensor::full_with(self.shape(), value, (self.dtype(), self.device()))
+    }
+
+    /// Copies of `value` in this tensor's shape; type and device are its own where `options` say
+    /// nothing else.
+    #[track_caller]
+    pub fn full_like_with(
+        &self,
+        value: impl Into<Scalar>,
+        options: impl Into<Create>,
+    ) -> Result<Tensor> {
+        Tensor::full_with(self.shape(), value, self.like(options))
+    }
+
+    fn like(&self, options: impl Into<Create>) -> Create {
+        let options = options.into();
+        Create {
+            dtype: Some(options.dtype.unwrap_or(self.dtype())),
+            ..options
+        }
     }
 
     /// Arbitrary elements in this tensor's shape, type and device.
@@ -271,17 +309,108 @@ impl Tensor {
         }))
     }
 
-    /// The `n` by `m` matrix with ones on the diagonal (`torch.eye`).
+    /// `steps` powers of `base`, their exponents evenly spaced from `start` to `end`, both included
+    /// (`torch.logspace`, whose base is 10 where not given).
+    #[track_caller]
+    pub fn logspace(start: f64, end: f64, steps: usize, base: f64) -> Result<Tensor> {
+        Tensor::logspace_with(start, end, steps, base, Create::default())
+    }
+
+    /// [`logspace`](Tensor::logspace) of a given type or device.
+    #[track_caller]
+    pub fn logspace_with(
+        start: f64,
+        end: f64,
+        steps: usize,
+        base: f64,
+        options: impl Into<Create>,
+    ) -> Result<Tensor> {
+        let options = options.into();
+        options.device.check()?;
+        let (shape, dtype) = (
+            sizes("logspace", [steps])?,
+            options.dtype.unwrap_or(DType::F32),
+        );
+        crate::with_stored!(dtype, T => Tensor::build::<T>("logspace", &shape, dtype, |out| {
+            let n = out.len();
+            let step = (end - start) / (n.max(2) - 1) as f64;
+            for (i, o) in out.iter_mut().enumerate() {
+                let exponent = if n == 1 || i < n / 2 { start + step * i as f64 } else { end - step * (n - 1 - i) as f64 };
+                *o = T::from_f64(base.powf(exponent));
+            }
+        }))
+    }
+
+    /// The `n` by `m` matrix of type `f32` with ones on the diagonal (`torch.eye`).
     #[track_caller]
     pub fn eye(n: usize, m: usize) -> Result<Tensor> {
-        let shape = sizes("eye", [n, m])?;
-        Tensor::build::<f32>("eye", &shape, DType::F32, |out| {
-            out.fill(0.0);
+        Tensor::eye_with(n, m, Create::default())
+    }
+
+    /// [`eye`](Tensor::eye) of a given type or device.
+    #[track_caller]
+    pub fn eye_with(n: usize, m: usize, options: impl Into<Create>) -> Result<Tensor> {
+        let options = options.into();
+        options.device.check()?;
+        let (shape, dtype) = (sizes("eye", [n, m])?, options.dtype.unwrap_or(DType::F32));
+        crate::with_stored!(dtype, T => Tensor::build::<T>("eye", &shape, dtype, |out| {
+            out.fill(T::default());
             out.iter_mut()
                 .step_by(m + 1)
                 .take(n.min(m))
-                .for_each(|o| *o = 1.0);
+                .for_each(|o| *o = T::from_i64(1));
+        }))
+    }
+
+    /// Rows and columns of the lower triangle of a `row` by `column` matrix, on and below the
+    /// diagonal `offset`, as an `i64` tensor of two rows (`torch.tril_indices`).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::tril_indices(2, 3, 0)?.to_vec2::<i64>()?, [[0, 1, 1], [0, 0, 1]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn tril_indices(row: usize, column: usize, offset: i64) -> Result<Tensor> {
+        triangle("tril_indices", row, column, |i| {
+            0..within(i as i128 + offset as i128 + 1, column)
         })
+    }
+
+    /// The same of the upper triangle, on and above the diagonal (`torch.triu_indices`).
+    #[track_caller]
+    pub fn triu_indices(row: usize, column: usize, offset: i64) -> Result<Tensor> {
+        triangle("triu_indices", row, column, |i| {
+            within(i as i128 + offset as i128, column)..column
+        })
+    }
+
+    /// Coordinate grids over vectors: output `k` varies along dimension `k` with `tensors[k]`
+    /// (`torch.meshgrid`, `indexing="ij"`). Views of the inputs.
+    ///
+    /// # Errors
+    /// Where an input has more than one dimension, or types differ.
+    #[track_caller]
+    pub fn meshgrid(tensors: &[&Tensor]) -> Result<Vec<Tensor>> {
+        let mut shape = Vec::with_capacity(tensors.len());
+        for (k, t) in tensors.iter().enumerate() {
+            if t.dim() > 1 || t.dtype() != tensors[0].dtype() {
+                bail!(
+                    "meshgrid",
+                    "input {k} has shape {:?} and type {}; vectors of one type are needed, and the first is {}",
+                    t.shape(),
+                    t.dtype(),
+                    tensors[0].dtype()
+                );
+            }
+            shape.push(t.numel());
+        }
+        let grid = |(k, t): (usize, &&Tensor)| {
+            let mut own = vec![1; shape.len()];
+            own[k] = shape[k];
+            t.view(own)?.expand(&shape)
+        };
+        tensors.iter().enumerate().map(grid).collect()
     }
 
     /// A 0-d tensor of one number.
@@ -289,4 +418,29 @@ impl Tensor {
     pub fn scalar<T: Element>(value: T) -> Result<Tensor> {
         Tensor::build::<T::Stored>("tensor", &[], T::DTYPE, |out| out[0] = value.store())
     }
+}
+
+fn within(v: i128, size: usize) -> usize {
+    v.clamp(0, size as i128) as usize
+}
+
+/// The places of the columns that `columns` gives for each row.
+#[track_caller]
+fn triangle(
+    op: &'static str,
+    row: usize,
+    column: usize,
+    columns: impl Fn(usize) -> std::ops::Range<usize>,
+) -> Result<Tensor> {
+    crate::shape::check_numel(op, &[row, column])?;
+    let row = if column == 0 { 0 } else { row };
+    let places = || (0..row).flat_map(|i| columns(i).map(move |j| (i as i64, j as i64)));
+    let n = (0..row).map(|i| columns(i).len()).sum();
+    let shape = sizes(op, [2, n])?;
+    Tensor::build::<i64>(op, &shape, DType::I64, |out| {
+        let (rows, cols) = out.split_at_mut(n);
+        for ((r, c), (i, j)) in rows.iter_mut().zip(cols).zip(places()) {
+            (*r, *c) = (i, j);
+        }
+    })
 }

@@ -6,12 +6,17 @@ mod create;
 mod display;
 mod index;
 mod inplace;
+#[cfg(feature = "ndarray")]
+mod ndarray;
+mod npy;
 mod operators;
 mod raw;
 mod view;
 
-pub use convert::Nested;
+pub use autograd::HookHandle;
+pub use convert::{Nested, To};
 pub use create::Create;
+pub use display::{PrintOptions, printoptions, set_printoptions};
 pub use index::{Ellipsis, IndexItem, IntoIndexItem, NewAxis, TensorIndex, s};
 pub use operators::Operand;
 
@@ -214,6 +219,47 @@ impl Tensor {
     #[inline]
     pub fn numel(&self) -> usize {
         numel(&self.0.shape)
+    }
+
+    /// The number of dimensions ([`dim`](Tensor::dim) under NumPy's name).
+    #[inline]
+    pub fn ndim(&self) -> usize {
+        self.dim()
+    }
+
+    /// The size of the first dimension, as Python's `len`.
+    ///
+    /// # Errors
+    /// For a 0-d tensor.
+    #[track_caller]
+    pub fn len(&self) -> Result<usize> {
+        match self.shape().first() {
+            Some(&n) => Ok(n),
+            None => bail!("len", "a 0-d tensor has no length; numel() is 1"),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.numel() == 0
+    }
+
+    /// Bytes of one element.
+    #[inline]
+    pub fn element_size(&self) -> usize {
+        self.dtype().size()
+    }
+
+    /// Bytes of all elements.
+    #[inline]
+    pub fn nbytes(&self) -> usize {
+        self.numel() * self.element_size()
+    }
+
+    /// Whether the elements are of one of the four floating-point types.
+    #[inline]
+    pub fn is_floating_point(&self) -> bool {
+        self.dtype().is_floating_point()
     }
 
     /// The element type.

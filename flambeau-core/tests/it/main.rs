@@ -2,5 +2,9 @@
 #![allow(missing_docs)]
 
 mod autograd;
+mod create;
+mod display;
+mod npy;
 mod ops;
 mod random;
+mod views;
