@@ -261,7 +261,7 @@ impl Tensor {
         let shape = sizes("arange", [n])?;
         crate::with_stored!(dtype, T => Tensor::build::<T>("arange", &shape, dtype, |out| {
             for (i, o) in out.iter_mut().enumerate() {
-                *o = if integers {
+                *o = if integers || dtype.is_integer() {
                     T::from_i64(start.to_i64().wrapping_add(step.to_i64().wrapping_mul(i as i64)))
                 } else {
                     T::from_f64(a + s * i as f64)
@@ -293,6 +293,7 @@ impl Tensor {
         // From both ends towards the middle, in the result's own precision, as PyTorch does.
         crate::with_stored!(dtype, T => Tensor::build::<T>("linspace", &shape, dtype, |out| {
             let n = out.len();
+            let (start, end) = if dtype.is_integer() { (start.trunc(), end.trunc()) } else { (start, end) };
             let step = (end - start) / (n.max(2) - 1) as f64;
             for (i, o) in out.iter_mut().enumerate() {
                 *o = if dtype == DType::F64 || dtype.is_integer() {

@@ -78,7 +78,8 @@ fn render(t: &Tensor, o: PrintOptions) -> String {
     }
     let size = || {
         let sizes: Vec<String> = t.shape().iter().map(usize::to_string).collect();
-        format!("size=({})", sizes.join(", "))
+        let comma = if sizes.len() == 1 { "," } else { "" };
+        format!("size=({}{comma})", sizes.join(", "))
     };
     let dtype = || format!("dtype=torch.{}", t.dtype());
     let mut out = String::from(PREFIX);

@@ -68,7 +68,16 @@ impl Tensor {
             };
             let length = entry.size();
             let label = format!("{}, array {name:?}", path.display());
-            arrays.push((name, read_array(op, &label, &mut entry, length)?));
+            let array = read_array(op, &label, &mut entry, length)?;
+            // The archive's checksum is compared where the entry ends.
+            match entry.read(&mut [0]) {
+                Ok(0) => arrays.push((name, array)),
+                Ok(_) => bail!(
+                    op,
+                    "{label}: more data follows the array than its shape takes"
+                ),
+                Err(e) => return Err(Error::new(op, label).with_source(e)),
+            }
         }
         Ok(arrays)
     }

@@ -170,34 +170,41 @@ impl Tensor {
     /// Where `dims` does not name every dimension once.
     #[track_caller]
     pub fn permute(&self, dims: impl Dims) -> Result<Tensor> {
+        self.reorder("permute", dims)
+    }
+
+    #[track_caller]
+    fn reorder(&self, name: &'static str, dims: impl Dims) -> Result<Tensor> {
         let dims = dims.dims();
         if dims.len() != self.dim() {
             bail!(
-                "permute",
+                name,
                 "{dims:?} names {} dimensions, the tensor of shape {:?} has {}",
                 dims.len(),
                 self.shape(),
                 self.dim()
             );
         }
-        let order = wrap_dims("permute", &dims, self.dim())?;
+        let order = wrap_dims(name, &dims, self.dim())?;
         let shape = order.iter().map(|&d| self.shape()[d]).collect();
         let strides = order.iter().map(|&d| self.strides()[d]).collect();
-        self.relabel("permute", Kind::Permute(order), shape, strides)
+        self.relabel(name, Kind::Permute(order), shape, strides)
     }
 
     /// Two dimensions exchanged.
     #[track_caller]
     pub fn transpose(&self, dim0: i64, dim1: i64) -> Result<Tensor> {
-        let (a, b) = (
-            self.dim_index("transpose", dim0)?,
-            self.dim_index("transpose", dim1)?,
-        );
+        self.exchange("transpose", dim0, dim1)
+    }
+
+    #[track_caller]
+    fn exchange(&self, name: &'static str, dim0: i64, dim1: i64) -> Result<Tensor> {
+        let (a, b) = (self.dim_index(name, dim0)?, self.dim_index(name, dim1)?);
         let mut order: Vec<usize> = (0..self.dim()).collect();
         if !order.is_empty() {
             order.swap(a, b);
         }
-        self.permute(order)
+        self.reorder(name, order)
     }
 
     /// [`transpose`](Tensor::transpose) under NumPy's name.
@@ -256,7 +263,7 @@ impl Tensor {
     pub fn t(&self) -> Result<Tensor> {
         match self.dim() {
             0 | 1 => Ok(self.clone()),
-            2 => self.transpose(0, 1),
+            2 => self.exchange("t", 0, 1),
             n => bail!(
                 "t",
                 "the tensor has {n} dimensions; t() takes at most 2, use transpose or permute"
@@ -579,6 +586,9 @@ impl Tensor {
         );
         if a > b {
             bail!("flatten", "dimension {start} comes after dimension {end}");
+        }
+        if a == b {
+            return Ok(self.clone());
         }
         let mut shape: Shape = Shape::from_slice(&self.shape()[..a]);
         shape.push(numel(&self.shape()[a..=b]));

@@ -168,3 +168,187 @@ fn copy_leaves_its_source_alone() -> Result<()> {
     assert_eq!(y.to_vec::<f32>()?, [1.0, 2.0]);
     Ok(())
 }
+
+#[test]
+fn hooks_run_in_order_and_before_what_is_retained_or_captured() -> Result<()> {
+    let x = leaf(&[1.0, 1.0]);
+    let y = x.mul(2.0)?;
+    y.retain_grad()?;
+    y.register_hook(|g| g.add(1.0).map(Some))?;
+    let second = y.register_hook(|g| g.mul(10.0).map(Some))?;
+    let z = y.mul(3.0)?.sum()?;
+    let options = Grad {
+        retain_graph: Some(true),
+        ..Grad::default()
+    };
+    let g = grad(&[&z], &[&y, &x], &[], options)?;
+    let values = |g: &Option<Tensor>| g.as_ref().unwrap().to_vec::<f32>();
+    assert_eq!(
+        (values(&g[0])?, values(&g[1])?),
+        (vec![40.0; 2], vec![80.0; 2])
+    );
+    assert_eq!(y.grad().unwrap().to_vec::<f32>()?, [40.0; 2]);
+    second.remove();
+    let wrong = y.register_hook(|_| Tensor::zeros([3]).map(Some))?;
+    assert!(
+        z.backward_with(Backward::new().retain_graph(true))
+            .unwrap_err()
+            .to_string()
+            .contains("hook")
+    );
+    wrong.remove();
+    z.backward()?;
+    assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [8.0; 2]);
+    Ok(())
+}
+
+#[test]
+fn only_the_inputs_asked_for_receive_gradients() -> Result<()> {
+    let (x, y, unused) = (leaf(&[1.0]), leaf(&[2.0]), leaf(&[3.0]));
+    let mid = x.mul(&y)?;
+    let z = mid.square()?.sum()?;
+    z.backward_with(Backward::new().inputs(&[&x, &mid]).retain_graph(true))?;
+    assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [8.0]);
+    assert_eq!(mid.grad().unwrap().to_vec::<f32>()?, [4.0]);
+    assert!(y.grad().is_none());
+    assert!(
+        z.backward_with(
+            Backward::new()
+                .inputs(&[&Tensor::ones(1)?])
+                .retain_graph(true)
+        )
+        .is_err()
+    );
+    assert!(
+        z.backward_with(Backward::new().inputs(&[]).retain_graph(true))
+            .is_err()
+    );
+    let strict = Grad {
+        retain_graph: Some(true),
+        ..Grad::default()
+    };
+    assert!(
+        grad(&[&z], &[&unused], &[], strict)
+            .unwrap_err()
+            .to_string()
+            .contains("allow_unused")
+    );
+    let g = grad(
+        &[&z],
+        &[&unused, &y],
+        &[],
+        Grad {
+            allow_unused: true,
+            ..strict
+        },
+    )?;
+    assert!(g[0].is_none() && g[1].is_some());
+    let weights = Tensor::new([2.0f32])?;
+    let g = grad(&[&mid, &mid], &[&x], &[&weights, &weights], strict)?;
+    assert_eq!(g[0].as_ref().unwrap().to_vec::<f32>()?, [8.0]);
+    assert!(grad(&[&mid], &[&x], &[&weights, &weights], strict).is_err());
+    Ok(())
+}
+
+#[test]
+fn accumulated_gradients_are_nobody_elses_memory() -> Result<()> {
+    let x = leaf(&[1.0, 2.0]);
+    let given = Tensor::new([[1.0f32], [1.0]])?;
+    x.view([2, 1])?
+        .backward_with(Backward::new().gradient(&given))?;
+    x.grad().unwrap().zero_()?;
+    assert_eq!(given.to_vec::<f32>()?, [1.0, 1.0]);
+    x.view([2, 1])?
+        .backward_with(Backward::new().gradient(&given).create_graph(true))?;
+    x.grad().unwrap().zero_()?;
+    assert_eq!(given.to_vec::<f32>()?, [1.0, 1.0]);
+    // The same tensor goes on accumulating, as in PyTorch.
+    x.zero_grad();
+    x.sum()?.backward()?;
+    let held = x.grad().unwrap();
+    x.sum()?.backward()?;
+    assert!(held.is(&x.grad().unwrap()));
+    assert_eq!(held.to_vec::<f32>()?, [2.0, 2.0]);
+    assert!(x.set_grad(Some(Tensor::ones(3)?)).is_err());
+    Ok(())
+}
+
+#[test]
+fn a_graph_may_be_built_and_walked_on_other_threads() -> Result<()> {
+    let x = leaf(&[1.0, 2.0]);
+    std::thread::scope(|s| {
+        for k in 0..8 {
+            let x = &x;
+            s.spawn(move || {
+                for _ in 0..50 {
+                    let y = x.mul(f64::from(k)).unwrap();
+                    let other = std::thread::spawn(move || y.square().unwrap().sum().unwrap());
+                    other.join().unwrap().backward().unwrap();
+                }
+            });
+        }
+    });
+    // No accumulation is lost: 50 times the sum over k of 2 k² x.
+    assert_eq!(
+        x.grad().unwrap().to_vec::<f32>()?,
+        [50.0 * 280.0, 50.0 * 560.0]
+    );
+    Ok(())
+}
+
+#[test]
+fn concurrent_changes_neither_block_nor_tear() -> Result<()> {
+    let x = Tensor::zeros([4096])?;
+    let view = x.view([64, 64])?.t()?;
+    std::thread::scope(|s| {
+        for _ in 0..4 {
+            s.spawn(|| (0..50).for_each(|_| drop(x.add_(1).unwrap())));
+            s.spawn(|| (0..50).for_each(|_| drop(x.mul_(&x).unwrap().zero_().unwrap())));
+            s.spawn(|| {
+                for _ in 0..50 {
+                    view.copy_(&Tensor::full([64, 64], 3.0).unwrap()).unwrap();
+                    x.add(&view.reshape(-1).unwrap()).unwrap();
+                }
+            });
+        }
+    });
+    x.fill_(7)?;
+    assert_eq!(view.sum()?.item::<f32>()?, 7.0 * 4096.0);
+    Ok(())
+}
+
+#[test]
+fn a_large_graph_is_dropped_on_another_thread() -> Result<()> {
+    let x = leaf(&[1.0]);
+    let mut y = x.clone();
+    for _ in 0..300_000 {
+        y = y.mul(&x)?;
+    }
+    std::thread::Builder::new()
+        .stack_size(128 << 10)
+        .spawn(move || drop(y))
+        .unwrap()
+        .join()
+        .unwrap();
+    Ok(())
+}
+
+#[test]
+fn second_order_through_views_and_changes() -> Result<()> {
+    // f = sum of (x0 x1)² over what a view's square_ leaves; by hand: d²f/dx0² = 2 x1⁴·…
+    let x = Tensor::new([2.0f64, 3.0])?.requires_grad_(true)?;
+    let y = x.mul(1.0)?;
+    y.narrow(0, 0, 1)?.mul_(&x.narrow(0, 1, 1)?)?;
+    let f = y.select(0, 0)?.square()?; // (x0 x1)²
+    let create = Grad {
+        create_graph: true,
+        ..Grad::default()
+    };
+    let g = grad(&[&f], &[&x], &[], create)?[0].clone().unwrap();
+    assert_eq!(g.to_vec::<f64>()?, [2.0 * 2.0 * 9.0, 2.0 * 4.0 * 3.0]);
+    let h = grad(&[&g.select(0, 0)?], &[&x], &[], create)?[0]
+        .clone()
+        .unwrap();
+    assert_eq!(h.to_vec::<f64>()?, [2.0 * 9.0, 4.0 * 2.0 * 3.0]);
+    Ok(())
+}

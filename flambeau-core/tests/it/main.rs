@@ -4,6 +4,7 @@
 mod autograd;
 mod create;
 mod display;
+mod inplace;
 mod npy;
 mod ops;
 mod random;

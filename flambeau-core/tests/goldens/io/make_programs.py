@@ -22,7 +22,11 @@ def fill(shape, k):
     n = 1
     for s in shape:
         n *= s
-    return torch.tensor([((7 * i + 3 * k + 5) % 13 - 6) / 4 + 0.125 for i in range(n)]).reshape(shape)
+    return torch.tensor([((7 * i + 3 * k + 5) % 13 - 6) / 4 + 0.125 for i in range(n)]).reshape(shape).clone()
+
+
+class Skip(Exception):
+    pass
 
 
 class Run:
@@ -37,6 +41,9 @@ class Run:
         with torch.set_grad_enabled(not self.no_grad):
             if w[1] == "=":
                 x = self.make(w[2], w[3:])
+                # Such results keep their input's strides; flambeau's are contiguous.
+                if not x.is_contiguous() and w[2] in UNARY + ["add", "mul", "copy"]:
+                    raise Skip
                 self.t[w[0]] = x
             else:
                 self.act(w[0], w[1:])
@@ -70,6 +77,12 @@ class Run:
             self.no_grad = a[0] == "on"
             return
         x = self.t[a[0]]
+        if op.endswith("_") and overlaps(x):
+            raise Skip  # undefined in PyTorch
+        if op == "mul_" and a[1] in self.t and self.t[a[1]].untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
+            raise Skip  # an error in PyTorch's backward, a gradient in flambeau's
+        if op in ("retain", "hook") and x._is_view():
+            raise Skip  # PyTorch loses those of a view whose memory changes
         if op == "retain":
             x.retain_grad()
         elif op == "hook":
@@ -82,12 +95,13 @@ class Run:
 
 
 def random_line(r, rng):
-    names = list(r.t)
+    # Views made in no_grad say that they require gradients, but none flows: left alone outside of it.
+    names = [n for n, t in r.t.items() if r.no_grad or not ghost(t)]
     if len(names) < 1 or rng.random() < 0.1:
         shape = rng.choice(["2,3", "4", "2,2,2", "3,1", "6", "3,4"])
-        return f"v{len(names)} = {rng.choice(['leaf', 'leaf', 'const'])} {shape}"
+        return f"v{len(r.t)} = {rng.choice(['leaf', 'leaf', 'const'])} {shape}"
     x = rng.choice(names[-4:] if rng.random() < 0.7 else names)
-    t, new = r.t[x], f"v{len(names)}"
+    t, new = r.t[x], f"v{len(r.t)}"
     d = rng.randrange(t.dim()) if t.dim() else 0
     size = t.shape[d] if t.dim() else 1
     same = [n for n in names if r.t[n].shape == t.shape]
@@ -138,12 +152,20 @@ def random_line(r, rng):
     return f"hook {x} {rng.choice(['2', '-0.5'])}"
 
 
+def overlaps(t):
+    places = torch.arange(t.untyped_storage().nbytes() // 8).as_strided(t.shape, t.stride(), t.storage_offset())
+    return places.unique().numel() < t.numel()
+
+
+def ghost(t):
+    try:
+        return t._is_view() and t.requires_grad and t.grad_fn is None
+    except RuntimeError as e:
+        raise Skip from e
+
+
 def numbers(t):
     return " ".join(f"{v:.10g}" for v in t.detach().reshape(-1).tolist())
-
-
-class Skip(Exception):
-    pass
 
 
 def program(rng):
@@ -153,6 +175,10 @@ def program(rng):
         try:
             r.step(line)
             out.append(line)
+            if r.no_grad and line[:3] != "no_" and " = " not in line:
+                # Using a view again in no_grad after a change loses its history in PyTorch.
+                r.step("no_grad off")
+                out.append("no_grad off")
         except (RuntimeError, IndexError) as e:
             text = str(e)
             if "memory location" in text or "has been modified inplace with grad mode" in text:
@@ -161,8 +187,9 @@ def program(rng):
     loss, seconds = None, rng.random() < 0.4
     try:
         for k, (name, t) in enumerate(r.t.items()):
-            out.append(f"> {name} {int(t.requires_grad)} {numbers(t)}")
-            if t.requires_grad and t.numel():
+            tracked = t.requires_grad and not ghost(t)
+            out.append(f"> {name} {int(tracked)} {numbers(t)}")
+            if tracked and t.numel():
                 c = torch.tensor([((5 * i + 2 * k) % 7 - 3) / 2 for i in range(t.numel())])
                 part = (t.reshape(-1) * c).sum()
                 loss = part if loss is None else loss + part
@@ -170,7 +197,7 @@ def program(rng):
         raise Skip from e
     if loss is None:
         raise Skip
-    leaves = [n for n, t in r.t.items() if t.requires_grad and t.is_leaf]
+    leaves = [n for n, t in r.t.items() if t.requires_grad and t.is_leaf and not ghost(t)]
     try:
         if seconds:
             out.append("second")
@@ -189,7 +216,7 @@ def program(rng):
         warnings.simplefilter("ignore")
         for n, t in r.t.items():
             g = t.grad
-            if t.requires_grad and (t.is_leaf or t.retains_grad):
+            if t.requires_grad and not ghost(t) and (t.is_leaf or t.retains_grad):
                 out.append(f"g {n} {'none' if g is None else numbers(g)}")
     except RuntimeError as e:
         out.append("error " + ("inplace" if "modified by an inplace" in str(e) else "other"))
