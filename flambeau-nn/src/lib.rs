@@ -24,7 +24,11 @@ pub use checkpoint::Checkpoint;
 pub use flambeau_macros::Module;
 pub use functional::PaddingMode;
 pub use layers::*;
-pub use loss::{CrossEntropyLoss, MSELoss, NLLLoss, Reduction};
+pub use loss::{
+    BCELoss, BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, HingeEmbeddingLoss,
+    HuberLoss, KLDivLoss, L1Loss, MSELoss, MarginRankingLoss, NLLLoss, PoissonNLLLoss, Reduction,
+    SmoothL1Loss, SoftMarginLoss, TripletMarginLoss,
+};
 pub use module::container::{Layers, ModuleList, Sequential};
 pub use module::derive;
 pub use module::{Forward, Item, ItemMut, LoadReport, Module, StateDict, Target, Visit, VisitMut};

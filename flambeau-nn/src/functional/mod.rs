@@ -1,6 +1,12 @@
 //! What layers compute, as functions (`torch.nn.functional`), with PyTorch's names and order of
 //! arguments. Shapes, types and errors are those of the tensor methods behind them.
 
+mod activation;
+mod distance;
+
+pub use activation::*;
+pub use distance::*;
+
 pub use crate::loss::functional::*;
 pub use flambeau_core::PadMode as PaddingMode;
 
@@ -20,6 +26,7 @@ macro_rules! methods {
         }
     )*};
 }
+use methods;
 
 /// `x Wᵀ + b`: weight `[out, in]`, bias `[out]`.
 ///

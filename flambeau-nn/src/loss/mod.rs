@@ -178,6 +178,120 @@ impl Default for NLLLoss {
     }
 }
 
+/// Binary cross-entropy of logits (`torch.nn.BCEWithLogitsLoss`).
+#[derive(Debug, Module)]
+pub struct BCEWithLogitsLoss {
+    #[module(rename = "weight")]
+    element_weight: Option<Buffer>,
+    #[module(rename = "pos_weight")]
+    positive_weight: Option<Buffer>,
+    reduction: Reduction,
+    mode: Mode,
+}
+
+impl BCEWithLogitsLoss {
+    /// The mean over all elements, without weights.
+    pub fn new() -> BCEWithLogitsLoss {
+        BCEWithLogitsLoss {
+            element_weight: None,
+            positive_weight: None,
+            reduction: Reduction::Mean,
+            mode: Mode::default(),
+        }
+    }
+
+    /// A weight for each element, which broadcasts.
+    #[must_use]
+    pub fn weight(mut self, weight: Tensor) -> Self {
+        self.element_weight = Some(Buffer::new(weight));
+        self
+    }
+
+    /// How often a positive target counts, which broadcasts: `[classes]` in most uses.
+    #[must_use]
+    pub fn pos_weight(mut self, pos_weight: Tensor) -> Self {
+        self.positive_weight = Some(Buffer::new(pos_weight));
+        self
+    }
+
+    setters! {
+        /// Mean, sum or none (mean).
+        reduction: Reduction;
+    }
+
+    /// The loss of logits under targets between 0 and 1 of the same shape.
+    ///
+    /// # Errors
+    /// Where the shapes differ.
+    #[track_caller]
+    pub fn forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
+        f::binary_cross_entropy_with_logits(
+            input,
+            target,
+            self.element_weight.as_deref(),
+            self.reduction,
+            self.positive_weight.as_deref(),
+        )
+        .map_err(|e| self.mode.locate(e, self))
+    }
+}
+
+impl Default for BCEWithLogitsLoss {
+    fn default() -> Self {
+        BCEWithLogitsLoss::new()
+    }
+}
+
+/// Binary cross-entropy of probabilities (`torch.nn.BCELoss`); better give logits to
+/// [`BCEWithLogitsLoss`].
+#[derive(Debug, Module)]
+pub struct BCELoss {
+    #[module(rename = "weight")]
+    element_weight: Option<Buffer>,
+    reduction: Reduction,
+    mode: Mode,
+}
+
+impl BCELoss {
+    /// The mean over all elements, without weights.
+    pub fn new() -> BCELoss {
+        BCELoss {
+            element_weight: None,
+            reduction: Reduction::Mean,
+            mode: Mode::default(),
+        }
+    }
+
+    /// A weight for each element, which broadcasts.
+    #[must_use]
+    pub fn weight(mut self, weight: Tensor) -> Self {
+        self.element_weight = Some(Buffer::new(weight));
+        self
+    }
+
+    setters! {
+        /// Mean, sum or none (mean).
+        reduction: Reduction;
+    }
+
+    /// The loss of probabilities under targets between 0 and 1 of the same shape.
+    ///
+    /// # Errors
+    /// Where the shapes differ or an input lies outside 0 to 1.
+    #[track_caller]
+    pub fn forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
+        let weight = self.element_weight.as_deref();
+        f::binary_cross_entropy(input, target, weight, self.reduction)
+            .map_err(|e| self.mode.locate(e, self))
+    }
+}
+
+impl Default for BCELoss {
+    fn default() -> Self {
+        BCELoss::new()
+    }
+}
+
 /// Losses whose options are numbers.
 macro_rules! losses {
     ($(
@@ -230,4 +344,66 @@ macro_rules! losses {
 losses! {
     /// Mean squared error (`torch.nn.MSELoss`).
     MSELoss(input, target) {} = |m| f::mse_loss(input, target, m.reduction);
+    /// Mean absolute error (`torch.nn.L1Loss`).
+    L1Loss(input, target) {} = |m| f::l1_loss(input, target, m.reduction);
+    /// Squared near zero, absolute further out (`torch.nn.SmoothL1Loss`).
+    SmoothL1Loss(input, target) {
+        /// Where it changes (1).
+        beta: f64 = 1.0,
+    } = |m| f::smooth_l1_loss(input, target, m.reduction, m.beta);
+    /// Squared near zero, absolute further out (`torch.nn.HuberLoss`).
+    HuberLoss(input, target) {
+        /// Where it changes (1).
+        delta: f64 = 1.0,
+    } = |m| f::huber_loss(input, target, m.reduction, m.delta);
+    /// Kullback-Leibler divergence of log-probabilities (`torch.nn.KLDivLoss`).
+    KLDivLoss(input, target) {
+        /// The targets are logarithms too (false).
+        log_target: bool = false,
+        /// The sum divided by the batch's size (`reduction="batchmean"`), which is the divergence
+        /// proper (false).
+        batchmean: bool = false,
+    } = |m| kl(input, target, m);
+    /// Whether two vectors should be alike (`torch.nn.CosineEmbeddingLoss`).
+    CosineEmbeddingLoss(input1, input2, target) {
+        /// How alike those may be that should not (0).
+        margin: f64 = 0.0,
+    } = |m| f::cosine_embedding_loss(input1, input2, target, m.margin, m.reduction);
+    /// Which of two should rank higher (`torch.nn.MarginRankingLoss`).
+    MarginRankingLoss(input1, input2, target) {
+        /// By how much (0).
+        margin: f64 = 0.0,
+    } = |m| f::margin_ranking_loss(input1, input2, target, m.margin, m.reduction);
+    /// A distance that should be small or large (`torch.nn.HingeEmbeddingLoss`).
+    HingeEmbeddingLoss(input, target) {
+        /// How large is large enough (1).
+        margin: f64 = 1.0,
+    } = |m| f::hinge_embedding_loss(input, target, m.margin, m.reduction);
+    /// An anchor nearer to one than to another (`torch.nn.TripletMarginLoss`).
+    TripletMarginLoss(anchor, positive, negative) {
+        /// By how much (1).
+        margin: f64 = 1.0,
+        /// The norm (2).
+        p: f64 = 2.0,
+    } = |m| f::triplet_margin_loss(anchor, positive, negative, m.margin, m.p, m.reduction);
+    /// Two classes, -1 and 1 (`torch.nn.SoftMarginLoss`).
+    SoftMarginLoss(input, target) {} = |m| f::soft_margin_loss(input, target, m.reduction);
+    /// Counts (`torch.nn.PoissonNLLLoss`, without its `full`).
+    PoissonNLLLoss(input, target) {
+        /// The input is the logarithm of the expected count (true).
+        log_input: bool = true,
+        /// Added under the logarithm where it is not (1e-8).
+        eps: f64 = 1e-8,
+    } = |m| f::poisson_nll_loss(input, target, m.log_input, m.eps, m.reduction);
+}
+
+#[track_caller]
+fn kl(input: &Tensor, target: &Tensor, m: &KLDivLoss) -> Result<Tensor> {
+    if m.batchmean {
+        let sum = f::kl_div(input, target, Reduction::Sum, m.log_target)?;
+        let batch = input.shape().first().copied().unwrap_or(1);
+        sum.div(batch as f64)
+    } else {
+        f::kl_div(input, target, m.reduction, m.log_target)
+    }
 }

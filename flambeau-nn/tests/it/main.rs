@@ -1,6 +1,9 @@
 //! flambeau-nn against PyTorch; the goldens come from tests/goldens/make.py.
 
 mod checkpoint;
+mod hints;
+mod layers;
+mod losses;
 mod optim;
 mod others;
 mod tree;

@@ -188,6 +188,38 @@ fn what_an_optimizer_refuses() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn norms_are_clipped() -> Result<()> {
+    let want = &goldens("others")["clip"];
+    for (name, kind) in [("two", 2.0), ("one", 1.0), ("inf", f64::INFINITY)] {
+        let p = [Tensor::zeros([3, 4])?, Tensor::zeros([5])?];
+        for (i, q) in p.iter().enumerate() {
+            q.set_grad(Some(pattern(q.shape(), i + 1)?.mul(3.0)?))?;
+        }
+        let norm = clip_grad_norm_(&p, 1.5, kind)?;
+        close(
+            name,
+            &values(&norm),
+            &[want[name][0].as_f64().unwrap()],
+            1e-6,
+        );
+        for (i, q) in p.iter().enumerate() {
+            close(
+                name,
+                &values(&q.grad().unwrap()),
+                &numbers(&want[name][i + 1]),
+                1e-6,
+            );
+        }
+    }
+    let p = Tensor::zeros([3])?;
+    p.set_grad(Some(Tensor::new([-2.0f32, 0.5, 7.0])?))?;
+    clip_grad_value_([&p], 1.0)?;
+    assert_eq!(p.grad().unwrap().to_vec::<f32>()?, [-1.0, 0.5, 1.0]);
+    assert!(clip_grad_norm_([&p], -1.0, 2.0).is_err() && clip_grad_value_([&p], -1.0).is_err());
+    Ok(())
+}
+
 /// Learning rate and momentum of twenty epochs; half way all is made anew from what was saved.
 fn rates(make: impl Fn(&Sgd) -> Vec<Box<dyn LrScheduler>>) -> Result<Vec<[f64; 2]>> {
     let p = Tensor::zeros([1])?;

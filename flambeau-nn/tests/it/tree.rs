@@ -317,10 +317,10 @@ fn a_sequential_with_names_and_a_module_list() -> Result<()> {
     let _alone = alone();
     let net = Sequential::default()
         .add_named("fc", Linear::new(2, 3))
-        .add_named("act", Tanh::new());
+        .add_named("act", Sigmoid::new());
     assert_eq!(net.named_parameters()[0].0, "fc.weight");
     assert_eq!(net.len(), 2);
-    assert_eq!(net.get(1).map(|m| m.type_name()), Some("Tanh"));
+    assert_eq!(net.get(1).map(|m| m.type_name()), Some("Sigmoid"));
     let mut list = ModuleList::new((Linear::new(2, 3), ReLU::new()));
     list.push(Linear::new(3, 1));
     let mut x = Tensor::ones([5, 2])?;

@@ -3,6 +3,14 @@
 //! A loss of an input and a target of other shapes is an error, never a broadcast: `[32, 1]` against
 //! `[32]` would compare each with each.
 
+mod probability;
+mod ranking;
+mod regression;
+
+pub use probability::*;
+pub use ranking::*;
+pub use regression::*;
+
 use flambeau_core::{ClassLoss, Result, Tensor, bail};
 
 pub use flambeau_core::Reduction;

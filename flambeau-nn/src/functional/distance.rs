@@ -1,0 +1,43 @@
+//! Distances and lengths of vectors.
+
+use flambeau_core::{Result, Tensor};
+
+/// Vectors along `dim` scaled to a `p`-norm of 1 (of at least `eps`).
+///
+/// # Errors
+/// For integer tensors.
+#[track_caller]
+pub fn normalize(input: &Tensor, p: f64, dim: i64, eps: f64) -> Result<Tensor> {
+    let norm = if p == 2.0 {
+        input.square()?.sum_dim(dim, true)?.sqrt()?
+    } else {
+        input.abs()?.pow(p)?.sum_dim(dim, true)?.pow(1.0 / p)?
+    };
+    input.div(&norm.clamp_min(eps)?)
+}
+
+/// The cosine between vectors along `dim`; norms count as at least `eps` (default 1e-8).
+///
+/// # Errors
+/// Where the shapes do not broadcast.
+#[track_caller]
+pub fn cosine_similarity(x1: &Tensor, x2: &Tensor, dim: i64, eps: f64) -> Result<Tensor> {
+    let dot = x1.mul(x2)?.sum_dim(dim, false)?;
+    let norm =
+        |x: &Tensor| -> Result<Tensor> { x.square()?.sum_dim(dim, false)?.sqrt()?.clamp_min(eps) };
+    dot.div(&norm(x1)?.mul(&norm(x2)?)?)
+}
+
+/// The `p`-norm of the difference of vectors along the last dimension, `eps` added to it first.
+///
+/// # Errors
+/// Where the shapes do not broadcast.
+#[track_caller]
+pub fn pairwise_distance(x1: &Tensor, x2: &Tensor, p: f64, eps: f64) -> Result<Tensor> {
+    let d = x1.sub(x2)?.add(eps)?;
+    if p == 2.0 {
+        d.square()?.sum_dim(-1, false)?.sqrt()
+    } else {
+        d.abs()?.pow(p)?.sum_dim(-1, false)?.pow(1.0 / p)
+    }
+}

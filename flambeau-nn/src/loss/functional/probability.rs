@@ -1,0 +1,97 @@
+//! Losses of probabilities and their logarithms.
+
+use super::{Reduction, reduce, same_shape};
+use flambeau_core::{Result, Tensor, bail};
+
+/// `log x`, at least -100; its slope is at most 1e12, as PyTorch's kernel has it.
+#[track_caller]
+fn log_of_probability(x: &Tensor) -> Result<Tensor> {
+    let tiny = x.lt(1e-12)?;
+    let line = x.mul(1e12)?;
+    let value = x.detach().log()?.clamp_min(-100.0)?;
+    let line = line.sub(line.detach())?.add(&value)?;
+    tiny.where_(&line, &tiny.where_(1.0, x)?.log()?)
+}
+
+/// Binary cross-entropy of probabilities: -(t log x + (1 - t) log(1 - x)), logarithms at least -100,
+/// times `weight`, which broadcasts.
+///
+/// # Errors
+/// Where the shapes differ or an input lies outside 0 to 1.
+#[track_caller]
+pub fn binary_cross_entropy(
+    input: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    same_shape("binary_cross_entropy", input, target)?;
+    let inside = input.ge(0.0)?.mul(&input.le(1.0)?)?;
+    if !inside.all()?.item::<bool>()? {
+        bail!(
+            "binary_cross_entropy",
+            "the input must be probabilities between 0 and 1; for logits use binary_cross_entropy_with_logits, or apply sigmoid first"
+        );
+    }
+    let rest = input.neg()?.add(1.0)?;
+    let losses = target
+        .mul(&log_of_probability(input)?)?
+        .add(&target.neg()?.add(1.0)?.mul(&log_of_probability(&rest)?)?)?
+        .neg()?;
+    weighted(losses, weight, reduction)
+}
+
+#[track_caller]
+fn weighted(losses: Tensor, weight: Option<&Tensor>, reduction: Reduction) -> Result<Tensor> {
+    match weight {
+        Some(w) => reduce(losses.mul(w)?, reduction),
+        None => reduce(losses, reduction),
+    }
+}
+
+/// Binary cross-entropy of logits, computed without overflow; positive targets count `pos_weight`
+/// times; `weight` and `pos_weight` broadcast.
+///
+/// # Errors
+/// Where the shapes differ.
+#[track_caller]
+pub fn binary_cross_entropy_with_logits(
+    input: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    reduction: Reduction,
+    pos_weight: Option<&Tensor>,
+) -> Result<Tensor> {
+    same_shape("binary_cross_entropy_with_logits", input, target)?;
+    let log = input.log_sigmoid()?;
+    let log = match pos_weight {
+        Some(w) => w.sub(1.0)?.mul(target)?.add(1.0)?.mul(&log)?,
+        None => log,
+    };
+    let losses = target.neg()?.add(1.0)?.mul(input)?.sub(&log)?;
+    weighted(losses, weight, reduction)
+}
+
+/// Kullback-Leibler divergence of log-probabilities from `target`, which is probabilities, or their
+/// logarithms where `log_target`: t (log t - input). PyTorch's `batchmean` is the sum divided by the
+/// batch's size.
+///
+/// # Errors
+/// Where the shapes differ.
+#[track_caller]
+pub fn kl_div(
+    input: &Tensor,
+    target: &Tensor,
+    reduction: Reduction,
+    log_target: bool,
+) -> Result<Tensor> {
+    same_shape("kl_div", input, target)?;
+    let losses = if log_target {
+        target.exp()?.mul(&target.sub(input)?)?
+    } else {
+        let some = target.gt(0.0)?;
+        let log = some.where_(target, 1.0)?.log()?;
+        target.mul(&log)?.sub(&target.mul(input)?)?
+    };
+    reduce(losses, reduction)
+}

@@ -1,0 +1,58 @@
+//! Losses by the distance of single numbers.
+
+use super::{Reduction, reduce, same_shape};
+use flambeau_core::{Result, Tensor, bail};
+
+/// |input - target|.
+///
+/// # Errors
+/// Where the shapes differ.
+#[track_caller]
+pub fn l1_loss(input: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    same_shape("l1_loss", input, target)?;
+    reduce(input.sub(target)?.abs()?, reduction)
+}
+
+/// d² / 2β where d = |input - target| is below β, else d - β/2 (PyTorch's default β is 1).
+///
+/// # Errors
+/// Where the shapes differ or `beta` is negative.
+#[track_caller]
+pub fn smooth_l1_loss(
+    input: &Tensor,
+    target: &Tensor,
+    reduction: Reduction,
+    beta: f64,
+) -> Result<Tensor> {
+    if beta == 0.0 {
+        return l1_loss(input, target, reduction);
+    }
+    same_shape("smooth_l1_loss", input, target)?;
+    if beta.is_nan() || beta < 0.0 {
+        bail!("smooth_l1_loss", "beta must not be negative; got {beta}");
+    }
+    let d = input.sub(target)?.abs()?;
+    let near = d.square()?.mul(0.5 / beta)?;
+    reduce(d.lt(beta)?.where_(&near, &d.sub(0.5 * beta)?)?, reduction)
+}
+
+/// d² / 2 where d = |input - target| is at most δ, else δ (d - δ/2) (PyTorch's default δ is 1).
+///
+/// # Errors
+/// Where the shapes differ or `delta` is not above zero.
+#[track_caller]
+pub fn huber_loss(
+    input: &Tensor,
+    target: &Tensor,
+    reduction: Reduction,
+    delta: f64,
+) -> Result<Tensor> {
+    same_shape("huber_loss", input, target)?;
+    if delta.is_nan() || delta <= 0.0 {
+        bail!("huber_loss", "delta must be above zero; got {delta}");
+    }
+    let d = input.sub(target)?.abs()?;
+    let near = d.square()?.mul(0.5)?;
+    let far = d.sub(0.5 * delta)?.mul(delta)?;
+    reduce(d.le(delta)?.where_(&near, &far)?, reduction)
+}
