@@ -39,7 +39,7 @@ fn bytes_become_torchvisions_numbers_to_the_bit() -> Result<()> {
         let again = Compose::new().then(ToTensor).then(twice_with(&normalize));
         assert_ne!(
             tensor(&again, &image).to_vec::<f32>()?,
-            tensor(&pipeline, &image).to_vec()?
+            tensor(&pipeline, &image).to_vec::<f32>()?
         );
         check("normalize", &tensor(&pipeline, &image), 0.0);
 
