@@ -307,7 +307,7 @@ fn concurrent_changes_neither_block_nor_tear() -> Result<()> {
             s.spawn(|| {
                 for _ in 0..50 {
                     view.copy_(&Tensor::full([64, 64], 3.0).unwrap()).unwrap();
-                    x.add(&view.reshape(-1).unwrap()).unwrap();
+                    x.add(view.reshape(-1).unwrap()).unwrap();
                 }
             });
         }
