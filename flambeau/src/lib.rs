@@ -29,6 +29,61 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Training on pictures is PyTorch's tutorial line for line; `examples/tutorial.rs` follows all of
+//! its sections.
+//!
+//! ```no_run
+//! use flambeau::prelude::*;
+//!
+//! #[derive(Module)]
+//! struct Net { conv1: Conv2d, conv2: Conv2d, fc1: Linear, fc2: Linear, fc3: Linear }
+//!
+//! impl Net {
+//!     fn new() -> Self {
+//!         Self {
+//!             conv1: Conv2d::new(3, 6, 5),
+//!             conv2: Conv2d::new(6, 16, 5),
+//!             fc1: Linear::new(16 * 5 * 5, 120),
+//!             fc2: Linear::new(120, 84),
+//!             fc3: Linear::new(84, 10),
+//!         }
+//!     }
+//!
+//!     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+//!         let x = self.conv1.forward(x)?.relu()?.max_pool2d(2)?;
+//!         let x = self.conv2.forward(&x)?.relu()?.max_pool2d(2)?;
+//!         let x = x.view([-1, 16 * 5 * 5])?;
+//!         let x = self.fc1.forward(&x)?.relu()?;
+//!         let x = self.fc2.forward(&x)?.relu()?;
+//!         self.fc3.forward(&x)
+//!     }
+//! }
+//!
+//! fn main() -> Result<()> {
+//!     let device = Device::cuda_if_available(0);
+//!     let transform = Compose::new().then(ToTensor).then(Normalize::new([0.5; 3], [0.5; 3]));
+//!     let trainset = Cifar10::train("./data")?.transform(transform);
+//!     let trainloader = DataLoader::new(trainset).batch_size(4).shuffle(true).num_workers(2);
+//!
+//!     let net = Net::new().to(device)?;
+//!     println!("{net}");
+//!     let criterion = CrossEntropyLoss::new();
+//!     let mut optimizer = Sgd::new(net.parameters(), 0.001).momentum(0.9);
+//!
+//!     for epoch in 0..2 {
+//!         for batch in &trainloader {
+//!             let (inputs, labels) = batch?.to(device)?;
+//!             optimizer.zero_grad();
+//!             let loss = criterion.forward(&net.forward(&inputs)?, &labels)?;
+//!             loss.backward()?;
+//!             optimizer.step()?;
+//!         }
+//!         println!("epoch {epoch} done");
+//!     }
+//!     Ok(())
+//! }
+//! ```
 #![forbid(unsafe_code)]
 
 pub use flambeau_core::*;
@@ -57,9 +112,9 @@ pub mod vision {
 /// What a training program uses, in one import.
 pub mod prelude {
     pub use flambeau_core::{
-        ClassLoss, ConvOptions, Create, DType, Device, Error, Operand, PoolOptions, Reduction,
-        Result, Scalar, Tensor, autograd, enable_grad, inference_mode, manual_seed, no_grad,
-        set_grad_enabled,
+        ClassLoss, ConvOptions, Create, DType, Device, Ellipsis, Error, NewAxis, Operand,
+        PoolOptions, Reduction, Result, Scalar, Tensor, autograd, autograd::Backward, enable_grad,
+        inference_mode, manual_seed, no_grad, s, set_grad_enabled,
     };
     pub use flambeau_data::{DataLoader, Dataset, Subset, TensorDataset, ToDevice};
     pub use flambeau_nn::lr_scheduler::{CosineAnnealingLR, LrScheduler, StepLR};
@@ -70,5 +125,5 @@ pub mod prelude {
     pub use flambeau_vision::transforms::{
         Compose, Normalize, RandomCrop, RandomHorizontalFlip, Resize, ToTensor, Transform,
     };
-    pub use flambeau_vision::utils::{make_grid, save_image};
+    pub use flambeau_vision::utils::{Grid, make_grid, save_image};
 }
