@@ -90,10 +90,10 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value_t = 4, value_parser = positive)]
     pub(crate) batch_size: usize,
     /// Learning rate of stochastic gradient descent.
-    #[arg(long, default_value_t = 0.001)]
+    #[arg(long, default_value_t = 0.001, value_parser = rate, allow_negative_numbers = true)]
     pub(crate) lr: f64,
     /// Momentum.
-    #[arg(long, default_value_t = 0.9)]
+    #[arg(long, default_value_t = 0.9, value_parser = rate, allow_negative_numbers = true)]
     pub(crate) momentum: f64,
     /// Threads that load pictures; 0 loads them in the training thread.
     #[arg(long, default_value_t = 2)]
@@ -116,6 +116,9 @@ pub(crate) struct TrainArgs {
     /// Write a summary as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) summary: Option<PathBuf>,
+    /// Steps between two checkpoints within an epoch.
+    #[arg(long, value_name = "STEPS", default_value_t = 5000, value_parser = positive, hide = true)]
+    pub(crate) checkpoint_every: usize,
 }
 
 #[derive(Args)]
@@ -160,6 +163,14 @@ fn positive(text: &str) -> Result<usize, String> {
         Ok(0) => Err("it must be at least 1".into()),
         Ok(n) => Ok(n),
         Err(_) => Err(format!("{text:?} is not a whole number")),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x.is_finite() && x >= 0.0 => Ok(x),
+        Ok(_) => Err("it must be a finite number, at least 0".into()),
+        Err(_) => Err(format!("{text:?} is not a number")),
     }
 }
 

@@ -4,29 +4,29 @@ use flambeau::Device;
 use flambeau_cpu::{simd, threads};
 
 pub(crate) fn doctor() {
-    println!("flambeau     {}", env!("CARGO_PKG_VERSION"));
-    println!(
+    say!("flambeau     {}", env!("CARGO_PKG_VERSION"));
+    say!(
         "system       {} {}",
         std::env::consts::OS,
         std::env::consts::ARCH
     );
-    println!(
+    say!(
         "CPU features {} (kernels in use: {})",
         simd::cpu_features().join(" "),
         simd::level().name()
     );
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    println!(
+    say!(
         "threads      {} of {cores} processors",
         threads::num_threads()
     );
     match memory() {
-        Some((total, free)) => println!("memory       {free:.1} GiB available of {total:.1} GiB"),
-        None => println!("memory       unknown on this system"),
+        Some((total, free)) => say!("memory       {free:.1} GiB available of {total:.1} GiB"),
+        None => say!("memory       unknown on this system"),
     }
     match Device::Cuda(0).check() {
-        Ok(()) => println!("CUDA         available"),
-        Err(e) => println!("CUDA         no: {}", e.message()),
+        Ok(()) => say!("CUDA         available"),
+        Err(e) => say!("CUDA         no: {}", e.message()),
     }
 }
 

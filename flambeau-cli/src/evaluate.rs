@@ -6,6 +6,7 @@ use flambeau::nn::Checkpoint;
 use flambeau::prelude::*;
 use flambeau::vision::files::write_atomically;
 use serde_json::json;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::Instant;
 
@@ -28,7 +29,7 @@ impl Score {
 
     /// Prints the tutorial's lines and a table.
     pub(crate) fn print(&self, names: &[String]) {
-        println!(
+        say!(
             "Accuracy of the network on the {} test images: {:.1} %",
             self.total(),
             100.0 * self.accuracy()
@@ -39,9 +40,9 @@ impl Score {
             .max()
             .unwrap_or(0)
             .max(5);
-        println!("{:width$}  accuracy  right/all", "class");
+        say!("{:width$}  accuracy  right/all", "class");
         for (name, &(right, all)) in names.iter().zip(&self.classes) {
-            println!(
+            say!(
                 "{name:width$}  {:>6.1} %  {right:>5}/{all}",
                 100.0 * right as f64 / all.max(1) as f64
             );
@@ -84,6 +85,7 @@ pub(crate) fn score(
 
 pub(crate) fn test(args: &TestArgs) -> Result<(), Failure> {
     run::prepare(args.threads, args.device)?;
+    check_summary(args.summary.as_deref())?;
     let checkpoint = Checkpoint::load(saved::file(&args.checkpoint))?;
     let about = saved::About::of(&checkpoint)?;
     let data = run::data(&args.data, about.dataset)?;
@@ -104,6 +106,30 @@ pub(crate) fn test(args: &TestArgs) -> Result<(), Failure> {
         write_json(path, &summary)?;
     }
     Ok(())
+}
+
+/// Finds out before the work, not after it, that a summary cannot be written.
+pub(crate) fn check_summary(path: Option<&Path>) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    let open = || {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let is_new = !path.try_exists()?;
+        File::options().create(true).append(true).open(path)?;
+        if is_new {
+            fs::remove_file(path)
+        } else {
+            Ok(())
+        }
+    };
+    open().map_err(|e| {
+        format!(
+            "{}: the summary cannot be written there: {e}",
+            path.display()
+        )
+        .into()
+    })
 }
 
 /// Writes JSON to a temporary name and renames it.

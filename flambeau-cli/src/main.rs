@@ -2,6 +2,23 @@
 //! says what the machine offers.
 #![forbid(unsafe_code)]
 
+/// Prints a line. A reader that went away (`flambeau train | head`) ends nothing: `println!`
+/// would panic.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($arg)*);
+    }};
+}
+
+/// As `say!`, to the standard error.
+macro_rules! complain {
+    ($($arg:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($arg)*);
+    }};
+}
+
 mod args;
 mod doctor;
 mod evaluate;
@@ -18,6 +35,20 @@ use std::process::ExitCode;
 /// Whatever ends a command, said in one line.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// What the user reads of a failure: the lines of this program's source that a library's error
+/// carries are of no use to them. One line, also where a library lists on several.
+pub(crate) fn reason(failure: &Failure) -> String {
+    let text = match failure.downcast_ref::<flambeau::Error>() {
+        Some(e) => match std::error::Error::source(e) {
+            Some(source) => format!("{}: {source}", e.message()),
+            None => e.message().to_owned(),
+        },
+        None => failure.to_string(),
+    };
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    lines.join("; ").replace(":; ", ": ")
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Train(args) => train::train(&args),
@@ -31,7 +62,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("flambeau: {failure}");
+            complain!("flambeau: {}", reason(&failure));
             ExitCode::FAILURE
         }
     }

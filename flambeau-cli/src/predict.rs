@@ -35,15 +35,16 @@ pub(crate) fn predict(args: &PredictArgs) -> Result<(), Failure> {
                     .iter()
                     .take(args.top)
                     .map(|&(p, c)| format!("{} {:.1} %", about.classes[c], 100.0 * p));
-                println!(
+                say!(
                     "{}: {}",
                     path.display(),
                     named.collect::<Vec<_>>().join(", ")
                 );
             }
+            Err(failure) if args.images.len() == 1 => return Err(failure),
             Err(failure) => {
                 failed += 1;
-                eprintln!("flambeau: {failure}");
+                complain!("flambeau: {}", crate::reason(&failure));
             }
         }
     }

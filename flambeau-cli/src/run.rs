@@ -41,10 +41,11 @@ pub(crate) fn data(args: &DataArgs, fallback: DatasetName) -> Result<Data, Failu
     match download(wanted, dir).and_then(|()| Ok(load(wanted, dir)?)) {
         Ok(data) => Ok(data),
         Err(reason) => {
-            eprintln!(
-                "{} is not on disk and could not be downloaded ({reason}); going on with the built-in sample of Fashion-MNIST. \
+            complain!(
+                "{} is not on disk and could not be downloaded ({}); going on with the built-in sample of Fashion-MNIST. \
                  Use --data-dir DIR for a copy on disk.",
-                wanted.text()
+                wanted.text(),
+                crate::reason(&reason)
             );
             Ok(load(DatasetName::Sample, dir)?)
         }

@@ -2,7 +2,7 @@
 //! the same bits.
 
 use crate::args::TrainArgs;
-use crate::evaluate::{Score, score, write_json};
+use crate::evaluate::{Score, check_summary, score, write_json};
 use crate::{Failure, pictures, run, saved};
 use flambeau::nn::Checkpoint;
 use flambeau::prelude::*;
@@ -14,8 +14,6 @@ use std::time::Instant;
 
 /// Steps between two printed losses, as in the tutorial; shorter epochs print more often.
 const REPORT: usize = 2000;
-/// Steps between two checkpoints within an epoch.
-const CHECKPOINT: usize = 5000;
 
 /// Where training stands; with the weights, the optimizer and the random state, all that a
 /// checkpoint needs.
@@ -82,8 +80,11 @@ impl Position {
 }
 
 /// The options that decide the bits: a checkpoint goes on only under the same ones.
-fn options(args: &TrainArgs) -> Value {
-    json!({ "batch_size": args.batch_size, "lr": args.lr, "momentum": args.momentum, "seed": args.seed })
+fn options(args: &TrainArgs, train_images: usize) -> Value {
+    json!({
+        "batch_size": args.batch_size, "lr": args.lr, "momentum": args.momentum, "seed": args.seed,
+        "train_images": train_images,
+    })
 }
 
 struct Training {
@@ -141,12 +142,14 @@ impl Training {
 
 pub(crate) fn train(args: &TrainArgs) -> Result<(), Failure> {
     run::prepare(args.threads, args.device)?;
+    check_summary(args.summary.as_deref())?;
     let data = run::data(&args.data, crate::args::DatasetName::Cifar10)?;
     std::fs::create_dir_all(&args.out)
         .map_err(|e| format!("{}: cannot make the folder: {e}", args.out.display()))?;
+    sweep(&args.out);
     let classes = data.train.classes().to_vec();
     let (train_images, test_images) = (data.train.len(), data.test.len());
-    println!(
+    say!(
         "{}: {train_images} training and {test_images} test images of {} classes",
         data.name.text(),
         classes.len()
@@ -154,7 +157,7 @@ pub(crate) fn train(args: &TrainArgs) -> Result<(), Failure> {
 
     manual_seed(args.seed);
     let net = run::model(args.model, classes.len()).to(args.device)?;
-    println!("{net}");
+    say!("{net}");
     let optimizer = Sgd::new(net.parameters(), args.lr).momentum(args.momentum);
     let loader = DataLoader::new(data.train)
         .batch_size(args.batch_size)
@@ -169,7 +172,7 @@ pub(crate) fn train(args: &TrainArgs) -> Result<(), Failure> {
             model: args.model,
             classes,
         },
-        options: options(args),
+        options: options(args, train_images),
         net,
         optimizer,
         position: Position::default(),
@@ -177,9 +180,10 @@ pub(crate) fn train(args: &TrainArgs) -> Result<(), Failure> {
     match &args.resume {
         Some(path) => {
             training.restore(path)?;
-            println!(
+            say!(
                 "going on after epoch {}, step {}",
-                training.position.epoch, training.position.step
+                training.position.epoch,
+                training.position.step
             );
         }
         None => training.save(&args.out)?,
@@ -199,7 +203,7 @@ pub(crate) fn train(args: &TrainArgs) -> Result<(), Failure> {
             .push((position.epoch as f64, score.accuracy()));
         position.test_seconds = score.seconds;
         if position.epoch < args.epochs {
-            println!(
+            say!(
                 "[{}] accuracy: {:.1} %",
                 position.epoch,
                 100.0 * score.accuracy()
@@ -208,7 +212,7 @@ pub(crate) fn train(args: &TrainArgs) -> Result<(), Failure> {
         tested = Some(score);
         training.save(&args.out)?;
     }
-    println!("Finished Training");
+    say!("Finished Training");
 
     let classes = training.about.classes.len();
     let score = match tested {
@@ -232,7 +236,7 @@ pub(crate) fn train(args: &TrainArgs) -> Result<(), Failure> {
         &training.about.classes,
         args.device,
     )?;
-    println!(
+    say!(
         "wrote {}, model.safetensors, loss.png, accuracy.png and predictions.png to {}",
         saved::FILE,
         args.out.display()
@@ -258,6 +262,18 @@ pub(crate) fn train(args: &TrainArgs) -> Result<(), Failure> {
         write_json(path, &summary)?;
     }
     Ok(())
+}
+
+/// Removes what a run that was killed while it saved left behind: checkpoints that never got
+/// their name. Failing is no harm.
+fn sweep(out: &Path) {
+    for entry in std::fs::read_dir(out).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(saved::FILE) && name.ends_with(".tmp") {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Trains to the end of the current epoch.
@@ -310,7 +326,7 @@ fn epoch(training: &mut Training, loader: &DataLoader, args: &TrainArgs) -> Resu
         p.steps += 1;
         if p.step.is_multiple_of(report) {
             let mean = p.running / report as f64;
-            bar.suspend(|| println!("[{}, {:5}] loss: {mean:.3}", p.epoch + 1, p.step));
+            bar.suspend(|| say!("[{}, {:5}] loss: {mean:.3}", p.epoch + 1, p.step));
             p.losses
                 .push((p.epoch as f64 + p.step as f64 / loader.len() as f64, mean));
             p.running = 0.0;
@@ -318,7 +334,7 @@ fn epoch(training: &mut Training, loader: &DataLoader, args: &TrainArgs) -> Resu
         if p.step.is_multiple_of(64) {
             bar.set_position(p.step as u64);
         }
-        if p.step.is_multiple_of(CHECKPOINT) && p.step < loader.len() {
+        if p.step.is_multiple_of(args.checkpoint_every) && p.step < loader.len() {
             p.train_seconds += clock.elapsed().as_secs_f64();
             training.save(&args.out)?;
             clock = Instant::now();
