@@ -70,6 +70,7 @@ fn detect() -> Level {
 
 /// Names of the vector features this CPU has, for a diagnosis.
 pub fn cpu_features() -> Vec<&'static str> {
+    // Nothing is added where the architecture is neither of the two below.
     #[allow(unused_mut)]
     let mut found = Vec::new();
     #[cfg(target_arch = "x86_64")]

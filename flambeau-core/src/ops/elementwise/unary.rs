@@ -131,6 +131,7 @@ macro_rules! unary_loop {
     ($t:ty, |$x:ident, $p:ident| $e:expr) => {{
         flambeau_cpu::simd_fn! {
             fn kernel(x: &[$t], out: &mut [$t], params: $crate::ops::elementwise::unary::Params) {
+                // Most rows take no numbers.
                 #[allow(unused_variables)]
                 let $p = params.map(|v| v as $t);
                 for (o, &$x) in out.iter_mut().zip(x) {
