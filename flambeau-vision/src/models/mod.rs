@@ -1,5 +1,7 @@
 //! Models for pictures.
 
 mod lenet;
+mod resnet;
 
 pub use lenet::LeNet;
+pub use resnet::*;
