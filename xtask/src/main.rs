@@ -1,5 +1,6 @@
 //! What a contributor runs: `cargo xtask COMMAND`.
 
+mod bench;
 mod goldens;
 mod smoke;
 
@@ -8,12 +9,14 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask COMMAND
 
 commands:
+  bench [--torch] [--only NAME] ...  time every row of work, with --torch beside PyTorch (bench --help)
   goldens [--only NAME[,NAME...]]   ask PyTorch (python3 with torch) for what the operations must give
   smoke                             a short training run; fails unless the accuracy rises";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.first().map(String::as_str) {
+        Some("bench") => bench::run(&args[1..]),
         Some("goldens") => goldens::run(&args[1..]),
         Some("smoke") => smoke::run(),
         _ => Err(USAGE.into()),

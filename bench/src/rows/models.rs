@@ -1,0 +1,53 @@
+//! Training steps and inference of whole models.
+
+use super::Row;
+use flambeau::prelude::*;
+use std::hint::black_box;
+
+/// A training step: gradients dropped, cross-entropy, backward pass, optimizer, loss read.
+fn step(
+    net: impl Forward,
+    mut optimizer: impl Optimizer + 'static,
+    x: Tensor,
+    y: Tensor,
+) -> impl FnMut() -> Result<()> {
+    move || {
+        optimizer.zero_grad();
+        let loss = net.forward(&x)?.cross_entropy(&y, ClassLoss::default())?;
+        loss.backward()?;
+        optimizer.step()?;
+        black_box(loss.item::<f32>()?);
+        Ok(())
+    }
+}
+
+fn lenet(batch: usize) -> Row {
+    Row::new(format!("lenet_step_b{batch}"), move || {
+        let net = LeNet::new(3, 10);
+        let optimizer = Sgd::new(net.parameters(), 0.001).momentum(0.9);
+        let x = Tensor::randn([batch, 3, 32, 32])?;
+        Ok(step(net, optimizer, x, Tensor::randint(0, 10, [batch])?))
+    })
+    .flop(3_900_000 * batch)
+}
+
+fn mlp() -> Row {
+    Row::new("mlp_adam_step_b64", || {
+        let net = Sequential::new((
+            Flatten::new(),
+            Linear::new(784, 512),
+            ReLU::new(),
+            Linear::new(512, 256),
+            ReLU::new(),
+            Linear::new(256, 10),
+        ));
+        let optimizer = Adam::new(net.parameters(), 1e-3);
+        let x = Tensor::randn([64, 784])?;
+        Ok(step(net, optimizer, x, Tensor::randint(0, 10, [64])?))
+    })
+    .flop(3 * 2 * 64 * (784 * 512 + 512 * 256 + 256 * 10))
+}
+
+pub fn rows() -> Vec<Row> {
+    vec![lenet(4), lenet(128), mlp()]
+}
