@@ -210,11 +210,8 @@ fn first_gradient() -> Result<()> {
     let y = &x + 2;
     println!("y = x + 2:\n{y}");
     assert!(x.grad_fn().is_none(), "the user made x: it is a leaf");
-    assert_eq!(
-        y.grad_fn().as_deref(),
-        Some("<AddBackward0>"),
-        "an addition made y"
-    );
+    let made_y = y.grad_fn().expect("y was recorded");
+    assert_eq!(made_y.to_string(), "<AddBackward0>", "an addition made y");
 
     let z = &y * &y * 3;
     let out = z.mean()?;
@@ -379,8 +376,20 @@ fn neural_network() -> Result<()> {
     let criterion = MSELoss::new();
     let loss = criterion.forward(&output, &target)?;
     println!("{loss}");
-    println!("{}", loss.grad_fn().expect("the loss was recorded"));
-    println!("{}", output.grad_fn().expect("and so was the output"));
+    // From the loss back through the graph: mean, square, difference, and the last layer.
+    let mut node = loss.grad_fn().expect("the loss was recorded");
+    let mut names = vec![node.name()];
+    while let Some(next) = node.next_functions().into_iter().flatten().next() {
+        names.push(next.name());
+        node = next;
+    }
+    println!("{}", names.join(" <- "));
+    assert_eq!(names[3], "LinearBackward0", "fc3 made the output");
+    assert_eq!(
+        names.last().map(String::as_str),
+        Some("AccumulateGrad"),
+        "the graph ends at a parameter"
+    );
     assert_eq!(loss.numel(), 1, "a loss is one number");
 
     // Gradients add up, so those of before are dropped first.

@@ -39,9 +39,11 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// carries are of no use to them. One line, also where a library lists on several.
 pub(crate) fn reason(failure: &Failure) -> String {
     let text = match failure.downcast_ref::<flambeau::Error>() {
-        Some(e) => match std::error::Error::source(e) {
-            Some(source) => format!("{}: {source}", e.message()),
-            None => e.message().to_owned(),
+        Some(e) => match std::error::Error::source(e).map(ToString::to_string) {
+            Some(source) if !e.message().contains(&source) => {
+                format!("{}: {source}", e.message())
+            }
+            _ => e.message().to_owned(),
         },
         None => failure.to_string(),
     };

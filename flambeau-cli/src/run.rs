@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::args::{DataArgs, DatasetName, ModelName};
 use flambeau::prelude::*;
+use flambeau::vision::ErrorKind;
 use flambeau::vision::datasets::Pictures;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -35,8 +36,11 @@ pub(crate) fn data(args: &DataArgs, fallback: DatasetName) -> Result<Data, Failu
         return Ok(load(wanted, dir)?);
     }
     let dir = Path::new("data");
-    if let Ok(data) = load(wanted, dir) {
-        return Ok(data);
+    match load(wanted, dir) {
+        Ok(data) => return Ok(data),
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        // A damaged copy is the user's to mend: other pictures in its place would be a surprise.
+        Err(e) => return Err(e.into()),
     }
     match download(wanted, dir).and_then(|()| Ok(load(wanted, dir)?)) {
         Ok(data) => Ok(data),
@@ -52,7 +56,7 @@ pub(crate) fn data(args: &DataArgs, fallback: DatasetName) -> Result<Data, Failu
     }
 }
 
-fn load(name: DatasetName, dir: &Path) -> flambeau::Result<Data> {
+fn load(name: DatasetName, dir: &Path) -> flambeau::vision::Result<Data> {
     let (train, test) = match name {
         DatasetName::Cifar10 => (Cifar10::train(dir)?, Cifar10::test(dir)?),
         DatasetName::Cifar100 => (Cifar100::train(dir)?, Cifar100::test(dir)?),

@@ -49,7 +49,8 @@ impl Error {
         e
     }
 
-    /// Adds the error that this one comes from.
+    /// Adds the error that this one comes from; it is printed after the message, unless the
+    /// message already says it.
     #[must_use]
     pub fn with_source(
         mut self,
@@ -92,16 +93,12 @@ impl fmt::Display for Error {
             source,
         } = &*self.0;
         write!(f, "{op}: {message}")?;
-        if let Some(source) = source {
+        if let Some(source) = source.as_ref().map(ToString::to_string)
+            && !message.contains(&source)
+        {
             write!(f, ": {source}")?;
         }
-        write!(
-            f,
-            ". At {}:{}:{}",
-            location.file(),
-            location.line(),
-            location.column()
-        )?;
+        write!(f, ". At {}", Place(location))?;
         for (i, module) in modules.iter().rev().enumerate() {
             write!(f, "{}{module}", if i == 0 { ", in " } else { " > " })?;
         }
@@ -113,6 +110,31 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_ref().map(|s| &**s as _)
     }
+}
+
+/// A line of the user's program as `file:line:column`. Cargo names the files of a target outside
+/// of its package's folder `package/../file`; that is printed as `file`.
+pub(crate) struct Place(pub(crate) &'static Location<'static>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.0;
+        write!(f, "{}:{}:{}", tidy(at.file()), at.line(), at.column())
+    }
+}
+
+/// `path` without steps into a folder and out again.
+fn tidy(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match parts.last() {
+            Some(&last) if part == ".." && !matches!(last, "" | "." | "..") => {
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    parts.join("/")
 }
 
 /// Returns an [`Error`] from the enclosing function: `bail!("matmul", "inner dimensions …")`.
@@ -129,5 +151,24 @@ impl Error {
     pub fn relocate(mut self, location: &'static Location<'static>) -> Error {
         self.0.location = location;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_printed_without_detours() {
+        let at = Location::caller();
+        let text = Place(at).to_string();
+        assert_eq!(
+            text,
+            format!("{}:{}:{}", tidy(at.file()), at.line(), at.column())
+        );
+        assert_eq!(tidy("app/../examples/a.rs"), "examples/a.rs");
+        assert_eq!(tidy("/home/x/../../y/a.rs"), "/y/a.rs");
+        assert_eq!(tidy("../../a/b.rs"), "../../a/b.rs");
+        assert_eq!(tidy("src/main.rs"), "src/main.rs");
     }
 }

@@ -35,7 +35,8 @@ pub enum ErrorKind {
     NotFound,
     /// The operating system refused to read or write: permissions, a full disk, ...
     Io,
-    /// The bytes are not what the format asks for: truncated, damaged or of another format.
+    /// The bytes are not what the format asks for: truncated, damaged or of another format; or a
+    /// set of files is not complete.
     Corrupt,
     /// The bytes are not the ones that were published.
     Checksum,
@@ -116,9 +117,28 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// The error stays to be had as the source, for its kind.
 impl From<Error> for flambeau_core::Error {
     #[track_caller]
     fn from(error: Error) -> Self {
-        flambeau_core::Error::new("vision", error.to_string())
+        flambeau_core::Error::new("vision", error.to_string()).with_source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_outlives_the_conversion() {
+        let error = Error::new(ErrorKind::NotFound, "data", "no set there", "fetch it");
+        let core = flambeau_core::Error::from(error.clone());
+        let text = core.to_string();
+        assert!(
+            text.starts_with("vision: data: no set there; fetch it. At "),
+            "{text}"
+        );
+        let source = std::error::Error::source(&core).unwrap();
+        assert_eq!(source.downcast_ref(), Some(&error));
     }
 }

@@ -6,7 +6,9 @@ mod resume;
 
 use common::{Folder, cifar, flambeau, run, train, works};
 use std::fs;
-use std::process::Stdio;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 #[test]
 fn train_writes_all_and_test_and_predict_read_it() {
@@ -146,21 +148,8 @@ fn without_cifar_and_network_it_says_so_and_takes_the_sample() {
         "--summary",
         "s.json",
     ]);
-    command
-        .current_dir(&*dir)
-        .env_remove("NO_PROXY")
-        .env_remove("no_proxy");
-    // Nobody listens at a proxy's port 9: as good as no network, and told at once.
-    for name in [
-        "HTTPS_PROXY",
-        "https_proxy",
-        "ALL_PROXY",
-        "all_proxy",
-        "HTTP_PROXY",
-        "http_proxy",
-    ] {
-        command.env(name, "http://127.0.0.1:9");
-    }
+    // Nobody listens at port 9: as good as no network, and told at once.
+    proxy(command.current_dir(&*dir), "http://127.0.0.1:9");
     let said = run(command);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert_eq!(said.err.trim_end().lines().count(), 1, "{}", said.err);
@@ -181,4 +170,67 @@ fn without_cifar_and_network_it_says_so_and_takes_the_sample() {
         (&json["dataset"], &json["steps"]),
         (&"sample".into(), &30.into())
     );
+    // Nor is anything left of the attempt.
+    assert!(!dir.join("data").exists());
+}
+
+/// Sends what the command fetches to `address`.
+fn proxy(command: &mut Command, address: &str) {
+    command.env_remove("NO_PROXY").env_remove("no_proxy");
+    for name in [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+    ] {
+        command.env(name, address);
+    }
+}
+
+/// A network that swallows what is sent: connections come about and nothing is ever answered.
+#[test]
+fn a_silent_network_costs_seconds() {
+    let dir = Folder::new("silent");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = flambeau(&["train", "--epochs", "0"]);
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    proxy(command.current_dir(&*dir), &address);
+    let start = Instant::now();
+    let said = run(command);
+    assert!(start.elapsed() < Duration::from_secs(12));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.err.contains("no answer within 5 s") && said.err.contains("--data-dir"),
+        "{}",
+        said.err
+    );
+    assert!(!dir.join("data").exists());
+}
+
+/// What is on disk but damaged is named, not passed over for other pictures.
+#[test]
+fn a_damaged_copy_in_data_is_an_error() {
+    let dir = Folder::new("damaged");
+    cifar(&dir.join("data"), 4);
+    let file = dir.join("data/cifar-10-batches-bin/data_batch_3.bin");
+    let refused = |parts: &[&str]| {
+        let mut command = flambeau(&["train", "--epochs", "0"]);
+        proxy(command.current_dir(&*dir), "http://127.0.0.1:9");
+        let said = run(command);
+        assert_eq!(
+            (said.code, said.out.as_str()),
+            (Some(1), ""),
+            "{}",
+            said.err
+        );
+        for part in parts {
+            assert!(said.err.contains(part), "no {part:?} in {}", said.err);
+        }
+    };
+    fs::write(&file, [7; 100]).unwrap();
+    refused(&["data_batch_3.bin", "record 0 is cut off"]);
+    fs::remove_file(&file).unwrap();
+    refused(&["data_batch_3.bin", "is missing", "fetch the set anew"]);
 }

@@ -1,11 +1,13 @@
 //! Automatic differentiation: a graph recorded as the program runs, walked backwards on demand.
 
 mod engine;
+mod grad_fn;
 mod mode;
 mod node;
 mod twin;
 
 pub use engine::{Backward, Grad, grad};
+pub use grad_fn::GradFn;
 pub use mode::{
     ModeGuard, enable_grad, inference_mode, is_grad_enabled, is_inference_mode, no_grad,
     set_grad_enabled,

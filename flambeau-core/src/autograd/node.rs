@@ -214,12 +214,7 @@ fn last_writer(storage: &Storage) -> String {
             .find(|entry| entry.0 == storage.address())
             .map(|(_, op, at)| {
                 at.map_or(String::new(), |at| {
-                    format!(
-                        "; {op} changed it at {}:{}:{}",
-                        at.file(),
-                        at.line(),
-                        at.column()
-                    )
+                    format!("; {op} changed it at {}", crate::error::Place(at))
                 })
             })
             .unwrap_or_default()

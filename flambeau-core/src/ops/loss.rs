@@ -415,10 +415,12 @@ impl Tensor {
                 self.dtype()
             );
         }
-        if !matches!(target.dtype(), DType::I64 | DType::U8) {
+        // PyTorch takes int64 and uint8 alone. Integers of Rust are i32 by default, and which
+        // class is meant does not depend on how its number is held.
+        if !target.dtype().is_integer() {
             bail!(
                 op,
-                "the targets are {}; class indices must be int64: convert with to_dtype(DType::I64)",
+                "the targets are {}; class indices must be integers: convert with to_dtype(DType::I64)",
                 target.dtype()
             );
         }

@@ -1,7 +1,7 @@
 //! `requires_grad`, `grad`, `backward` and their kin on the handle.
 
 use super::{Inner, Meta, Tensor};
-use crate::autograd::{Backward, Node};
+use crate::autograd::{Backward, GradFn, Node};
 use crate::{Result, bail};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -119,10 +119,9 @@ impl Tensor {
             .and_then(|m: &mut Meta| m.grad.take());
     }
 
-    /// The node of the operation that made this tensor, under PyTorch's name: `<MulBackward0>`.
-    pub fn grad_fn(&self) -> Option<String> {
-        self.node()
-            .map(|n| format!("<{}>", crate::autograd::node_name(n.op.name())))
+    /// The recorded operation that made this tensor; `None` for leaves.
+    pub fn grad_fn(&self) -> Option<GradFn> {
+        self.node().map(GradFn::of)
     }
 
     /// Keeps the gradient of this non-leaf tensor too, in [`grad`](Tensor::grad).

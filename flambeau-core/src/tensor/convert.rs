@@ -60,7 +60,9 @@ nested_list!([N; K], [N: Nested, const K: usize]; Vec<N>, [N: Nested]; &[N], [N:
 
 impl Tensor {
     /// A tensor from a number or nested arrays (`torch.tensor`); copies. The type is that of the
-    /// numbers: `1.0` alone is `f64` in Rust, so write `1.0f32` or give the tensor a type after.
+    /// numbers, not PyTorch's default one: `1.0` alone is `f64` in Rust, so write `1.0f32` or give
+    /// the tensor a type after. `1` alone is `i32`; indices and class targets may be of any integer
+    /// type, so `Tensor::new([1, 2, 3])` will do for them, and `1i64` makes PyTorch's `long`.
     ///
     /// ```
     /// use flambeau_core::{DType, Tensor};

@@ -247,7 +247,7 @@ impl Tensor {
                     if !t.dtype().is_integer() || t.dtype() == DType::U8 {
                         bail!(
                             "index",
-                            "index tensors must be int64, int32 or bool, not {}; convert with to_dtype",
+                            "index tensors must be bool masks or signed integers, not {}; convert with to_dtype(DType::Bool) or to_dtype(DType::I64)",
                             t.dtype()
                         );
                     }

@@ -1,10 +1,14 @@
-//! `+ - * /` and unary `-` on tensors and numbers. They panic where the method of the same name
-//! returns an error, with the same text.
+//! The operators on tensors and numbers: `+ - * / %`, `& | ^ !` and unary `-`. They panic where the
+//! method of the same name returns an error, with the same text.
+//!
+//! `+=` and its kin are left out on purpose. They would be in place, as in Python, and clippy asks
+//! for `x += y` wherever it reads `x = x + y`: who follows it would change every other handle of
+//! the tensor too. `add_` says what it does.
 
 use super::Tensor;
 use crate::{Result, Scalar};
 use std::borrow::Cow;
-use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Rem, Sub};
 
 /// The other operand: a tensor, or a number that promotes weakly.
 pub trait Operand {
@@ -55,54 +59,67 @@ macro_rules! operand {
 operand!(bool, i64, i32, i16, i8, u8, u32, usize, f32, f64);
 
 macro_rules! operators {
-    ($($trait:ident $method:ident;)*) => {$(
+    ($($trait:ident $operator:ident = $method:ident;)*) => {$(
         impl<T: Operand> $trait<T> for &Tensor {
             type Output = Tensor;
             #[track_caller]
-            fn $method(self, other: T) -> Tensor {
+            fn $operator(self, other: T) -> Tensor {
                 Tensor::$method(self, other).unwrap_or_else(|e| panic!("{e}"))
             }
         }
         impl<T: Operand> $trait<T> for Tensor {
             type Output = Tensor;
             #[track_caller]
-            fn $method(self, other: T) -> Tensor {
+            fn $operator(self, other: T) -> Tensor {
                 Tensor::$method(&self, other).unwrap_or_else(|e| panic!("{e}"))
             }
         }
-        operators!(@numbers $trait $method f32 f64 i32 i64);
+        operators!(@numbers $trait $operator $method f32 f64 i32 i64 usize);
     )*};
-    (@numbers $trait:ident $method:ident $($t:ty)*) => {$(
+    (@numbers $trait:ident $operator:ident $method:ident $($t:ty)*) => {$(
         impl $trait<&Tensor> for $t {
             type Output = Tensor;
             #[track_caller]
-            fn $method(self, other: &Tensor) -> Tensor {
+            fn $operator(self, other: &Tensor) -> Tensor {
                 self.operand().and_then(|a| Tensor::$method(&a, other)).unwrap_or_else(|e| panic!("{e}"))
             }
         }
         impl $trait<Tensor> for $t {
             type Output = Tensor;
             #[track_caller]
-            fn $method(self, other: Tensor) -> Tensor {
-                $trait::$method(self, &other)
+            fn $operator(self, other: Tensor) -> Tensor {
+                $trait::$operator(self, &other)
             }
         }
     )*};
 }
-operators! { Add add; Sub sub; Mul mul; Div div; }
-
-impl Neg for &Tensor {
-    type Output = Tensor;
-    #[track_caller]
-    fn neg(self) -> Tensor {
-        Tensor::neg(self).unwrap_or_else(|e| panic!("{e}"))
-    }
+operators! {
+    Add add = add;
+    Sub sub = sub;
+    Mul mul = mul;
+    Div div = div;
+    Rem rem = remainder;
+    BitAnd bitand = bitwise_and;
+    BitOr bitor = bitwise_or;
+    BitXor bitxor = bitwise_xor;
 }
 
-impl Neg for Tensor {
-    type Output = Tensor;
-    #[track_caller]
-    fn neg(self) -> Tensor {
-        Neg::neg(&self)
-    }
+macro_rules! unary_operators {
+    ($($trait:ident $operator:ident = $method:ident;)*) => {$(
+        impl $trait for &Tensor {
+            type Output = Tensor;
+            #[track_caller]
+            fn $operator(self) -> Tensor {
+                Tensor::$method(self).unwrap_or_else(|e| panic!("{e}"))
+            }
+        }
+        impl $trait for Tensor {
+            type Output = Tensor;
+            #[track_caller]
+            fn $operator(self) -> Tensor {
+                $trait::$operator(&self)
+            }
+        }
+    )*};
 }
+unary_operators! { Neg neg = neg; Not not = bitwise_not; }

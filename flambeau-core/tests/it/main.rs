@@ -7,6 +7,8 @@ mod create;
 mod display;
 mod inplace;
 mod npy;
+mod operators;
 mod ops;
+mod promotion;
 mod random;
 mod views;

@@ -228,6 +228,16 @@ fn classes_are_checked() -> Result<()> {
         "to_dtype(DType::I64)",
     );
     refuses(criterion.forward(&logits, &Tensor::new([0i64, 1])?), "[3]");
+    // How the classes' numbers are held is no matter.
+    let scores = pattern(&[3, 4], 1)?;
+    let want = criterion.forward(&scores, &Tensor::new([0i64, 3, 1])?)?;
+    for dtype in [DType::U8, DType::I8, DType::I16, DType::I32] {
+        let target = Tensor::new([0, 3, 1])?.to_dtype(dtype)?;
+        let loss = criterion.forward(&scores, &target)?;
+        assert!(loss.equal(&want)?, "{dtype}");
+        let loss = NLLLoss::new().forward(&scores.log_softmax(1)?, &target)?;
+        close("nll", &values(&loss), &values(&want), 1e-6);
+    }
     refuses(
         BCELoss::new().forward(&logits.add(2.0)?, &logits),
         "between 0 and 1",

@@ -48,9 +48,8 @@ impl std::fmt::Display for Variant {
 /// where that is missing.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] when there is no trace of the set or a file of it is missing,
-/// [`ErrorKind::Corrupt`] naming file and record when a file is cut off or damaged, or a label
-/// has no class, [`ErrorKind::Checksum`] when an archive is not the official one.
+/// [`ErrorKind::NotFound`] when there is no trace of the set, [`ErrorKind::Corrupt`] naming file
+/// and record when a file of it is missing, cut off or damaged, or a label has no class, [`ErrorKind::Checksum`] when an archive is not the official one.
 pub fn load(dir: &Path, variant: Variant, split: Split) -> Result<ImageSet> {
     let (source, folder) = locate(dir, variant, |source| source.files(split))?;
     read::read(source, &folder, split)
@@ -60,8 +59,8 @@ pub fn load(dir: &Path, variant: Variant, split: Split) -> Result<ImageSet> {
 /// places are looked at as by [`load`].
 ///
 /// # Errors
-/// [`ErrorKind::Checksum`] for the first file that differs, [`ErrorKind::NotFound`] for one
-/// that is missing.
+/// [`ErrorKind::Checksum`] for the first file that differs, [`ErrorKind::Corrupt`] for one that is
+/// missing, [`ErrorKind::NotFound`] when there is no trace of the set.
 pub fn verify(dir: &Path, variant: Variant) -> Result<()> {
     let (source, folder) = locate(dir, variant, Source::all_files)?;
     source
@@ -122,7 +121,7 @@ fn locate(
     }
     if let Some(missing) = incomplete {
         return Err(Error::new(
-            ErrorKind::NotFound,
+            ErrorKind::Corrupt,
             missing.display(),
             format_args!("this file of {variant} is missing"),
             "delete its folder and fetch the set anew",

@@ -29,7 +29,7 @@ pub struct Download {
     /// How long everything up to the answer's header may take in all: name look-up, connecting,
     /// redirects. A network that swallows packets costs this long. Default 5 seconds.
     pub answer_timeout: Duration,
-    /// How long the data may pause. Default 30 seconds.
+    /// How long the data may pause. Default 10 seconds.
     pub stall_timeout: Duration,
     /// No more bytes than this are stored. Default 4 GiB.
     pub max_bytes: u64,
@@ -43,13 +43,13 @@ impl Download {
             to: to.into(),
             checksum,
             answer_timeout: Duration::from_secs(5),
-            stall_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(10),
             max_bytes: 4 << 30,
         }
     }
 
     /// Fetches the file. `progress` is told the bytes on disk so far and, where the server says
-    /// it, the size of the whole.
+    /// it, the size of the whole. An attempt that gets no byte leaves nothing behind.
     ///
     /// # Errors
     /// [`ErrorKind::Network`] when the server cannot be reached or the connection breaks (the
@@ -57,14 +57,31 @@ impl Download {
     /// [`ErrorKind::Checksum`] when the file is not the expected one (the part is deleted),
     /// [`ErrorKind::Io`] when the file cannot be written or another process is fetching it.
     pub fn run(&self, mut progress: impl FnMut(u64, Option<u64>)) -> Result<()> {
-        if let Some(folder) = self.to.parent() {
+        let folder = self.to.parent().filter(|f| !f.as_os_str().is_empty());
+        let made = folder.filter(|f| !f.exists());
+        if let Some(folder) = folder {
             fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create the folder", &e))?;
         }
         let mut name = self.to.clone().into_os_string();
         name.push(".part");
         let part = PathBuf::from(name);
         let file = self.lock(&part)?;
-        let disk = |e: std::io::Error| Error::io(&part, "write", &e);
+        let done = self.fetch(&part, &file, &mut progress);
+        if done.is_err() && file.metadata().is_ok_and(|m| m.len() == 0) {
+            let _ = fs::remove_file(&part);
+            // Fails where something else lies in it, as it should.
+            let _ = made.map(fs::remove_dir);
+        }
+        done
+    }
+
+    fn fetch(
+        &self,
+        part: &Path,
+        file: &File,
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<()> {
+        let disk = |e: std::io::Error| Error::io(part, "write", &e);
         let mut had = file.metadata().map_err(disk)?.len();
         if self.checksum.is_none() && had > 0 {
             had = 0;
@@ -83,15 +100,15 @@ impl Download {
             let problem = format!("the server answers {}", response.status());
             return Err(Error::new(ErrorKind::Server, &self.url, problem, remedy));
         }
-        self.receive(response, &file, &part, had, &mut progress)?;
+        self.receive(response, file, part, had, progress)?;
         file.sync_all().map_err(disk)?;
         if let Some(checksum) = self.checksum
-            && let Err(error) = checksum.verify(&part)
+            && let Err(error) = checksum.verify(part)
         {
-            let _ = fs::remove_file(&part);
+            let _ = fs::remove_file(part);
             return Err(error);
         }
-        fs::rename(&part, &self.to).map_err(disk)
+        fs::rename(part, &self.to).map_err(disk)
     }
 
     /// The part, opened to append, for this process alone.
@@ -408,11 +425,15 @@ mod tests {
             .unwrap()
             .local_addr()
             .unwrap();
-        let (_dir, download, _) = setup("closed", &format!("http://{closed}/"), None);
+        let (dir, mut download, part) = setup("closed", &format!("http://{closed}/"), None);
         assert_eq!(
             download.run(|_, _| ()).unwrap_err().kind(),
             ErrorKind::Network
         );
+        assert!(!part.exists());
+        download.to = dir.join("made/file");
+        download.run(|_, _| ()).unwrap_err();
+        assert!(!dir.join("made").exists());
 
         let (url, _) = serve(ranges);
         let (_dir, mut download, part) = setup("large", &url, None);

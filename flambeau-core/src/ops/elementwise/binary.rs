@@ -73,6 +73,29 @@ pub(crate) fn result_type(tensors: &[&Tensor]) -> DType {
         .unwrap_or(DType::F32)
 }
 
+impl Tensor {
+    /// The type that arithmetic on `a` and `b` gives (`torch.result_type`). Among tensors with
+    /// dimensions the types promote ([`DType::promote`]); a 0-d tensor beside them, and a number
+    /// beside any tensor, count only where their category (bool, integer, floating point) is
+    /// higher. A floating-point number then counts as `f32`.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// let labels = Tensor::new([1i64, 2])?;
+    /// assert_eq!(Tensor::result_type(&labels, Tensor::ones([2])?)?, DType::F32);
+    /// assert_eq!(Tensor::result_type(&labels, 0.5)?, DType::F32);
+    /// assert_eq!(Tensor::result_type(Tensor::ones_with([2], DType::F16)?, 0.5)?, DType::F16);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// None of its own: the operands' (see [`Operand`]).
+    #[track_caller]
+    pub fn result_type(a: impl Operand, b: impl Operand) -> Result<DType> {
+        Ok(result_type(&[&*a.operand()?, &*b.operand()?]))
+    }
+}
+
 impl Op for BinaryOp {
     fn name(&self) -> &'static str {
         self.0.name

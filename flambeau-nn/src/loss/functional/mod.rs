@@ -47,8 +47,8 @@ fn same_shape(op: &'static str, input: &Tensor, target: &Tensor) -> Result<()> {
     );
 }
 
-/// Cross-entropy between logits `[batch, classes, …]` and targets: class indices `[batch, …]`, or
-/// probabilities of the logits' shape. PyTorch's defaults: no weight, -100, mean, 0.
+/// Cross-entropy between logits `[batch, classes, …]` and targets: class indices `[batch, …]` of any
+/// integer type, or probabilities of the logits' shape. PyTorch's defaults: no weight, -100, mean, 0.
 ///
 /// # Errors
 /// Where shapes do not fit, a target is no class, or floating-point targets do not have the logits'
@@ -65,7 +65,7 @@ pub fn cross_entropy(
     if target.dtype().is_floating_point() && target.shape() != input.shape() {
         bail!(
             "cross_entropy",
-            "the targets are {} of shape {:?}: class indices must be int64, convert them with to_dtype(DType::I64); probabilities must have the input's shape {:?}",
+            "the targets are {} of shape {:?}: class indices must be integers, convert them with to_dtype(DType::I64); probabilities must have the input's shape {:?}",
             target.dtype(),
             target.shape(),
             input.shape()
@@ -82,7 +82,8 @@ pub fn cross_entropy(
     )
 }
 
-/// Negative log-likelihood of log-probabilities `[batch, classes, …]` under class indices.
+/// Negative log-likelihood of log-probabilities `[batch, classes, …]` under class indices
+/// `[batch, …]` of any integer type.
 ///
 /// # Errors
 /// Where shapes do not fit or a target is no class.
@@ -97,7 +98,7 @@ pub fn nll_loss(
     if target.dtype().is_floating_point() {
         bail!(
             "nll_loss",
-            "the targets are {}; class indices must be int64: convert them with to_dtype(DType::I64)",
+            "the targets are {}; class indices must be integers: convert them with to_dtype(DType::I64)",
             target.dtype()
         );
     }

@@ -172,6 +172,9 @@ fn missing_and_damaged_files() {
         message(&inner, Split::Train)
             .contains("data_batch_3.bin: this file of CIFAR-10 is missing")
     );
+    // Not as if there were none.
+    let error = load(&dir, Variant::Cifar10, Split::Train).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert_eq!(load(&dir, Variant::Cifar10, Split::Test).unwrap().len(), 1);
     // The other layout is whole.
     fake_python(&dir.join("cifar-10-batches-py"));
