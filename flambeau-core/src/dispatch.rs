@@ -1,5 +1,6 @@
 //! The one point that every operation passes: it computes the result and records the graph.
 
+use crate::autocast::{self, Cast};
 use crate::autograd::{Ctx, Edge, Input, Node, Saved, SavedSet, is_grad_enabled, next_sequence};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -88,6 +89,11 @@ pub trait Op: std::fmt::Debug + Send + Sync + 'static {
     /// Where shapes, types or options do not fit.
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output>;
 
+    /// What mixed precision does with the operands ([`autocast`](crate::autocast())).
+    fn autocast(&self) -> Cast {
+        Cast::Keep
+    }
+
     /// What the rule reads, given which inputs want a gradient.
     fn saves(&self, needs: &[bool]) -> Saves {
         let _ = needs;
@@ -120,6 +126,17 @@ pub(crate) fn call<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
 #[track_caller]
 pub(crate) fn call_with_extras<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Output> {
     let location = Location::caller();
+    match autocast::autocast_dtype() {
+        Some(low) if op.autocast() != Cast::Keep => {
+            let inputs = autocast::prepare(op.autocast(), low, inputs)?;
+            let _off = autocast::suspend();
+            run(op, &inputs.iter().collect::<SmallVec<[_; 3]>>(), location)
+        }
+        _ => run(op, inputs, location),
+    }
+}
+
+fn run<O: Op>(op: O, inputs: &[&Tensor], location: &'static Location<'static>) -> Result<Output> {
     let tracked = inputs.iter().any(|x| x.tracked());
     let record = tracked && is_grad_enabled();
     let out = if tracked && record {

@@ -18,6 +18,7 @@ mod error;
 mod shape;
 mod storage;
 
+pub mod autocast;
 pub mod autograd;
 pub mod dispatch;
 pub mod fused;
@@ -25,6 +26,7 @@ pub mod ops;
 pub mod random;
 mod tensor;
 
+pub use autocast::{Autocast, autocast, autocast_dtype};
 pub use autograd::{Ctx, enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled};
 pub use device::Device;
 pub use dtype::{DType, Element, Scalar, Stored};

@@ -307,6 +307,7 @@ fn walk(
 ) -> Result<Vec<Option<Tensor>>> {
     let called = Location::caller();
     let _mode = set_grad_enabled(create);
+    let _types = crate::autocast::suspend();
     let targets = inputs.map(|inputs| Targets::new(inputs, &roots));
     let mut captured: Vec<Option<Tensor>> = vec![None; inputs.map_or(0, <[Tensor]>::len)];
     let mut pending: ById<Tensor> = ById::default();

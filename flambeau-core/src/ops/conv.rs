@@ -3,6 +3,7 @@
 //! Forward, data gradient and weight gradient are one bilinear family: each one's gradients are the
 //! other two, so derivatives of any order come from the same three kernels.
 
+use crate::autocast::{Cast, Composite};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
 use crate::ops::elementwise::to_contiguous;
@@ -105,6 +106,7 @@ impl Op for Conv {
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        check_types(self.name, inputs)?;
         let dtype = inputs[0].dtype();
         let lane = if dtype == DType::F64 {
             DType::F64
@@ -132,6 +134,10 @@ impl Op for Conv {
             to_contiguous(self.name, &out, dtype)?
         }
         .into())
+    }
+
+    fn autocast(&self) -> Cast {
+        Cast::Low
     }
 
     fn saves(&self, needs: &[bool]) -> Saves {
@@ -212,6 +218,22 @@ fn batched<const N: usize>(op: &'static str, x: &Tensor) -> Result<(Tensor, bool
     }
 }
 
+/// Input, weight and, where there is one, bias are of one type.
+fn check_types(op: &'static str, operands: &[&Tensor]) -> Result<()> {
+    let x = operands[0];
+    for (t, what) in operands[1..].iter().zip(["weight", "bias"]) {
+        if t.dtype() != x.dtype() {
+            bail!(
+                op,
+                "input is {}, {what} is {}; they must have the same type, convert one with to_dtype",
+                x.dtype(),
+                t.dtype()
+            );
+        }
+    }
+    Ok(())
+}
+
 #[track_caller]
 fn check_operands(
     op: &'static str,
@@ -234,18 +256,6 @@ fn check_operands(
             "the weight has shape {:?}; expected {ndim} dimensions",
             weight.shape()
         );
-    }
-    for (what, t) in [("weight", Some(weight)), ("bias", bias)] {
-        if let Some(t) = t
-            && t.dtype() != x.dtype()
-        {
-            bail!(
-                op,
-                "input is {}, {what} is {}; they must have the same type, convert one with to_dtype",
-                x.dtype(),
-                t.dtype()
-            );
-        }
     }
     if let Some(b) = bias
         && b.shape() != [out_channels]
@@ -321,13 +331,15 @@ fn conv_transpose<const N: usize>(
     options: &ConvOptions<N>,
     output_padding: [usize; N],
 ) -> Result<Tensor> {
+    let region = Composite::new(Cast::Low, [x, weight])?;
+    let ([x, weight], bias) = (region.inputs(), region.optional(bias)?);
     let (x, unbatched) = batched::<N>(op, x)?;
     let groups = options.groups;
     check_operands(
         op,
         &x,
         weight,
-        bias,
+        bias.as_ref(),
         N + 2,
         weight.shape().get(1).map_or(0, |c| c * groups),
     )?;
@@ -384,6 +396,7 @@ fn conv_transpose<const N: usize>(
     conv.result_shape()?;
     let mut y = dispatch::call(conv, &[&x, weight])?;
     if let Some(bias) = bias {
+        check_types(op, &[&y, weight, &bias])?;
         let mut size = vec![1; N + 1];
         size[0] = bias.numel();
         y = y.add(&bias.view(size)?)?;

@@ -1,5 +1,6 @@
 //! Putting tensors together, taking them apart, repeating and reordering their elements.
 
+use crate::autocast::{Cast, Composite};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::elementwise::binary::result_type;
 use crate::ops::elementwise::to_contiguous;
@@ -82,6 +83,10 @@ impl Op for Cat {
             })
         })?;
         Ok(out.into())
+    }
+
+    fn autocast(&self) -> Cast {
+        Cast::Widest
     }
 
     fn saves(&self, _: &[bool]) -> Saves {
@@ -547,7 +552,9 @@ impl Tensor {
         if self.dim() != 2 {
             bail!("trace", "takes a matrix, not shape {:?}", self.shape());
         }
-        self.diagonal(0, 0, 1)?.sum()
+        let region = Composite::new(Cast::Full, [self])?;
+        let [x] = region.inputs();
+        x.diagonal(0, 0, 1)?.sum()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The losses that are operations of their own: negative log-likelihood and its fusion with
 //! log-softmax, cross-entropy. The others are composites in `flambeau-nn`.
 
+use crate::autocast::{Cast, Composite};
 use crate::autograd::{by_twin, is_grad_enabled};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
@@ -380,10 +381,16 @@ impl Tensor {
                 options.label_smoothing
             );
         }
+        let region = Composite::new(Cast::Full, [self, target])?;
+        let ([x, target], weight) = (region.inputs(), region.optional(options.weight)?);
+        let options = ClassLoss {
+            weight: weight.as_ref(),
+            ..options
+        };
         if target.dtype().is_floating_point() {
-            return self.soft_cross_entropy(target, options);
+            return x.soft_cross_entropy(target, options);
         }
-        self.class_loss("cross_entropy", true, target, options)
+        x.class_loss("cross_entropy", true, target, options)
     }
 
     /// Negative log-likelihood of log-probabilities `[batch, classes, …]` (or `[classes]`) under
@@ -393,11 +400,14 @@ impl Tensor {
     /// Where shapes or types do not fit, or a target is no class.
     #[track_caller]
     pub fn nll_loss(&self, target: &Tensor, options: ClassLoss<'_>) -> Result<Tensor> {
+        let region = Composite::new(Cast::Full, [self])?;
+        let ([x], weight) = (region.inputs(), region.optional(options.weight)?);
         let options = ClassLoss {
+            weight: weight.as_ref(),
             label_smoothing: 0.0,
             ..options
         };
-        self.class_loss("nll_loss", false, target, options)
+        x.class_loss("nll_loss", false, target, options)
     }
 
     #[track_caller]

@@ -3,6 +3,7 @@
 //! Everything ends in one strided, batched GEMM, which reads transposed and broadcast operands
 //! where they lie.
 
+use crate::autocast::{Cast, Composite};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::{Scalar, Stored};
 use crate::ops::elementwise::to_contiguous;
@@ -30,6 +31,13 @@ impl Op for Product {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let c = inputs.get(2).map(|&c| (c, self.beta));
         Ok(product(self.name, inputs[0], inputs[1], self.alpha, c)?.into())
+    }
+
+    fn autocast(&self) -> Cast {
+        match self.name {
+            "mv" | "dot" => Cast::Keep,
+            _ => Cast::Low,
+        }
     }
 
     fn saves(&self, needs: &[bool]) -> Saves {
@@ -325,6 +333,10 @@ impl Op for Linear {
         .into())
     }
 
+    fn autocast(&self) -> Cast {
+        Cast::Low
+    }
+
     fn saves(&self, needs: &[bool]) -> Saves {
         Saves::NONE.input_if(1, needs[0]).input_if(0, needs[1])
     }
@@ -383,22 +395,27 @@ impl Tensor {
     /// operand is 0-d or bool.
     #[track_caller]
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
+        self.any_product("matmul", other)
+    }
+
+    #[track_caller]
+    fn any_product(&self, op: &'static str, other: &Tensor) -> Result<Tensor> {
         let (n, m) = (self.dim(), other.dim());
         if n == 0 || m == 0 {
             bail!(
-                "matmul",
+                op,
                 "both operands need at least 1 dimension, got lhs {:?}, rhs {:?}; multiply numbers with mul",
                 self.shape(),
                 other.shape()
             );
         }
         if n >= 2 && m >= 2 {
-            return plain("matmul", self, other);
+            return plain(op, self, other);
         }
         let inner = (self.shape()[n - 1], other.shape()[m.max(2) - 2]);
         if inner.0 != inner.1 {
             bail!(
-                "matmul",
+                op,
                 "inner dimensions differ: lhs {:?}, rhs {:?}; need {} == {}",
                 self.shape(),
                 other.shape(),
@@ -407,9 +424,9 @@ impl Tensor {
             );
         }
         match (n, m) {
-            (1, 1) => plain("matmul", &self.unsqueeze(0)?, &other.unsqueeze(1)?)?.view(()),
-            (1, _) => plain("matmul", &self.unsqueeze(0)?, other)?.drop_dims(&[m - 2]),
-            _ => plain("matmul", self, &other.unsqueeze(1)?)?.drop_dims(&[n - 1]),
+            (1, 1) => plain(op, &self.unsqueeze(0)?, &other.unsqueeze(1)?)?.view(()),
+            (1, _) => plain(op, &self.unsqueeze(0)?, other)?.drop_dims(&[m - 2]),
+            _ => plain(op, self, &other.unsqueeze(1)?)?.drop_dims(&[n - 1]),
         }
     }
 
@@ -449,7 +466,7 @@ impl Tensor {
     #[track_caller]
     pub fn mv(&self, vector: &Tensor) -> Result<Tensor> {
         expect_dims("mv", [2, 1], self, vector)?;
-        self.matmul(vector)
+        self.any_product("mv", vector)
     }
 
     /// The sum of the products of two vectors (`torch.dot`).
@@ -459,7 +476,7 @@ impl Tensor {
     #[track_caller]
     pub fn dot(&self, other: &Tensor) -> Result<Tensor> {
         expect_dims("dot", [1, 1], self, other)?;
-        self.matmul(other)
+        self.any_product("dot", other)
     }
 
     /// Every element of a vector times every one of another: `[m]`, `[n]` give `[m, n]`
@@ -515,13 +532,15 @@ impl Tensor {
         beta: Scalar,
         alpha: Scalar,
     ) -> Result<Tensor> {
+        let region = Composite::new(Cast::Low, [self, a, b])?;
+        let [c, a, b] = region.inputs();
         let shape = product_shape(name, a, b)?;
-        if self.dtype() != a.dtype() || broadcast(name, self.shape(), &shape)? != shape {
+        if c.dtype() != a.dtype() || broadcast(name, c.shape(), &shape)? != shape {
             bail!(
                 name,
                 "the tensor to add is {} {:?}; it must be {} and broadcast to the product's shape {:?}",
-                self.dtype(),
-                self.shape(),
+                c.dtype(),
+                c.shape(),
                 a.dtype(),
                 &shape[..]
             );
@@ -535,10 +554,10 @@ impl Tensor {
                 );
             }
             let product = plain(name, a, b)?.mul(alpha.to_i64())?;
-            return product.add(self.mul(beta.to_i64())?);
+            return product.add(c.mul(beta.to_i64())?);
         }
         let (alpha, beta) = (alpha.to_f64(), beta.to_f64());
-        dispatch::call(Product { name, alpha, beta }, &[a, b, self])
+        dispatch::call(Product { name, alpha, beta }, &[a, b, c])
     }
 
     /// `self @ weightᵀ + bias` (`F.linear`): input `[.., in]`, weight `[out, in]` or `[in]`, bias
@@ -557,8 +576,13 @@ impl Tensor {
     #[track_caller]
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         if weight.dim() == 1 {
-            let out = self.matmul(weight)?;
-            return bias.map_or(Ok(out.clone()), |b| out.add(b));
+            let region = Composite::new(Cast::Low, [self, weight])?;
+            let ([x, weight], bias) = (region.inputs(), region.optional(bias)?);
+            let out = x.matmul(weight)?;
+            return match bias {
+                Some(b) => out.add(b),
+                None => Ok(out),
+            };
         }
         match bias {
             Some(bias) => dispatch::call(Linear, &[self, weight, bias]),

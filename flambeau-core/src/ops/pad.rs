@@ -1,5 +1,6 @@
 //! Padding: a composite over slices and index selection.
 
+use crate::autocast::{Cast, Composite};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::Tensor;
 use crate::{DType, Result, bail};
@@ -60,10 +61,17 @@ impl Tensor {
                 );
             }
         }
+        // PyTorch's list for a CPU leaves out reflection in three dimensions.
+        let cast = match (mode, pad.len() / 2) {
+            (PadMode::Reflect, 1 | 2) | (PadMode::Replicate, _) => Cast::Full,
+            _ => Cast::Keep,
+        };
+        let region = Composite::new(cast, [self])?;
+        let [x] = region.inputs();
         match mode {
             PadMode::Zeros => self.pad_constant(&sizes, pairs(), 0.0),
             PadMode::Constant(value) => self.pad_constant(&sizes, pairs(), value),
-            _ => pairs().try_fold(self.clone(), |x, (d, before, after)| {
+            _ => pairs().try_fold(x.clone(), |x, (d, before, after)| {
                 x.pad_by_index(d, before, after, mode)
             }),
         }

@@ -1,5 +1,6 @@
 //! Pooling in one, two and three dimensions: maximum, average, and their adaptive forms.
 
+use crate::autocast::Cast;
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::elementwise::to_contiguous;
 use crate::ops::spec::{Arg, OpSpec, Sample};
@@ -133,6 +134,13 @@ impl Op for MaxPool {
         })
     }
 
+    fn autocast(&self) -> Cast {
+        match self.name {
+            "max_pool3d" => Cast::Full,
+            _ => Cast::Keep,
+        }
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::NONE
     }
@@ -231,6 +239,13 @@ impl Op for AvgPool {
             })?
         });
         Ok(out.into())
+    }
+
+    fn autocast(&self) -> Cast {
+        match self.name {
+            "avg_pool3d" | "adaptive_avg_pool3d" => Cast::Full,
+            _ => Cast::Keep,
+        }
     }
 
     fn saves(&self, _: &[bool]) -> Saves {

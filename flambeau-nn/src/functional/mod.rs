@@ -11,6 +11,7 @@ pub use crate::loss::functional::*;
 pub use flambeau_core::PadMode as PaddingMode;
 
 use crate::layers::Size;
+use flambeau_core::autocast::{Cast, Composite};
 use flambeau_core::{BatchNormOptions, ConvOptions, PoolOptions, Result, Tensor, bail};
 
 /// Functions that are tensor methods of the same name.
@@ -71,6 +72,8 @@ pub fn bilinear(
     }
     let lead: Vec<usize> = lead1.to_vec();
     let rows: usize = lead.iter().product();
+    // Not on PyTorch's list: its products keep their type.
+    let _region = Composite::new(Cast::Keep, [input1, input2])?;
     let by_input1 = weight.permute([1, 0, 2])?.reshape([in1, out * in2])?;
     let y = input1
         .reshape([rows, in1])?

@@ -4,6 +4,7 @@ mod checkpoint;
 mod hints;
 mod layers;
 mod losses;
+mod mixed;
 mod optim;
 mod others;
 mod tree;

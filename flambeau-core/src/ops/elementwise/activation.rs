@@ -5,6 +5,7 @@
 use super::binary::{Binary, binary, binary_row, relu_backward};
 use super::unary::{Params, Unary, keep, row_spec, unary, unary_, unary_ops, unary_row};
 use super::{Kind, original};
+use crate::autocast::{Cast, Composite};
 use crate::dispatch::Saves;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::Tensor;
@@ -413,11 +414,13 @@ impl Tensor {
                 weight.shape()
             );
         }
-        if weight.dtype() != self.dtype() {
+        let region = Composite::new(Cast::Low, [self, weight])?;
+        let [x, weight] = region.inputs();
+        if weight.dtype() != x.dtype() {
             bail!(
                 "prelu",
                 "the input is {}, the weight {}; convert one with to_dtype",
-                self.dtype(),
+                x.dtype(),
                 weight.dtype()
             );
         }
@@ -428,7 +431,7 @@ impl Tensor {
             shape[1] = channels;
             weight.reshape(shape)?
         };
-        self.gt(0.0)?.where_(self, self.mul(weight)?)
+        x.gt(0.0)?.where_(x, x.mul(weight)?)
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod gather;
 pub(crate) mod plan;
 pub(crate) mod sort;
 
+use crate::autocast::{Cast, Composite};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Scalar;
 use crate::ops::spec::{Arg, OpSpec, Sample};
@@ -181,7 +182,9 @@ impl Tensor {
     /// As [`index_add`](Tensor::index_add).
     #[track_caller]
     pub fn index_copy(&self, dim: i64, index: &Tensor, src: &Tensor) -> Result<Tensor> {
-        self.put_along("index_copy", dim, index, src, false)
+        let region = Composite::new(Cast::Widest, [self, src])?;
+        let [x, src] = region.inputs();
+        x.put_along("index_copy", dim, index, src, false)
     }
 
     /// A copy with `value` at the indices `index` of dimension `dim` (`torch.index_fill`).

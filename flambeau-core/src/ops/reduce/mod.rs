@@ -6,6 +6,7 @@ pub(crate) mod moments;
 pub(crate) mod scan;
 pub(crate) mod softmax;
 
+use crate::autocast::Cast;
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
 use crate::ops::elementwise::{lane_of, to_contiguous};
@@ -102,6 +103,13 @@ impl Op for Reduce {
         Ok(out
             .reshaped_whole(kept_shape(x.shape(), &self.dims, self.keepdim))
             .into())
+    }
+
+    fn autocast(&self) -> Cast {
+        match self.kind {
+            Prod => Cast::Full,
+            _ => Cast::Keep,
+        }
     }
 
     fn saves(&self, _: &[bool]) -> Saves {

@@ -11,6 +11,7 @@ pub use probability::*;
 pub use ranking::*;
 pub use regression::*;
 
+use flambeau_core::autocast::{Cast, Composite};
 use flambeau_core::{ClassLoss, Result, Tensor, bail};
 
 pub use flambeau_core::Reduction;
@@ -45,6 +46,18 @@ fn same_shape(op: &'static str, input: &Tensor, target: &Tensor) -> Result<()> {
         input.shape(),
         target.shape()
     );
+}
+
+/// The operands of a loss, all of one shape; under mixed precision losses are computed in `f32`.
+#[track_caller]
+fn operands<'a, const N: usize>(
+    op: &'static str,
+    inputs: [&'a Tensor; N],
+) -> Result<Composite<'a, N>> {
+    for other in &inputs[1..] {
+        same_shape(op, inputs[0], other)?;
+    }
+    Composite::new(Cast::Full, inputs)
 }
 
 /// Cross-entropy between logits `[batch, classes, …]` and targets: class indices `[batch, …]` of any
@@ -119,6 +132,7 @@ pub fn nll_loss(
 /// Where the shapes differ.
 #[track_caller]
 pub fn mse_loss(input: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
-    same_shape("mse_loss", input, target)?;
+    let region = operands("mse_loss", [input, target])?;
+    let [input, target] = region.inputs();
     reduce(input.sub(target)?.square()?, reduction)
 }

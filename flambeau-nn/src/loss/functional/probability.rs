@@ -1,6 +1,6 @@
 //! Losses of probabilities and their logarithms.
 
-use super::{Reduction, reduce, same_shape};
+use super::{Reduction, operands, reduce};
 use flambeau_core::{Result, Tensor, bail};
 
 /// `log x`, at least -100; its slope is at most 1e12, as PyTorch's kernel has it.
@@ -25,7 +25,8 @@ pub fn binary_cross_entropy(
     weight: Option<&Tensor>,
     reduction: Reduction,
 ) -> Result<Tensor> {
-    same_shape("binary_cross_entropy", input, target)?;
+    let region = operands("binary_cross_entropy", [input, target])?;
+    let [input, target] = region.inputs();
     let inside = input.ge(0.0)?.mul(&input.le(1.0)?)?;
     if !inside.all()?.item::<bool>()? {
         bail!(
@@ -38,11 +39,11 @@ pub fn binary_cross_entropy(
         .mul(&log_of_probability(input)?)?
         .add(&target.neg()?.add(1.0)?.mul(&log_of_probability(&rest)?)?)?
         .neg()?;
-    weighted(losses, weight, reduction)
+    weighted(losses, region.optional(weight)?, reduction)
 }
 
 #[track_caller]
-fn weighted(losses: Tensor, weight: Option<&Tensor>, reduction: Reduction) -> Result<Tensor> {
+fn weighted(losses: Tensor, weight: Option<Tensor>, reduction: Reduction) -> Result<Tensor> {
     match weight {
         Some(w) => reduce(losses.mul(w)?, reduction),
         None => reduce(losses, reduction),
@@ -62,14 +63,15 @@ pub fn binary_cross_entropy_with_logits(
     reduction: Reduction,
     pos_weight: Option<&Tensor>,
 ) -> Result<Tensor> {
-    same_shape("binary_cross_entropy_with_logits", input, target)?;
+    let region = operands("binary_cross_entropy_with_logits", [input, target])?;
+    let [input, target] = region.inputs();
     let log = input.log_sigmoid()?;
-    let log = match pos_weight {
+    let log = match region.optional(pos_weight)? {
         Some(w) => w.sub(1.0)?.mul(target)?.add(1.0)?.mul(&log)?,
         None => log,
     };
     let losses = target.neg()?.add(1.0)?.mul(input)?.sub(&log)?;
-    weighted(losses, weight, reduction)
+    weighted(losses, region.optional(weight)?, reduction)
 }
 
 /// Kullback-Leibler divergence of log-probabilities from `target`, which is probabilities, or their
@@ -85,7 +87,8 @@ pub fn kl_div(
     reduction: Reduction,
     log_target: bool,
 ) -> Result<Tensor> {
-    same_shape("kl_div", input, target)?;
+    let region = operands("kl_div", [input, target])?;
+    let [input, target] = region.inputs();
     let losses = if log_target {
         target.exp()?.mul(&target.sub(input)?)?
     } else {

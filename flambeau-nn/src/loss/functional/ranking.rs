@@ -1,6 +1,6 @@
 //! Losses of pairs and margins; counts.
 
-use super::{Reduction, reduce, same_shape};
+use super::{Reduction, operands, reduce};
 use flambeau_core::{DType, Result, Tensor, bail};
 
 /// 1 - cos(x1, x2) where `target` is 1, max(0, cos - margin) where it is -1: inputs `[batch, size]`
@@ -17,7 +17,8 @@ pub fn cosine_embedding_loss(
     reduction: Reduction,
 ) -> Result<Tensor> {
     let op = "cosine_embedding_loss";
-    same_shape(op, input1, input2)?;
+    let region = operands(op, [input1, input2])?;
+    let [input1, input2] = region.inputs();
     if input1.dim() == 0 || target.shape() != &input1.shape()[..input1.dim() - 1] {
         bail!(
             op,
@@ -54,8 +55,8 @@ pub fn margin_ranking_loss(
     margin: f64,
     reduction: Reduction,
 ) -> Result<Tensor> {
-    same_shape("margin_ranking_loss", input1, input2)?;
-    same_shape("margin_ranking_loss", input1, target)?;
+    let region = operands("margin_ranking_loss", [input1, input2, target])?;
+    let [input1, input2, target] = region.inputs();
     let d = input1.sub(input2)?;
     reduce(d.mul(&target.neg()?)?.add(margin)?.relu()?, reduction)
 }
@@ -71,7 +72,8 @@ pub fn hinge_embedding_loss(
     margin: f64,
     reduction: Reduction,
 ) -> Result<Tensor> {
-    same_shape("hinge_embedding_loss", input, target)?;
+    let region = operands("hinge_embedding_loss", [input, target])?;
+    let [input, target] = region.inputs();
     let apart = input.neg()?.add(margin)?.relu()?;
     let far = target.eq(1)?.where_(0.0, &apart)?;
     let near = target.eq(-1)?.where_(0.0, input)?;
@@ -92,8 +94,8 @@ pub fn triplet_margin_loss(
     p: f64,
     reduction: Reduction,
 ) -> Result<Tensor> {
-    same_shape("triplet_margin_loss", anchor, positive)?;
-    same_shape("triplet_margin_loss", anchor, negative)?;
+    let region = operands("triplet_margin_loss", [anchor, positive, negative])?;
+    let [anchor, positive, negative] = region.inputs();
     let distance = |other| crate::functional::pairwise_distance(anchor, other, p, 1e-6);
     let losses = distance(positive)?.sub(&distance(negative)?)?.add(margin)?;
     reduce(losses.relu()?, reduction)
@@ -105,7 +107,8 @@ pub fn triplet_margin_loss(
 /// Where the shapes differ.
 #[track_caller]
 pub fn soft_margin_loss(input: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
-    same_shape("soft_margin_loss", input, target)?;
+    let region = operands("soft_margin_loss", [input, target])?;
+    let [input, target] = region.inputs();
     let target = target.to_dtype(DType::promote(target.dtype(), input.dtype()))?;
     reduce(target.mul(input)?.log_sigmoid()?.neg()?, reduction)
 }
@@ -122,7 +125,8 @@ pub fn poisson_nll_loss(
     eps: f64,
     reduction: Reduction,
 ) -> Result<Tensor> {
-    same_shape("poisson_nll_loss", input, target)?;
+    let region = operands("poisson_nll_loss", [input, target])?;
+    let [input, target] = region.inputs();
     let losses = if log_input {
         input.exp()?.sub(&target.mul(input)?)?
     } else {

@@ -1,6 +1,6 @@
 //! Losses by the distance of single numbers.
 
-use super::{Reduction, reduce, same_shape};
+use super::{Reduction, operands, reduce};
 use flambeau_core::{Result, Tensor, bail};
 
 /// |input - target|.
@@ -9,7 +9,8 @@ use flambeau_core::{Result, Tensor, bail};
 /// Where the shapes differ.
 #[track_caller]
 pub fn l1_loss(input: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
-    same_shape("l1_loss", input, target)?;
+    let region = operands("l1_loss", [input, target])?;
+    let [input, target] = region.inputs();
     reduce(input.sub(target)?.abs()?, reduction)
 }
 
@@ -27,7 +28,8 @@ pub fn smooth_l1_loss(
     if beta == 0.0 {
         return l1_loss(input, target, reduction);
     }
-    same_shape("smooth_l1_loss", input, target)?;
+    let region = operands("smooth_l1_loss", [input, target])?;
+    let [input, target] = region.inputs();
     if beta.is_nan() || beta < 0.0 {
         bail!("smooth_l1_loss", "beta must not be negative; got {beta}");
     }
@@ -47,7 +49,8 @@ pub fn huber_loss(
     reduction: Reduction,
     delta: f64,
 ) -> Result<Tensor> {
-    same_shape("huber_loss", input, target)?;
+    let region = operands("huber_loss", [input, target])?;
+    let [input, target] = region.inputs();
     if delta.is_nan() || delta <= 0.0 {
         bail!("huber_loss", "delta must be above zero; got {delta}");
     }
