@@ -9,6 +9,7 @@
 // The derive's paths begin with the crate's name.
 extern crate self as flambeau_nn;
 
+pub mod amp;
 mod checkpoint;
 pub mod functional;
 pub mod init;

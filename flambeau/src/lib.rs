@@ -99,6 +99,12 @@ pub mod optim {
     pub use flambeau_nn::optim::*;
 }
 
+/// Mixed precision (`torch.amp`): gradient scaling, with [`autocast`](autocast()).
+pub mod amp {
+    pub use flambeau_core::autocast::*;
+    pub use flambeau_nn::amp::*;
+}
+
 /// Datasets, samplers and the `DataLoader` (`torch.utils.data`).
 pub mod data {
     pub use flambeau_data::*;

@@ -154,6 +154,11 @@ impl Rate {
         Rate(Arc::default())
     }
 
+    /// Whether both are handles on one group.
+    pub(crate) fn is(&self, other: &Rate) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The learning rate of the next step.
     pub fn lr(&self) -> f64 {
         f64::from_bits(self.0.lr.load(Ordering::Relaxed))

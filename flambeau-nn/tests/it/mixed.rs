@@ -3,8 +3,9 @@
 
 use crate::{alone, close, goldens, numbers, pattern, values};
 use flambeau_core::{Autocast, DType, PadMode, Result, Tensor, autocast, manual_seed, no_grad};
+use flambeau_nn::amp::GradScaler;
 use flambeau_nn::functional as f;
-use flambeau_nn::optim::{Optimizer, Sgd};
+use flambeau_nn::optim::{self, Optimizer, Sgd};
 use flambeau_nn::*;
 
 /// The same numbers as `eighths` in mixed.py.
@@ -347,5 +348,117 @@ fn inference_without_a_graph_is_converted_too() -> Result<()> {
     let x = eighths(&[4, 3], 1)?;
     let y = no_grad(|| autocast(DType::BF16, || linear.forward(&x)))?;
     assert_eq!((y.dtype(), y.requires_grad()), (DType::BF16, false));
+    Ok(())
+}
+
+#[test]
+fn training_in_f16_with_a_scaler_follows_pytorchs() -> Result<()> {
+    let _alone = alone();
+    let want = &goldens("mixed")["train f16"];
+    let mut scaler = GradScaler::new().init_scale(1024.0).growth_interval(5);
+    let losses = train(Some(DType::F16), |loss, optimizer| {
+        scaler.scale(loss)?.backward()?;
+        assert!(scaler.step(optimizer)?);
+        scaler.update()
+    })?;
+    close("losses", &losses, &numbers(&want["losses"]), 1e-2);
+    for (name, value) in scaler.state_dict().as_object().unwrap() {
+        assert_eq!(value.as_f64(), want["scaler"][name].as_f64(), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_scale_and_the_steps_follow_pytorchs() -> Result<()> {
+    let mut scaler = GradScaler::new()
+        .init_scale(8.0)
+        .growth_factor(3.0)
+        .backoff_factor(0.25)
+        .growth_interval(2);
+    let w = Tensor::ones([2])?.requires_grad_(true)?;
+    let mut optimizer = Sgd::new([w.clone()], 0.5).momentum(0.9);
+    let (inf, nan) = (f64::INFINITY, f64::NAN);
+    let factors = [1.0, inf, 0.5, 0.25, 2.0, nan, 1.0, 1.0, 1.0];
+    let rows = goldens("mixed")["scaler"].clone();
+    for (factor, row) in factors.into_iter().zip(rows.as_array().unwrap()) {
+        optimizer.zero_grad();
+        scaler.scale(&w.mul(factor)?.sum()?)?.backward()?;
+        if factor == 0.25 {
+            scaler.unscale_(&optimizer)?;
+            optim::clip_grad_norm_(std::slice::from_ref(&w), 0.1, 2.0)?;
+        }
+        assert_eq!(scaler.step(&mut optimizer)?, factor.is_finite());
+        if factor == 2.0 {
+            scaler.update_to(5.0)?;
+        } else {
+            scaler.update()?;
+        }
+        let mut got = vec![
+            scaler.get_scale(),
+            scaler.state_dict()["_growth_tracker"].as_f64().unwrap(),
+        ];
+        got.extend(values(&w));
+        close(&format!("factor {factor}"), &got, &numbers(row), 1e-6);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_scaler_used_wrongly_says_so() -> Result<()> {
+    #[track_caller]
+    fn fails<T>(result: Result<T>, words: &str) {
+        let Err(error) = result else {
+            panic!("no error with {words}");
+        };
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let w = Tensor::ones([2])?.requires_grad_(true)?;
+    let mut optimizer = Sgd::new([w.clone()], 0.5);
+    let mut scaler = GradScaler::new();
+    fails(scaler.unscale_(&optimizer), "nothing was scaled yet");
+    fails(scaler.step(&mut optimizer), "nothing was scaled yet");
+    fails(scaler.update(), "nothing was scaled yet");
+    let loss = scaler.scale(&w.sum()?)?;
+    fails(
+        scaler.step(&mut optimizer),
+        "no parameter of the optimizer has a gradient",
+    );
+    fails(scaler.update(), "no gradients were looked at");
+    scaler.update_to(4.0)?;
+    loss.backward()?;
+    scaler.unscale_(&optimizer)?;
+    // The same optimizer in another place.
+    let mut optimizer = Box::new(optimizer);
+    fails(scaler.unscale_(&*optimizer), "already called");
+    assert!(scaler.step(&mut *optimizer)?);
+    fails(scaler.step(&mut *optimizer), "already called");
+    fails(scaler.unscale_(&*optimizer), "after step()");
+    // One overflow among two optimizers holds back its own step, and the scale.
+    let v = Tensor::ones([2])?.requires_grad_(true)?;
+    let mut other = Sgd::new([v.clone()], 0.5);
+    v.set_grad(Some(Tensor::new([1.0f32, f32::NEG_INFINITY])?))?;
+    assert!(!scaler.step(&mut other)?);
+    scaler.update()?;
+    assert_eq!((scaler.get_scale(), values(&v)), (2.0, vec![1.0, 1.0]));
+
+    let half = Tensor::ones_with([2], DType::F16)?.requires_grad_(true)?;
+    half.set_grad(Some(half.detach()))?;
+    fails(scaler.unscale_(&Sgd::new([half], 0.5)), "float16");
+    fails(GradScaler::new().growth_factor(1.0).scale(&w), "above 1");
+    fails(GradScaler::new().backoff_factor(1.0).scale(&w), "below 1");
+
+    let mut off = GradScaler::new().enabled(false);
+    assert_eq!(values(&off.scale(&w)?), values(&w));
+    assert!(off.step(&mut *optimizer)?);
+    off.update()?;
+    assert_eq!((off.get_scale(), off.is_enabled()), (1.0, false));
+    fails(scaler.load_state_dict(&off.state_dict()), "not enabled");
+    fails(
+        scaler.load_state_dict(&serde_json::json!({"scale": 1})),
+        "growth_factor",
+    );
+    let mut again = GradScaler::new();
+    again.load_state_dict(&scaler.state_dict())?;
+    assert_eq!(again.state_dict(), scaler.state_dict());
     Ok(())
 }
