@@ -44,6 +44,12 @@ impl Row {
         self
     }
 
+    /// Names of PyTorch's other configurations.
+    fn also(mut self, names: &[&'static str]) -> Row {
+        self.also = names.to_vec();
+        self
+    }
+
     /// Elements of `f32` read and written.
     fn elements(mut self, read: usize, written: usize) -> Row {
         (self.read, self.written) = (4.0 * read as f64, 4.0 * written as f64);

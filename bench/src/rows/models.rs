@@ -48,6 +48,39 @@ fn mlp() -> Row {
     .flop(3 * 2 * 64 * (784 * 512 + 512 * 256 + 256 * 10))
 }
 
+/// ResNet-18 with the stem for pictures of 32x32.
+fn resnet() -> ResNet {
+    let mut net = resnet18(10);
+    net.conv1 = Conv2d::new(3, 64, 3).padding(1).bias(false);
+    net.maxpool = Box::new(Identity::new());
+    net
+}
+
+/// Floating-point operations of its forward pass over a batch of 32.
+const RESNET_FLOP: usize = 2 * 556_000_000 * 32;
+
+fn resnet_step() -> Row {
+    Row::new("resnet18_cifar_step_b32_f32", || {
+        let net = resnet();
+        let optimizer = Sgd::new(net.parameters(), 0.1).momentum(0.9);
+        let x = Tensor::randn([32, 3, 32, 32])?;
+        Ok(step(net, optimizer, x, Tensor::randint(0, 10, [32])?))
+    })
+    .flop(3 * RESNET_FLOP)
+    .also(&["resnet18_cifar_step_b32_f32_channels_last"])
+}
+
+fn resnet_infer() -> Row {
+    Row::new("resnet18_cifar_infer_b32_f32_channels_last", || {
+        let net = resnet();
+        net.eval();
+        let x = Tensor::randn([32, 3, 32, 32])?;
+        Ok(move || no_grad(|| net.forward(&x)).map(|y| drop(black_box(y))))
+    })
+    .flop(RESNET_FLOP)
+    .also(&["resnet18_cifar_infer_b32_f32"])
+}
+
 pub fn rows() -> Vec<Row> {
-    vec![lenet(4), lenet(128), mlp()]
+    vec![lenet(4), lenet(128), mlp(), resnet_step(), resnet_infer()]
 }
