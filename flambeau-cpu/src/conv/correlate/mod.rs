@@ -8,6 +8,7 @@
 
 mod by_channel;
 mod by_position;
+mod depthwise;
 
 use std::ops::Range;
 
@@ -262,8 +263,8 @@ impl Plan {
     }
 
     fn run<T: Float>(&self, batch: usize, x: &[T], w: &[T], bias: Option<&[T]>, out: &mut [T]) {
-        if out.is_empty() {
-            return;
+        if self.channels[0] == 1 && self.groups > 1 {
+            return self.run_depthwise(batch, x, w, bias, out);
         }
         let in_channels = self.groups * self.channels[0];
         let taps: usize = self.parts.iter().map(|p| p.sources.len()).sum();
