@@ -1,57 +1,110 @@
-//! Times the convolution kernels on the shapes of LeNet and ResNet.
+//! Times the convolution kernels on the shapes of LeNet, ResNet and others.
 //!
 //! `cargo run --release -p flambeau-cpu --example conv_bench -- [threads [name-filter]]`
 //! prints, per shape: forward, gradient of the input, gradient of the weight in microseconds (best
-//! of several rounds), and the GFLOP/s of the three together.
+//! of several rounds), and the GFLOP/s of the three together. Names are as in
+//! `d2_n128_c64_h32_k64_r3_s1_p1_d1_g1`: axes, batch, channels, side, output channels, kernel,
+//! stride, padding, dilation, groups; `t` after that for a transposed convolution.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flambeau_cpu::conv::*;
 use flambeau_cpu::threads::set_num_threads;
 
-/// Seconds of one call, the best of 60 rounds of about 2 ms, short enough to fall between the turns
-/// of other programs.
+/// Seconds of one call, the best of rounds of about 2 ms, short enough to fall between the turns of
+/// other programs, in a quarter of a second.
 fn best(mut f: impl FnMut()) -> f64 {
     f();
     let start = Instant::now();
     f();
     let calls = (0.002 / start.elapsed().as_secs_f64().max(1e-7)).ceil() as usize;
-    (0..60)
-        .map(|_| {
-            let start = Instant::now();
-            (0..calls).for_each(|_| f());
-            start.elapsed().as_secs_f64() / calls as f64
-        })
-        .fold(f64::INFINITY, f64::min)
+    let end = Instant::now() + Duration::from_millis(250);
+    let mut best = f64::INFINITY;
+    for round in 0.. {
+        if round >= 3 && Instant::now() > end {
+            break;
+        }
+        let start = Instant::now();
+        (0..calls).for_each(|_| f());
+        best = best.min(start.elapsed().as_secs_f64() / calls as f64);
+    }
+    best
 }
+
+/// Axes, batch, channels, side, output channels, kernel, stride, padding, dilation, groups, and
+/// whether it is transposed.
+type Row = (usize, [usize; 9], bool);
+
+const ROWS: &[Row] = &[
+    (2, [4, 3, 32, 6, 5, 1, 0, 1, 1], false),
+    (2, [4, 6, 14, 16, 5, 1, 0, 1, 1], false),
+    (2, [128, 3, 32, 6, 5, 1, 0, 1, 1], false),
+    (2, [128, 6, 14, 16, 5, 1, 0, 1, 1], false),
+    (2, [128, 64, 32, 64, 3, 1, 1, 1, 1], false),
+    (2, [128, 256, 8, 256, 3, 1, 1, 1, 1], false),
+    (2, [32, 64, 56, 64, 3, 1, 1, 1, 1], false),
+    (2, [32, 256, 14, 256, 1, 1, 0, 1, 1], false),
+    (2, [32, 128, 28, 128, 3, 2, 1, 1, 1], false),
+    (2, [32, 3, 224, 64, 7, 2, 3, 1, 1], false),
+    (2, [32, 3, 32, 64, 3, 1, 1, 1, 1], false),
+    (2, [32, 96, 28, 96, 3, 1, 1, 1, 96], false),
+    (2, [1, 96, 112, 96, 3, 1, 1, 1, 96], false),
+    (2, [32, 64, 28, 64, 3, 1, 1, 1, 4], false),
+    (2, [32, 64, 28, 64, 3, 1, 2, 2, 1], false),
+    (2, [32, 17, 30, 29, 3, 1, 1, 1, 1], false),
+    (2, [32, 64, 32, 64, 3, 1, 1, 1, 1], false),
+    (2, [32, 128, 16, 128, 3, 1, 1, 1, 1], false),
+    (2, [32, 256, 8, 256, 3, 1, 1, 1, 1], false),
+    (2, [32, 512, 4, 512, 3, 1, 1, 1, 1], false),
+    (2, [32, 64, 32, 128, 3, 2, 1, 1, 1], false),
+    (2, [32, 128, 16, 256, 3, 2, 1, 1, 1], false),
+    (2, [32, 256, 8, 512, 3, 2, 1, 1, 1], false),
+    (2, [32, 64, 32, 128, 1, 2, 0, 1, 1], false),
+    (2, [32, 128, 16, 256, 1, 2, 0, 1, 1], false),
+    (2, [32, 256, 8, 512, 1, 2, 0, 1, 1], false),
+    (1, [32, 64, 256, 64, 3, 1, 1, 1, 1], false),
+    (1, [8, 128, 1000, 128, 5, 2, 2, 1, 1], false),
+    (3, [4, 16, 16, 32, 3, 1, 1, 1, 1], false),
+    (3, [2, 3, 32, 16, 3, 2, 1, 1, 1], false),
+    (2, [16, 128, 16, 64, 4, 2, 1, 1, 1], true),
+    (2, [16, 64, 28, 64, 3, 1, 1, 1, 1], true),
+    (2, [1, 64, 56, 64, 3, 1, 1, 1, 1], false),
+    (2, [1, 256, 14, 1024, 1, 1, 0, 1, 1], false),
+    (2, [1, 3, 224, 64, 7, 2, 3, 1, 1], false),
+    (2, [1, 512, 7, 512, 3, 1, 1, 1, 1], false),
+    (2, [32, 96, 28, 96, 5, 2, 2, 1, 96], false),
+    (2, [32, 32, 56, 32, 3, 2, 1, 1, 32], false),
+    (2, [32, 16, 32, 96, 1, 1, 0, 1, 1], false),
+];
 
 fn main() {
     let mut args = std::env::args().skip(1);
     set_num_threads(args.next().and_then(|n| n.parse().ok()).unwrap_or(1));
     let filter = args.next().unwrap_or_default();
-    // batch, channels, side, out channels, kernel, stride, padding, groups
-    for (n, c, h, k, r, stride, pad, groups) in [
-        (4, 3, 32, 6, 5, 1, 0, 1),
-        (4, 6, 14, 16, 5, 1, 0, 1),
-        (128, 3, 32, 6, 5, 1, 0, 1),
-        (128, 6, 14, 16, 5, 1, 0, 1),
-        (128, 64, 32, 64, 3, 1, 1, 1),
-        (128, 256, 8, 256, 3, 1, 1, 1),
-        (32, 512, 4, 512, 3, 1, 1, 1),
-        (32, 64, 56, 64, 3, 1, 1, 1),
-        (32, 256, 14, 256, 1, 1, 0, 1),
-        (32, 128, 28, 128, 3, 2, 1, 1),
-        (32, 96, 28, 96, 3, 1, 1, 96),
-    ] {
-        let name = format!("n{n}_c{c}_h{h}_k{k}_r{r}_s{stride}_p{pad}_g{groups}");
+    for &(axes, [n, c, h, k, r, stride, pad, dilation, groups], transposed) in ROWS {
+        let t = if transposed { "_t" } else { "" };
+        let name =
+            format!("d{axes}_n{n}_c{c}_h{h}_k{k}_r{r}_s{stride}_p{pad}_d{dilation}_g{groups}{t}");
         if !name.contains(&filter) {
             continue;
         }
+        let all = |value: usize, other: usize| -> [usize; 3] {
+            std::array::from_fn(|d| if d + axes >= 3 { value } else { other })
+        };
+        let (input, channels) = match transposed {
+            true => ((h - 1) * stride + r - 2 * pad, (k, c)),
+            false => (h, (c, k)),
+        };
         let s = ConvShape {
-            stride: [1, stride, stride],
-            padding: [0, pad, pad],
+            batch: n,
+            in_channels: channels.0,
+            out_channels: channels.1,
             groups,
-            ..ConvShape::conv2d(n, c, [h, h], k, [r, r])
+            input: all(input, 1),
+            kernel: all(r, 1),
+            stride: all(stride, 1),
+            padding: all(pad, 0),
+            dilation: all(dilation, 1),
         };
         let fill = |n: usize| -> Vec<f32> { (0..n).map(|i| (i % 13) as f32 - 6.0).collect() };
         let (x, w, g) = (
@@ -60,16 +113,20 @@ fn main() {
             fill(s.output_len()),
         );
         let (mut out, mut grad_in, mut grad_w) = (g.clone(), x.clone(), w.clone());
-        let bias = fill(k);
-        let times = [
+        let bias = fill(s.out_channels);
+        let mut times = [
             best(|| conv_forward(&s, &x, &w, Some(&bias), &mut out)),
             best(|| conv_backward_data(&s, &g, &w, &mut grad_in)),
             best(|| conv_backward_weight(&s, &x, &g, &mut grad_w)),
         ];
-        let flop = 3.0 * 2.0 * (g.len() * (c / groups) * r * r) as f64;
+        if transposed {
+            times.swap(0, 1);
+        }
+        let patch = w.len() / s.out_channels;
+        let flop = 3.0 * 2.0 * (g.len() * patch) as f64;
         let total: f64 = times.iter().sum();
         println!(
-            "{name:34} fwd {:9.1} data {:9.1} weight {:9.1} all {:9.1} us  {:6.1} GFLOP/s",
+            "{name:40} fwd {:9.1} data {:9.1} weight {:9.1} all {:9.1} us  {:6.1} GFLOP/s",
             times[0] * 1e6,
             times[1] * 1e6,
             times[2] * 1e6,

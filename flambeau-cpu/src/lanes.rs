@@ -29,8 +29,26 @@ pub trait Lanes<T>: 'static {
     unsafe fn load_first(p: *const T, n: usize) -> Self::V;
     /// `N` values to `p`.
     unsafe fn store(p: *mut T, v: Self::V);
+    /// The first `n <= N` lanes to `p`; nothing else is written.
+    unsafe fn store_first(p: *mut T, v: Self::V, n: usize);
+    /// `a + b`.
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`.
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, fused where the CPU can.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Turns a block of `size = (rows, cols)`, each at most `N`: `to[c * to_stride + r] =
+    /// from[r * stride + c] + plus[c]` for `r < rows` and `c < cols`. Of each row of `to`, `width` lanes are written, those from
+    /// `rows` on with zeros.
+    unsafe fn transpose(
+        from: *const T,
+        stride: usize,
+        size: (usize, usize),
+        plus: Self::V,
+        to: *mut T,
+        to_stride: usize,
+        width: usize,
+    );
     /// The sum of the lanes, in a fixed order.
     unsafe fn sum(v: Self::V) -> T;
 }
@@ -110,12 +128,67 @@ impl<T: Float> Lanes<T> for Portable {
         unsafe { p.cast::<[T; 4]>().write_unaligned(v) }
     }
     #[inline(always)]
+    unsafe fn store_first(p: *mut T, v: [T; 4], n: usize) {
+        for (i, x) in v.into_iter().enumerate().take(n) {
+            // SAFETY: the caller vouches for `n` places at `p`.
+            unsafe { *p.add(i) = x }
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(a: [T; 4], b: [T; 4]) -> [T; 4] {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    unsafe fn sub(a: [T; 4], b: [T; 4]) -> [T; 4] {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
     unsafe fn fma(a: [T; 4], b: [T; 4], c: [T; 4]) -> [T; 4] {
         std::array::from_fn(|i| a[i].multiply_add(b[i], c[i]))
     }
     #[inline(always)]
+    unsafe fn transpose(
+        from: *const T,
+        stride: usize,
+        size: (usize, usize),
+        plus: [T; 4],
+        to: *mut T,
+        to_stride: usize,
+        width: usize,
+    ) {
+        // SAFETY: handed on.
+        unsafe { turn_block(from, stride, size, &plus, to, to_stride, width) }
+    }
+    #[inline(always)]
     unsafe fn sum(v: [T; 4]) -> T {
         (v[0] + v[1]) + (v[2] + v[3])
+    }
+}
+
+/// [`Lanes::transpose`], one value at a time.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn turn_block<T: Float>(
+    from: *const T,
+    stride: usize,
+    (rows, cols): (usize, usize),
+    plus: &[T],
+    to: *mut T,
+    to_stride: usize,
+    width: usize,
+) {
+    for (c, plus) in plus.iter().enumerate().take(cols) {
+        for r in 0..width {
+            // SAFETY: the caller vouches for the block on both sides.
+            unsafe {
+                *to.add(c * to_stride + r) = match r < rows {
+                    true => *from.add(r * stride + c) + *plus,
+                    false => T::ZERO,
+                };
+            }
+        }
     }
 }
 
@@ -149,9 +222,156 @@ mod x86 {
     /// 256-bit registers.
     pub struct Avx2;
 
+    /// The top bits of the first `n` of eight lanes.
+    #[inline(always)]
+    unsafe fn first8(n: usize) -> __m256i {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), lane)
+        }
+    }
+
+    /// The top bits of the first `n` of four lanes.
+    #[inline(always)]
+    unsafe fn first4(n: usize) -> __m256i {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let lane = _mm256_setr_epi64x(0, 1, 2, 3);
+            _mm256_cmpgt_epi64(_mm256_set1_epi64x(n as i64), lane)
+        }
+    }
+
+    /// [`Lanes::transpose`] of 16 by 16.
+    #[inline(always)]
+    unsafe fn turn16(
+        from: *const f32,
+        stride: usize,
+        (rows, cols): (usize, usize),
+        plus: __m512,
+        to: *mut f32,
+        to_stride: usize,
+        width: usize,
+    ) {
+        // SAFETY: the caller vouches for the instructions and for the block; of its rows and
+        // columns none but those named are touched.
+        unsafe {
+            let (of, into) = (((1u32 << cols) - 1) as u16, ((1u32 << width) - 1) as u16);
+            let mut r = [_mm512_setzero_ps(); 16];
+            for (i, r) in r.iter_mut().enumerate() {
+                if i < rows {
+                    *r = _mm512_add_ps(plus, _mm512_maskz_loadu_ps(of, from.add(i * stride)));
+                }
+            }
+            let mut pairs = [_mm512_setzero_ps(); 16];
+            for i in 0..8 {
+                pairs[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+                pairs[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+            }
+            // quads[4 j + q] holds, in its quarter l, rows 4 j to 4 j + 3 of column 4 l + q.
+            let mut quads = [_mm512_setzero_ps(); 16];
+            for j in 0..4 {
+                let p = [0, 1, 2, 3].map(|i| _mm512_castps_pd(pairs[4 * j + i]));
+                quads[4 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(p[0], p[2]));
+                quads[4 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(p[0], p[2]));
+                quads[4 * j + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(p[1], p[3]));
+                quads[4 * j + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(p[1], p[3]));
+            }
+            let mut out = [_mm512_setzero_ps(); 16];
+            for q in 0..4 {
+                let even =
+                    [0, 8].map(|j| _mm512_shuffle_f32x4::<0x88>(quads[j + q], quads[j + 4 + q]));
+                let odd =
+                    [0, 8].map(|j| _mm512_shuffle_f32x4::<0xdd>(quads[j + q], quads[j + 4 + q]));
+                out[q] = _mm512_shuffle_f32x4::<0x88>(even[0], even[1]);
+                out[4 + q] = _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]);
+                out[8 + q] = _mm512_shuffle_f32x4::<0xdd>(even[0], even[1]);
+                out[12 + q] = _mm512_shuffle_f32x4::<0xdd>(odd[0], odd[1]);
+            }
+            for (c, out) in out.into_iter().enumerate() {
+                if c < cols {
+                    _mm512_mask_storeu_ps(to.add(c * to_stride), into, out);
+                }
+            }
+        }
+    }
+
+    /// [`Lanes::transpose`] of 8 by 8.
+    #[inline(always)]
+    unsafe fn turn8(
+        from: *const f32,
+        stride: usize,
+        (rows, cols): (usize, usize),
+        plus: __m256,
+        to: *mut f32,
+        to_stride: usize,
+        width: usize,
+    ) {
+        // SAFETY: as for `turn16`.
+        unsafe {
+            let of = first8(cols);
+            let mut r = [_mm256_setzero_ps(); 8];
+            for (i, r) in r.iter_mut().enumerate() {
+                if i < rows {
+                    *r = _mm256_add_ps(plus, _mm256_maskload_ps(from.add(i * stride), of));
+                }
+            }
+            // quads[4 j + q] holds, in its half l, rows 4 j to 4 j + 3 of column 4 l + q.
+            let mut quads = [_mm256_setzero_ps(); 8];
+            for j in 0..2 {
+                let low = [0, 2].map(|i| _mm256_unpacklo_ps(r[4 * j + i], r[4 * j + i + 1]));
+                let high = [0, 2].map(|i| _mm256_unpackhi_ps(r[4 * j + i], r[4 * j + i + 1]));
+                quads[4 * j] = _mm256_shuffle_ps::<0x44>(low[0], low[1]);
+                quads[4 * j + 1] = _mm256_shuffle_ps::<0xee>(low[0], low[1]);
+                quads[4 * j + 2] = _mm256_shuffle_ps::<0x44>(high[0], high[1]);
+                quads[4 * j + 3] = _mm256_shuffle_ps::<0xee>(high[0], high[1]);
+            }
+            for c in 0..8 {
+                if c < cols {
+                    let (a, b) = (quads[c % 4], quads[4 + c % 4]);
+                    let out = match c < 4 {
+                        true => _mm256_permute2f128_ps::<0x20>(a, b),
+                        false => _mm256_permute2f128_ps::<0x31>(a, b),
+                    };
+                    let to = to.add(c * to_stride);
+                    match width {
+                        8 => _mm256_storeu_ps(to, out),
+                        _ => _mm256_maskstore_ps(to, first8(width), out),
+                    }
+                }
+            }
+        }
+    }
+
+    /// [`Lanes::transpose`] of f64, which no fast path uses so far.
+    macro_rules! turn_f64 {
+        ($name:ident, $v:ty, $n:literal) => {
+            #[inline(always)]
+            unsafe fn $name(
+                from: *const f64,
+                stride: usize,
+                size: (usize, usize),
+                plus: $v,
+                to: *mut f64,
+                to_stride: usize,
+                width: usize,
+            ) {
+                // SAFETY: handed on; a register is as many values as it has lanes.
+                unsafe {
+                    let plus: [f64; $n] = std::mem::transmute(plus);
+                    turn_block(from, stride, size, &plus, to, to_stride, width);
+                }
+            }
+        };
+    }
+    turn_f64!(turn_f64x8, __m512d, 8);
+    turn_f64!(turn_f64x4, __m256d, 4);
+
     macro_rules! lanes {
         ($name:ident, $t:ty, $v:ty, $n:expr, $sums:expr, $zero:ident, $splat:ident, $load:ident,
-         $store:ident, $fma:ident, |$p:ident, $count:ident| $first:expr, |$s:ident| $sum:expr) => {
+         $store:ident, $add:ident, $sub:ident, $fma:ident, |$p:ident, $count:ident| $first:expr,
+         |$to:ident, $value:ident, $places:ident| $store_first:expr, |$s:ident| $sum:expr,
+         $transpose:ident) => {
             // SAFETY (all methods): the trait's contract says that the instructions are there and
             // the pointers good.
             #[allow(clippy::undocumented_unsafe_blocks)]
@@ -181,8 +401,32 @@ mod x86 {
                     unsafe { $store(p, v) }
                 }
                 #[inline(always)]
+                unsafe fn store_first($to: *mut $t, $value: $v, $places: usize) {
+                    unsafe { $store_first }
+                }
+                #[inline(always)]
+                unsafe fn add(a: $v, b: $v) -> $v {
+                    unsafe { $add(a, b) }
+                }
+                #[inline(always)]
+                unsafe fn sub(a: $v, b: $v) -> $v {
+                    unsafe { $sub(a, b) }
+                }
+                #[inline(always)]
                 unsafe fn fma(a: $v, b: $v, c: $v) -> $v {
                     unsafe { $fma(a, b, c) }
+                }
+                #[inline(always)]
+                unsafe fn transpose(
+                    from: *const $t,
+                    stride: usize,
+                    size: (usize, usize),
+                    plus: $v,
+                    to: *mut $t,
+                    to_stride: usize,
+                    width: usize,
+                ) {
+                    unsafe { $transpose(from, stride, size, plus, to, to_stride, width) }
                 }
                 #[inline(always)]
                 unsafe fn sum($s: $v) -> $t {
@@ -202,9 +446,13 @@ mod x86 {
         _mm512_set1_ps,
         _mm512_loadu_ps,
         _mm512_storeu_ps,
+        _mm512_add_ps,
+        _mm512_sub_ps,
         _mm512_fmadd_ps,
         |p, n| _mm512_maskz_loadu_ps(((1u32 << n) - 1) as u16, p),
-        |v| _mm512_reduce_add_ps(v)
+        |p, v, n| _mm512_mask_storeu_ps(p, ((1u32 << n) - 1) as u16, v),
+        |v| _mm512_reduce_add_ps(v),
+        turn16
     );
     lanes!(
         Avx512,
@@ -216,9 +464,13 @@ mod x86 {
         _mm512_set1_pd,
         _mm512_loadu_pd,
         _mm512_storeu_pd,
+        _mm512_add_pd,
+        _mm512_sub_pd,
         _mm512_fmadd_pd,
         |p, n| _mm512_maskz_loadu_pd(((1u32 << n) - 1) as u8, p),
-        |v| _mm512_reduce_add_pd(v)
+        |p, v, n| _mm512_mask_storeu_pd(p, ((1u32 << n) - 1) as u8, v),
+        |v| _mm512_reduce_add_pd(v),
+        turn_f64x8
     );
     lanes!(
         Avx2,
@@ -230,16 +482,20 @@ mod x86 {
         _mm256_set1_ps,
         _mm256_loadu_ps,
         _mm256_storeu_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps,
         _mm256_fmadd_ps,
-        |p, n| {
-            let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), lane))
+        |p, n| _mm256_maskload_ps(p, first8(n)),
+        |p, v, n| match n {
+            8 => _mm256_storeu_ps(p, v),
+            _ => _mm256_maskstore_ps(p, first8(n), v),
         },
         |v| {
             let half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
             let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
             _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)))
-        }
+        },
+        turn8
     );
     lanes!(
         Avx2,
@@ -251,15 +507,19 @@ mod x86 {
         _mm256_set1_pd,
         _mm256_loadu_pd,
         _mm256_storeu_pd,
+        _mm256_add_pd,
+        _mm256_sub_pd,
         _mm256_fmadd_pd,
-        |p, n| {
-            let lane = _mm256_setr_epi64x(0, 1, 2, 3);
-            _mm256_maskload_pd(p, _mm256_cmpgt_epi64(_mm256_set1_epi64x(n as i64), lane))
+        |p, n| _mm256_maskload_pd(p, first4(n)),
+        |p, v, n| match n {
+            4 => _mm256_storeu_pd(p, v),
+            _ => _mm256_maskstore_pd(p, first4(n), v),
         },
         |v| {
             let half = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd::<1>(v));
             _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)))
-        }
+        },
+        turn_f64x4
     );
 
     impl Vectors for f32 {
@@ -291,6 +551,42 @@ mod tests {
                     assert!(out[n..].iter().all(|&v| v == T::ZERO));
                     let v = L::fma(L::load(x.as_ptr()), L::splat(T::from_f64(2.0)), L::zero());
                     assert_eq!(L::sum(v).to_f64(), (L::N * (L::N + 1)) as f64);
+                    out.fill(T::ZERO);
+                    let two = L::sub(L::add(L::load(x.as_ptr()), L::load(x.as_ptr())), L::zero());
+                    L::store_first(out.as_mut_ptr(), two, n);
+                    for (i, out) in out.iter().enumerate() {
+                        assert_eq!(out.to_f64(), if i < n { 2.0 * x[i].to_f64() } else { 0.0 });
+                    }
+                }
+            }
+            let stride = L::N + 3;
+            let from: Vec<T> = (0..stride * L::N).map(|i| T::from_f64(i as f64)).collect();
+            for (rows, cols, width) in
+                (0..=L::N).flat_map(|r| (0..=L::N).flat_map(move |c| [(r, c, r), (r, c, L::N)]))
+            {
+                let mut to = vec![T::from_f64(-1.0); stride * L::N];
+                // SAFETY: inside `run`; both sides hold `N` rows of `stride`.
+                unsafe {
+                    let plus = L::load(x.as_ptr());
+                    let size = (rows, cols);
+                    L::transpose(
+                        from.as_ptr(),
+                        stride,
+                        size,
+                        plus,
+                        to.as_mut_ptr(),
+                        stride,
+                        width,
+                    );
+                }
+                for (i, to) in to.iter().enumerate() {
+                    let (c, r) = (i / stride, i % stride);
+                    let want = match (c < cols && r < width, r < rows) {
+                        (true, true) => from[r * stride + c].to_f64() + x[c].to_f64(),
+                        (true, false) => 0.0,
+                        _ => -1.0,
+                    };
+                    assert_eq!(to.to_f64(), want, "{rows} x {cols}, {width} wide, at {i}");
                 }
             }
         }

@@ -10,8 +10,7 @@ use crate::ops::elementwise::to_contiguous;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail};
-use flambeau_cpu::conv::{self as kernels, ConvShape};
-use flambeau_cpu::float::Float;
+use flambeau_cpu::conv::{self as kernels, ConvShape, Convolve};
 use smallvec::smallvec;
 
 /// Options of a convolution over `N` spatial dimensions. Defaults: stride 1, padding 0,
@@ -81,7 +80,7 @@ impl Conv {
         })
     }
 
-    fn run<T: Float + Stored>(&self, inputs: &[Tensor], dtype: DType) -> Result<Tensor> {
+    fn run<T: Convolve + Stored>(&self, inputs: &[Tensor], dtype: DType) -> Result<Tensor> {
         let guards: Vec<_> = inputs.iter().map(Tensor::read).collect();
         let slice = |i: usize| &guards[i].slice::<T>()[..inputs[i].numel()];
         Tensor::build::<T>(self.name, &self.result_shape()?, dtype, |out| {

@@ -10,12 +10,15 @@
 //! convolution whose `input` is the wanted output: with a stride, several inputs share one output
 //! size, which is what `output_padding` chooses among.
 
+mod choice;
 mod correlate;
 mod planes;
 pub mod reference;
 mod weight;
+mod winograd;
 
 use crate::float::{Float, ShapeError};
+use choice::{Part, Path, choose};
 
 /// The geometry of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -163,11 +166,71 @@ fn places(size: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
         .flat_map(move |d| (0..size[1]).flat_map(move |h| (0..size[2]).map(move |w| [d, h, w])))
 }
 
+/// The element types of convolutions: f32 and f64. Their kernels are compiled here, once.
+pub trait Convolve: Float + Sealed {}
+
+/// What only this module may implement and use; arguments as of the functions below, checked.
+#[allow(missing_docs)]
+pub trait Sealed: Sized {
+    #[doc(hidden)]
+    fn forward(s: &ConvShape, x: &[Self], w: &[Self], bias: Option<&[Self]>, out: &mut [Self]);
+    #[doc(hidden)]
+    fn backward_data(s: &ConvShape, grad_out: &[Self], w: &[Self], grad_in: &mut [Self]);
+    #[doc(hidden)]
+    fn backward_weight(s: &ConvShape, x: &[Self], grad_out: &[Self], grad_w: &mut [Self]);
+}
+
+impl Convolve for f32 {}
+impl Convolve for f64 {}
+
+impl Sealed for f32 {
+    fn forward(s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
+        match choose(s, Part::Forward) {
+            Path::Direct => correlate::forward(s, x, w, bias, out),
+            Path::Winograd => winograd::forward(s, x, w, bias, out),
+        }
+    }
+
+    fn backward_data(s: &ConvShape, grad_out: &[f32], w: &[f32], grad_in: &mut [f32]) {
+        match choose(s, Part::Data) {
+            Path::Direct => correlate::backward_data(s, grad_out, w, grad_in),
+            Path::Winograd => winograd::backward_data(s, grad_out, w, grad_in),
+        }
+    }
+
+    fn backward_weight(s: &ConvShape, x: &[f32], grad_out: &[f32], grad_w: &mut [f32]) {
+        match choose(s, Part::Weight) {
+            Path::Direct => weight::backward_weight(s, x, grad_out, grad_w),
+            Path::Winograd => winograd::backward_weight(s, x, grad_out, grad_w),
+        }
+    }
+}
+
+impl Sealed for f64 {
+    fn forward(s: &ConvShape, x: &[f64], w: &[f64], bias: Option<&[f64]>, out: &mut [f64]) {
+        correlate::forward(s, x, w, bias, out);
+    }
+
+    fn backward_data(s: &ConvShape, grad_out: &[f64], w: &[f64], grad_in: &mut [f64]) {
+        correlate::backward_data(s, grad_out, w, grad_in);
+    }
+
+    fn backward_weight(s: &ConvShape, x: &[f64], grad_out: &[f64], grad_w: &mut [f64]) {
+        weight::backward_weight(s, x, grad_out, grad_w);
+    }
+}
+
 /// `out = conv(x, w) + bias`.
 ///
 /// # Panics
 /// When a slice's length is not that of the shape, or the shape has no output.
-pub fn conv_forward<T: Float>(s: &ConvShape, x: &[T], w: &[T], bias: Option<&[T]>, out: &mut [T]) {
+pub fn conv_forward<T: Convolve>(
+    s: &ConvShape,
+    x: &[T],
+    w: &[T],
+    bias: Option<&[T]>,
+    out: &mut [T],
+) {
     s.check(x.len(), w.len(), out.len());
     if let Some(bias) = bias {
         assert_eq!(
@@ -176,25 +239,25 @@ pub fn conv_forward<T: Float>(s: &ConvShape, x: &[T], w: &[T], bias: Option<&[T]
             "convolution: length of the bias"
         );
     }
-    correlate::forward(s, x, w, bias, out);
+    T::forward(s, x, w, bias, out);
 }
 
 /// The gradient of the input: `grad_in` is overwritten.
 ///
 /// # Panics
 /// As [`conv_forward`].
-pub fn conv_backward_data<T: Float>(s: &ConvShape, grad_out: &[T], w: &[T], grad_in: &mut [T]) {
+pub fn conv_backward_data<T: Convolve>(s: &ConvShape, grad_out: &[T], w: &[T], grad_in: &mut [T]) {
     s.check(grad_in.len(), w.len(), grad_out.len());
-    correlate::backward_data(s, grad_out, w, grad_in);
+    T::backward_data(s, grad_out, w, grad_in);
 }
 
 /// The gradient of the weight: `grad_w` is overwritten.
 ///
 /// # Panics
 /// As [`conv_forward`].
-pub fn conv_backward_weight<T: Float>(s: &ConvShape, x: &[T], grad_out: &[T], grad_w: &mut [T]) {
+pub fn conv_backward_weight<T: Convolve>(s: &ConvShape, x: &[T], grad_out: &[T], grad_w: &mut [T]) {
     s.check(x.len(), grad_w.len(), grad_out.len());
-    weight::backward_weight(s, x, grad_out, grad_w);
+    T::backward_weight(s, x, grad_out, grad_w);
 }
 
 /// The gradient of the bias, the sum of `grad_out` over batch and positions: `grad_bias` is
@@ -202,7 +265,7 @@ pub fn conv_backward_weight<T: Float>(s: &ConvShape, x: &[T], grad_out: &[T], gr
 ///
 /// # Panics
 /// As [`conv_forward`].
-pub fn conv_backward_bias<T: Float>(s: &ConvShape, grad_out: &[T], grad_bias: &mut [T]) {
+pub fn conv_backward_bias<T: Convolve>(s: &ConvShape, grad_out: &[T], grad_bias: &mut [T]) {
     assert_eq!(
         grad_out.len(),
         s.output_len(),

@@ -18,7 +18,7 @@ fn ints<T: Float>(len: usize, mul: usize, modulus: usize) -> Vec<T> {
         .collect()
 }
 
-fn goldens_of<T: Float>() {
+fn goldens_of<T: Convolve>() {
     let text = include_str!("../../tests/goldens/conv.txt");
     let rows: Vec<Vec<i64>> = text
         .lines()
@@ -133,7 +133,7 @@ fn empty_batch_and_no_input_channels() {
 }
 
 /// `<conv(x), g> == <x, conv_backward_data(g)> == <w, conv_backward_weight(x, g)>`.
-fn adjoint<T: Float>(s: &ConvShape, tolerance: f64) {
+fn adjoint<T: Convolve>(s: &ConvShape, tolerance: f64) {
     let (x, w, g) = (
         noise::<T>(s.input_len(), 1),
         noise::<T>(s.weight_len(), 2),
@@ -363,7 +363,7 @@ fn close<T: Float>(got: &[T], want: &[T], what: &str, s: &ConvShape) {
     }
 }
 
-fn against_reference<T: Float>(s: &ConvShape) {
+fn against_reference<T: Convolve>(s: &ConvShape) {
     let (x, w) = (noise::<T>(s.input_len(), 5), noise::<T>(s.weight_len(), 6));
     let (bias, g) = (noise::<T>(s.out_channels, 7), noise::<T>(s.output_len(), 8));
     let nan = |len: usize| vec![T::from_f64(f64::NAN); len];

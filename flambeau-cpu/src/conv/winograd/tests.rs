@@ -1,0 +1,149 @@
+use super::*;
+use crate::conv::tests::noise;
+use crate::conv::{correlate, weight};
+use crate::threads::{num_threads, set_num_threads};
+
+/// 3x3, the sizes in the order batch, input and output channels, height, width.
+fn shape(sizes: [usize; 5], stride: usize, padding: [usize; 2]) -> ConvShape {
+    let [batch, c, k, height, width] = sizes;
+    ConvShape {
+        stride: [1, stride, stride],
+        padding: [0, padding[0], padding[1]],
+        ..ConvShape::conv2d(batch, c, [height, width], k, [3, 3])
+    }
+}
+
+struct Operands {
+    x: Vec<f32>,
+    w: Vec<f32>,
+    bias: Vec<f32>,
+    g: Vec<f32>,
+}
+
+impl Operands {
+    fn new(s: &ConvShape) -> Self {
+        Self {
+            x: noise(s.input_len(), 11),
+            w: noise(s.weight_len(), 12),
+            bias: noise(s.out_channels, 13),
+            g: noise(s.output_len(), 14),
+        }
+    }
+
+    /// Forward, gradient of the input, gradient of the weight.
+    fn results(&self, s: &ConvShape) -> [Vec<f32>; 3] {
+        let [mut out, mut data, mut weight] =
+            [self.g.len(), self.x.len(), self.w.len()].map(|len| vec![f32::NAN; len]);
+        forward(s, &self.x, &self.w, Some(&self.bias), &mut out);
+        backward_data(s, &self.g, &self.w, &mut data);
+        backward_weight(s, &self.x, &self.g, &mut weight);
+        [out, data, weight]
+    }
+
+    /// The same by direct sums in f64, which have tests of their own.
+    fn expected(&self, s: &ConvShape) -> [Vec<f64>; 3] {
+        let wide = |v: &[f32]| v.iter().map(|&v| v as f64).collect::<Vec<_>>();
+        let [x, w, bias, g] = [&self.x, &self.w, &self.bias, &self.g].map(|v| wide(v));
+        let [mut out, mut data, mut grad] =
+            [g.len(), x.len(), w.len()].map(|len| vec![f64::NAN; len]);
+        correlate::forward(s, &x, &w, Some(&bias), &mut out);
+        correlate::backward_data(s, &g, &w, &mut data);
+        weight::backward_weight(s, &x, &g, &mut grad);
+        [out, data, grad]
+    }
+}
+
+/// Root mean square and greatest error, relative to the root mean square of the values.
+fn errors(got: &[f32], want: &[f64]) -> (f64, f64) {
+    let mean = |sum: f64| (sum / want.len() as f64).sqrt();
+    let size = mean(want.iter().map(|v| v * v).sum());
+    let errors = || got.iter().zip(want).map(|(g, w)| (*g as f64 - w).abs());
+    // Not `max`, which drops NaN.
+    let greatest = errors().fold(0.0, |a, b| if a >= b { a } else { b });
+    (mean(errors().map(|e| e * e).sum()) / size, greatest / size)
+}
+
+fn check(s: &ConvShape, usual: f64, greatest: f64) {
+    assert!(possible(s), "{s:?}");
+    let operands = Operands::new(s);
+    let all = operands.results(s).into_iter().zip(operands.expected(s));
+    for ((got, want), what) in all.zip(["out", "grad_in", "grad_w"]) {
+        let (rms, most) = errors(&got, &want);
+        assert!(
+            rms <= usual && most <= greatest,
+            "{what}: {rms:e}, {most:e} in {s:?}"
+        );
+    }
+}
+
+#[test]
+fn odd_sizes_and_paddings() {
+    for sizes in [
+        [3, 17, 29, 9, 13],
+        [2, 16, 16, 4, 4],
+        [1, 33, 40, 7, 8],
+        [5, 1, 70, 3, 5],
+        [2, 65, 48, 6, 150],
+        [1, 90, 3, 5, 66],
+    ] {
+        for padding in [[0, 0], [1, 1], [2, 2], [0, 1], [2, 0]] {
+            check(&shape(sizes, 1, padding), 4e-6, 4e-5);
+        }
+        check(&shape(sizes, 2, [1, 1]), 4e-6, 4e-5);
+    }
+}
+
+/// Channels and tiles enough that no operand is stored at once.
+#[test]
+fn large_operands_are_cut() {
+    check(&shape([1, 256, 256, 64, 64], 1, [1, 1]), 3e-6, 4e-5);
+    check(&shape([128, 512, 160, 4, 4], 1, [1, 1]), 3e-6, 4e-5);
+    check(&shape([90, 384, 200, 7, 7], 2, [1, 1]), 1e-6, 1e-5);
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let s = shape([6, 40, 40, 30, 21], 1, [1, 1]);
+    let operands = Operands::new(&s);
+    let before = num_threads();
+    set_num_threads(1);
+    let one = operands.results(&s);
+    set_num_threads(3);
+    let three = operands.results(&s);
+    set_num_threads(before);
+    assert!(one == three);
+}
+
+#[test]
+fn other_shapes_are_left_to_others() {
+    let s = shape([2, 16, 16, 9, 9], 1, [1, 1]);
+    assert!(possible(&s));
+    for other in [
+        ConvShape { groups: 2, ..s },
+        ConvShape {
+            dilation: [1, 2, 1],
+            ..s
+        },
+        ConvShape {
+            stride: [1, 2, 1],
+            ..s
+        },
+        ConvShape {
+            padding: [0, 3, 1],
+            ..s
+        },
+        ConvShape {
+            kernel: [1, 3, 1],
+            ..s
+        },
+        ConvShape {
+            kernel: [3, 3, 3],
+            input: [9, 9, 9],
+            ..s
+        },
+        shape([2, 16, 16, 9, 9], 2, [0, 0]),
+        shape([2, 16, 16, 9, 9], 3, [1, 1]),
+    ] {
+        assert!(!possible(&other), "{other:?}");
+    }
+}
