@@ -118,9 +118,9 @@ pub mod vision {
 /// What a training program uses, in one import.
 pub mod prelude {
     pub use flambeau_core::{
-        Autocast, ClassLoss, ConvOptions, Create, DType, Device, Ellipsis, Error, NewAxis, Operand,
-        PoolOptions, Reduction, Result, Scalar, Tensor, autocast, autograd, autograd::Backward,
-        enable_grad, inference_mode, manual_seed, no_grad, s, set_grad_enabled,
+        AttentionOptions, Autocast, ClassLoss, ConvOptions, Create, DType, Device, Ellipsis, Error,
+        NewAxis, Operand, PoolOptions, Reduction, Result, Scalar, Tensor, autocast, autograd,
+        autograd::Backward, enable_grad, inference_mode, manual_seed, no_grad, s, set_grad_enabled,
     };
     pub use flambeau_data::{DataLoader, Dataset, Subset, TensorDataset, ToDevice};
     pub use flambeau_nn::lr_scheduler::{CosineAnnealingLR, LrScheduler, StepLR};

@@ -17,10 +17,10 @@ use smallvec::{SmallVec, smallvec};
 /// `alpha * a @ b + beta * c` for `a` `[.., m, k]`, `b` `[.., k, n]` with broadcast batches; `c`,
 /// the third input where there is one, broadcasts to the result.
 #[derive(Debug)]
-struct Product {
-    name: &'static str,
-    alpha: f64,
-    beta: f64,
+pub(super) struct Product {
+    pub(super) name: &'static str,
+    pub(super) alpha: f64,
+    pub(super) beta: f64,
 }
 
 impl Op for Product {

@@ -1,8 +1,10 @@
 //! The operations: an operation is one row of a table or one file, with its computation, its
 //! gradient and its test samples.
 
+pub(crate) mod attention;
 pub(crate) mod conv;
 mod dropout;
+pub(crate) mod einsum;
 pub(crate) mod elementwise;
 pub(crate) mod index;
 pub(crate) mod join;
@@ -17,6 +19,7 @@ pub mod spec;
 pub(crate) mod strided;
 pub(crate) mod view;
 
+pub use attention::AttentionOptions;
 pub use conv::ConvOptions;
 pub use elementwise::divide::Rounding;
 pub use loss::{ClassLoss, Reduction};

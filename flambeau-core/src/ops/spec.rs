@@ -314,6 +314,8 @@ pub fn all() -> Vec<OpSpec> {
         super::elementwise::compare::specs(),
         super::elementwise::choose::specs(),
         super::matmul::specs(),
+        super::attention::specs(),
+        super::einsum::specs(),
         super::conv::specs(),
         super::loss::specs(),
         super::norm::specs(),

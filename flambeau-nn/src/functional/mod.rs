@@ -2,9 +2,11 @@
 //! arguments. Shapes, types and errors are those of the tensor methods behind them.
 
 mod activation;
+mod attention;
 mod distance;
 
 pub use activation::*;
+pub use attention::*;
 pub use distance::*;
 
 pub use crate::loss::functional::*;

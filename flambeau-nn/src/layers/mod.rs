@@ -1,6 +1,7 @@
 //! The layers, a file for each family.
 
 mod activation;
+mod attention;
 mod conv;
 mod dropout;
 mod embedding;
@@ -9,8 +10,10 @@ mod norm;
 mod padding;
 mod pooling;
 mod shape;
+mod transformer;
 
 pub use activation::*;
+pub use attention::*;
 pub use conv::*;
 pub use dropout::*;
 pub use embedding::*;
@@ -19,6 +22,7 @@ pub use norm::*;
 pub use padding::*;
 pub use pooling::*;
 pub use shape::*;
+pub use transformer::*;
 
 use crate::init::{Draw, affine};
 use crate::parameter::{Mode, Parameter};

@@ -7,6 +7,7 @@ mod losses;
 mod mixed;
 mod optim;
 mod others;
+mod sequence;
 mod tree;
 
 use flambeau_core::{DType, Result, Tensor};

@@ -257,8 +257,8 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// For other than floating-point tensors, dimensions out of range, and infinite `p` where
-    /// there are no elements.
+    /// For other than floating-point tensors, dimensions out of range, and infinite or negative `p`
+    /// where there are no elements.
     #[track_caller]
     pub fn norm(&self, p: f64, dim: impl Dims, keepdim: bool) -> Result<Tensor> {
         expect_float("norm", self)?;
@@ -266,16 +266,48 @@ impl Tensor {
             return self.second("norm", Moment::Norm, dim, keepdim);
         }
         let dim = dim.dims().to_vec();
-        let size = self.ge(0)?.where_(self, self.neg()?)?;
         if p == f64::INFINITY {
-            size.amax(dim, keepdim)
+            self.abs()?.amax(dim, keepdim)
         } else if p == f64::NEG_INFINITY {
-            size.amin(dim, keepdim)
+            self.abs()?.amin(dim, keepdim)
         } else if p == 1.0 {
-            size.sum_dim(dim, keepdim)
+            self.abs()?.sum_dim(dim, keepdim)
+        } else if p == 0.0 {
+            // Nowhere a slope, but a gradient: zeros.
+            let flat = self.sign()?.mul(0.0)?;
+            flat.add(&self.ne(0)?.to_dtype(self.dtype())?)?
+                .sum_dim(dim, keepdim)
         } else {
-            crate::bail!("norm", "p must be 1, 2 or infinite, not {p}")
+            self.power_norm(p, dim, keepdim)
         }
+    }
+
+    /// The `p`-th root of the sum of `p`-th powers. Zeros, where a power or the root may have no
+    /// slope, are kept out of both and get a gradient of zero, as in PyTorch.
+    #[track_caller]
+    fn power_norm(&self, p: f64, dim: Vec<i64>, keepdim: bool) -> Result<Tensor> {
+        if p.is_nan() {
+            crate::bail!("norm", "p is not a number");
+        }
+        if p < 0.0 && self.numel() == 0 {
+            crate::bail!(
+                "norm",
+                "there are no elements in shape {:?}, and no norm of negative p {p} of none",
+                self.shape()
+            );
+        }
+        let zero = self.eq(0)?;
+        let power = if p > 0.0 { 0.0 } else { f64::INFINITY };
+        let sum = self
+            .abs()?
+            .masked_fill(&zero, 1.0)?
+            .pow(p)?
+            .masked_fill(&zero, power)?
+            .sum_dim(dim, keepdim)?;
+        let zero = sum.eq(0)?;
+        sum.masked_fill(&zero, 1.0)?
+            .pow(1.0 / p)?
+            .masked_fill(&zero, 0.0)
     }
 }
 
@@ -307,17 +339,19 @@ pub(crate) fn specs() -> Vec<OpSpec> {
             .to_vec(),
         )
     };
-    let norms = [2.0, 1.0, f64::INFINITY, f64::NEG_INFINITY]
+    let infinity = f64::INFINITY;
+    let norms = [2.0, 1.0, infinity, -infinity, 0.0, 0.5, 1.5, 3.0, -2.0]
         .into_iter()
         .flat_map(|p| {
-            [(&[3, 4][..], &[][..], false), (&[3, 4], &[1], true)].map(move |(shape, d, k)| {
-                Sample::new(vec![
-                    Arg::uniform(shape, (0.3, 2.0)),
-                    Arg::F(p),
-                    Arg::L(d.to_vec()),
-                    Arg::B(k),
-                ])
-            })
+            let options = move |x: Arg, d: &[i64], k: bool| {
+                Sample::new(vec![x, Arg::F(p), Arg::L(d.to_vec()), Arg::B(k)])
+            };
+            let zeros = Arg::values([2, 3], &[0.0, -1.5, 2.5, 0.0, 0.0, 0.0]);
+            [
+                options(Arg::uniform([3, 4], (0.3, 2.0)), &[], false),
+                options(Arg::uniform([3, 4], (-2.0, -0.3)), &[1], true),
+                options(zeros, &[1], false).kinked(),
+            ]
         })
         .collect();
     vec![
