@@ -32,8 +32,8 @@ pub use device::Device;
 pub use dtype::{DType, Element, Scalar, Stored};
 pub use error::{Error, Result};
 pub use ops::{
-    AttentionOptions, BatchNormOptions, ClassLoss, ConvOptions, PadMode, PoolOptions, Reduction,
-    Rounding,
+    AttentionOptions, BatchNormOptions, ClassLoss, ConvOptions, PadMode, PoolOptions,
+    RecurrentCell, RecurrentOptions, Reduction, Rounding,
 };
 pub use random::manual_seed;
 pub use shape::{Dims, Shape, Strides};

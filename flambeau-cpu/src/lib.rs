@@ -12,6 +12,7 @@ pub mod norm;
 mod pieces;
 pub mod pool;
 pub mod random;
+pub mod recurrent;
 pub mod reduce;
 pub mod simd;
 pub mod threads;

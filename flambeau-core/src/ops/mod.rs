@@ -14,6 +14,7 @@ pub(crate) mod norm;
 pub(crate) mod pad;
 pub(crate) mod pool;
 
+pub(crate) mod recurrent;
 pub(crate) mod reduce;
 pub mod spec;
 pub(crate) mod strided;
@@ -26,3 +27,4 @@ pub use loss::{ClassLoss, Reduction};
 pub use norm::BatchNormOptions;
 pub use pad::PadMode;
 pub use pool::PoolOptions;
+pub use recurrent::{RecurrentCell, RecurrentOptions};

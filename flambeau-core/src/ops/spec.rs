@@ -316,6 +316,7 @@ pub fn all() -> Vec<OpSpec> {
         super::matmul::specs(),
         super::attention::specs(),
         super::einsum::specs(),
+        super::recurrent::specs(),
         super::conv::specs(),
         super::loss::specs(),
         super::norm::specs(),

@@ -14,7 +14,7 @@ pub use flambeau_core::PadMode as PaddingMode;
 
 use crate::layers::Size;
 use flambeau_core::autocast::{Cast, Composite};
-use flambeau_core::{BatchNormOptions, ConvOptions, PoolOptions, Result, Tensor, bail};
+use flambeau_core::{BatchNormOptions, ConvOptions, PoolOptions, Result, Tensor, bail, no_grad};
 
 /// Functions that are tensor methods of the same name.
 macro_rules! methods {
@@ -256,6 +256,68 @@ pub fn batch_norm(
         momentum,
         eps,
     })
+}
+
+/// Normalisation of each channel of each sample of `[batch, channels, …]`: by its own mean and
+/// variance where `use_input_stats`, which then enter the running ones, else by those.
+///
+/// # Errors
+/// Where parameters do not match the channels, or a channel has one element alone to take a variance
+/// of.
+#[allow(clippy::too_many_arguments)]
+#[track_caller]
+pub fn instance_norm(
+    input: &Tensor,
+    running_mean: Option<&Tensor>,
+    running_var: Option<&Tensor>,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    use_input_stats: bool,
+    momentum: f64,
+    eps: f64,
+) -> Result<Tensor> {
+    let running = running_mean.zip(running_var);
+    if !use_input_stats {
+        let (mean, var) = (running_mean, running_var);
+        return batch_norm(input, mean, var, weight, bias, false, momentum, eps);
+    }
+    let &[batch, channels, ref spatial @ ..] = input.shape() else {
+        bail!(
+            "instance_norm",
+            "the input has shape {:?}; expected [batch, channels, …]",
+            input.shape()
+        );
+    };
+    if spatial.iter().product::<usize>() == 1 {
+        bail!(
+            "instance_norm",
+            "each channel needs more than one element; the input has shape {:?}",
+            input.shape()
+        );
+    }
+    // Each sample's channels become channels of their own.
+    let each = |t: Option<&Tensor>| t.map(|t| t.repeat(batch as i64)).transpose();
+    let (mean, var) = (each(running_mean)?, each(running_var)?);
+    let y = input
+        .reshape([&[1, batch * channels], spatial].concat())?
+        .batch_norm(BatchNormOptions {
+            running: mean.as_ref().zip(var.as_ref()),
+            weight: each(weight)?.as_ref(),
+            bias: each(bias)?.as_ref(),
+            training: true,
+            momentum,
+            eps,
+        })?
+        .reshape(input.shape())?;
+    if let (Some((old_mean, old_var)), Some(mean), Some(var)) = (running, mean, var) {
+        no_grad(|| {
+            for (old, new) in [(old_mean, mean), (old_var, var)] {
+                old.copy_(&new.view([batch, channels])?.mean_dim(0, false)?)?;
+            }
+            Ok::<(), flambeau_core::Error>(())
+        })?;
+    }
+    Ok(y)
 }
 
 /// Layer normalisation over the last dimensions.

@@ -5,10 +5,12 @@ mod attention;
 mod conv;
 mod dropout;
 mod embedding;
+mod instance_norm;
 mod linear;
 mod norm;
 mod padding;
 mod pooling;
+mod recurrent;
 mod shape;
 mod transformer;
 
@@ -17,10 +19,12 @@ pub use attention::*;
 pub use conv::*;
 pub use dropout::*;
 pub use embedding::*;
+pub use instance_norm::*;
 pub use linear::*;
 pub use norm::*;
 pub use padding::*;
 pub use pooling::*;
+pub use recurrent::*;
 pub use shape::*;
 pub use transformer::*;
 

@@ -8,7 +8,7 @@ use flambeau_macros::Module;
 
 /// Constant parameters of a shape; what cannot be made becomes the layer's fault.
 #[track_caller]
-fn parameter(mode: &mut Mode, shape: &[usize], value: f64) -> Parameter {
+pub(super) fn parameter(mode: &mut Mode, shape: &[usize], value: f64) -> Parameter {
     filled(shape, value)
         .and_then(|t| t.requires_grad_(true))
         .unwrap_or_else(|e| {
@@ -19,7 +19,7 @@ fn parameter(mode: &mut Mode, shape: &[usize], value: f64) -> Parameter {
 }
 
 #[track_caller]
-fn buffer(mode: &mut Mode, shape: &[usize], value: f64) -> Buffer {
+pub(super) fn buffer(mode: &mut Mode, shape: &[usize], value: f64) -> Buffer {
     Buffer::new(filled(shape, value).unwrap_or_else(|e| {
         mode.set_fault(Some(e.message().to_owned()));
         nothing()

@@ -47,6 +47,18 @@ CASES = [
     ("encoder_layer_norm_first", lambda: Layer(8, 4, 12, dropout=0.0, activation="gelu", norm_first=True, bias=False, layer_norm_eps=1e-3), [(4, 3, 8)], lambda m, x: m(x, src_mask=pattern((4, 4), 7))),
     ("encoder_layer_unbatched", lambda: Layer(8, 2, 16, batch_first=True), [(4, 8)], lambda m, x: m(x)),
     ("encoder", lambda: nn.TransformerEncoder(Layer(8, 2, 16, dropout=0.2), 2, norm=nn.LayerNorm(8)), [(4, 3, 8)], lambda m, x: m(x, mask=torch.ones(4, 4).triu(1).bool(), is_causal=True)),
+    ("lstm", lambda: nn.LSTM(3, 4), [(5, 2, 3)], lambda m, x: m(x)),
+    ("lstm_options", lambda: nn.LSTM(3, 4, 2, batch_first=True, dropout=0.3, bidirectional=True), [(2, 5, 3), (4, 2, 4), (4, 2, 4)], lambda m, x, h, c: m(x, (h, c))),
+    ("lstm_projection", lambda: nn.LSTM(3, 4, 2, bias=False, proj_size=2), [(5, 2, 3), (2, 2, 2), (2, 2, 4)], lambda m, x, h, c: m(x, (h, c))),
+    ("lstm_unbatched", lambda: nn.LSTM(3, 4, batch_first=True), [(5, 3), (1, 4), (1, 4)], lambda m, x, h, c: m(x, (h, c))),
+    ("gru", lambda: nn.GRU(3, 4), [(5, 2, 3), (1, 2, 4)], lambda m, x, h: m(x, h)),
+    ("gru_options", lambda: nn.GRU(3, 4, 2, bias=False, dropout=0.4, bidirectional=True), [(5, 2, 3)], lambda m, x: m(x)),
+    ("rnn", lambda: nn.RNN(3, 4, batch_first=True), [(2, 5, 3)], lambda m, x: m(x)),
+    ("rnn_relu", lambda: nn.RNN(3, 4, 3, nonlinearity="relu", bidirectional=True), [(5, 2, 3), (6, 2, 4)], lambda m, x, h: m(x, h)),
+    ("lstm_cell", lambda: nn.LSTMCell(3, 4), [(2, 3), (2, 4), (2, 4)], lambda m, x, h, c: m(x, (h, c))),
+    ("lstm_cell_unbatched", lambda: nn.LSTMCell(3, 4, bias=False), [(3,)], lambda m, x: m(x)),
+    ("gru_cell", lambda: nn.GRUCell(3, 4), [(2, 3), (2, 4)], lambda m, x, h: m(x, h)),
+    ("rnn_cell", lambda: nn.RNNCell(3, 4, nonlinearity="relu"), [(3,), (4,)], lambda m, x, h: m(x, h)),
 ]
 
 

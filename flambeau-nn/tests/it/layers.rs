@@ -93,6 +93,10 @@ fn cases() -> Vec<(&'static str, Make, &'static [usize])> {
         "layer_norm_2": LayerNorm::new([3, 4]).eps(1e-3), [2, 3, 4];
         "layer_norm_plain": LayerNorm::new(5).elementwise_affine(false), [2, 3, 5];
         "layer_norm_no_bias": LayerNorm::new(5).bias(false), [3, 5];
+        "instance_norm1d": InstanceNorm1d::new(3), [2, 3, 5];
+        "instance_norm1d_unbatched": InstanceNorm1d::new(3).eps(1e-3).affine(true), [3, 5];
+        "instance_norm2d": InstanceNorm2d::new(3).momentum(0.3).affine(true).track_running_stats(true), [2, 3, 4, 3];
+        "instance_norm3d": InstanceNorm3d::new(2).track_running_stats(true), [2, 2, 2, 3, 2];
         "group_norm": GroupNorm::new(2, 4), [2, 4, 3];
         "group_norm_plain": GroupNorm::new(3, 6).affine(false), [2, 6, 2, 2];
         "dropout": Dropout::default(), [4, 9];
@@ -347,6 +351,22 @@ fn options_that_do_not_fit_are_errors_of_the_first_call() -> Result<()> {
         .unwrap_err()
         .to_string();
     assert!(error.contains("needs stride 1"), "{error}");
+    let one = Tensor::ones([2, 3, 1])?;
+    let error = InstanceNorm1d::new(3)
+        .forward(&one)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("more than one element"), "{error}");
+    let error = InstanceNorm1d::new(4)
+        .affine(true)
+        .forward(&one)
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("has 3 channels; the layer has 4"),
+        "{error}"
+    );
     let error = BatchNorm2d::new(3)
         .forward(&Tensor::ones([2, 3, 4])?)
         .unwrap_err()

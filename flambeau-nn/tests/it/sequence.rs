@@ -416,6 +416,158 @@ fn what_does_not_fit_attention_is_an_error() -> Result<()> {
     Ok(())
 }
 
+type Pair = (Tensor, (Tensor, Tensor));
+
+fn three((y, (h, c)): Pair) -> Vec<Tensor> {
+    vec![y, h, c]
+}
+
+#[test]
+fn recurrent_layers() -> Result<()> {
+    let _alone = alone();
+    warnings(false);
+    check(
+        "lstm",
+        || LSTM::new(3, 4),
+        &[&[5, 2, 3]],
+        |m, x| Ok(three(m.forward(&x[0], None)?)),
+    )?;
+    let options = || {
+        let m = LSTM::new(3, 4).num_layers(2).bidirectional(true);
+        m.batch_first(true).dropout(0.3)
+    };
+    check(
+        "lstm_options",
+        options,
+        &[&[2, 5, 3], &[4, 2, 4], &[4, 2, 4]],
+        |m, x| Ok(three(m.forward(&x[0], Some((&x[1], &x[2])))?)),
+    )?;
+    let projection = || LSTM::new(3, 4).num_layers(2).bias(false).proj_size(2);
+    check(
+        "lstm_projection",
+        projection,
+        &[&[5, 2, 3], &[2, 2, 2], &[2, 2, 4]],
+        |m, x| Ok(three(m.forward(&x[0], Some((&x[1], &x[2])))?)),
+    )?;
+    let unbatched = || LSTM::new(3, 4).batch_first(true);
+    check(
+        "lstm_unbatched",
+        unbatched,
+        &[&[5, 3], &[1, 4], &[1, 4]],
+        |m, x| Ok(three(m.forward(&x[0], Some((&x[1], &x[2])))?)),
+    )?;
+    check(
+        "gru",
+        || GRU::new(3, 4),
+        &[&[5, 2, 3], &[1, 2, 4]],
+        |m, x| {
+            let (y, h) = m.forward(&x[0], Some(&x[1]))?;
+            Ok(vec![y, h])
+        },
+    )?;
+    let options = || {
+        let m = GRU::new(3, 4).num_layers(2).bias(false);
+        m.bidirectional(true).dropout(0.4)
+    };
+    check("gru_options", options, &[&[5, 2, 3]], |m, x| {
+        let (y, h) = m.forward(&x[0], None)?;
+        Ok(vec![y, h])
+    })?;
+    check(
+        "rnn",
+        || RNN::new(3, 4).batch_first(true),
+        &[&[2, 5, 3]],
+        |m, x| {
+            let (y, h) = m.forward(&x[0], None)?;
+            Ok(vec![y, h])
+        },
+    )?;
+    let relu = || {
+        let m = RNN::new(3, 4).num_layers(3).bidirectional(true);
+        m.nonlinearity(Nonlinear::ReLU)
+    };
+    check("rnn_relu", relu, &[&[5, 2, 3], &[6, 2, 4]], |m, x| {
+        let (y, h) = m.forward(&x[0], Some(&x[1]))?;
+        Ok(vec![y, h])
+    })?;
+    warnings(true);
+    Ok(())
+}
+
+#[test]
+fn recurrent_cells() -> Result<()> {
+    let _alone = alone();
+    check(
+        "lstm_cell",
+        || LSTMCell::new(3, 4),
+        &[&[2, 3], &[2, 4], &[2, 4]],
+        |m, x| {
+            let (h, c) = m.forward(&x[0], Some((&x[1], &x[2])))?;
+            Ok(vec![h, c])
+        },
+    )?;
+    check(
+        "lstm_cell_unbatched",
+        || LSTMCell::new(3, 4).bias(false),
+        &[&[3]],
+        |m, x| {
+            let (h, c) = m.forward(&x[0], None)?;
+            Ok(vec![h, c])
+        },
+    )?;
+    check(
+        "gru_cell",
+        || GRUCell::new(3, 4),
+        &[&[2, 3], &[2, 4]],
+        |m, x| Ok(vec![m.forward(&x[0], Some(&x[1]))?]),
+    )?;
+    let relu = || RNNCell::new(3, 4).nonlinearity(Nonlinear::ReLU);
+    check("rnn_cell", relu, &[&[3], &[4]], |m, x| {
+        Ok(vec![m.forward(&x[0], Some(&x[1]))?])
+    })
+}
+
+#[test]
+fn what_does_not_fit_recurrence_is_an_error() -> Result<()> {
+    let _alone = alone();
+    let lstm = LSTM::new(3, 4);
+    let error = |x: &[usize], h: &[usize]| -> Result<String> {
+        let (x, h) = (Tensor::ones(x)?, Tensor::ones(h)?);
+        Ok(lstm.forward(&x, Some((&h, &h))).unwrap_err().to_string())
+    };
+    let e = error(&[5, 2, 2], &[1, 2, 4])?;
+    assert!(
+        e.contains("of input_size 3") && e.contains("in LSTM(3 -> 4)"),
+        "{e}"
+    );
+    assert!(e.contains("sequence.rs"), "{e}");
+    let e = error(&[5, 2, 3], &[2, 2, 4])?;
+    assert!(
+        e.contains("h_0 has shape [2, 2, 4]; it must be [1, 2, 4]"),
+        "{e}"
+    );
+    let e = error(&[0, 2, 3], &[1, 2, 4])?;
+    assert!(e.contains("has no steps"), "{e}");
+    let projected = LSTM::new(3, 4).proj_size(4);
+    let e = projected
+        .forward(&Tensor::ones([5, 2, 3])?, None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        e.contains("proj_size 4 must be smaller than hidden_size 4"),
+        "{e}"
+    );
+    let e = GRUCell::new(3, 4)
+        .forward(&Tensor::ones([2, 4])?, None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        e.contains("of input_size 3") && e.contains("GRUCell(3, 4)"),
+        "{e}"
+    );
+    Ok(())
+}
+
 /// PyTorch gives NaN where weights are asked for.
 #[test]
 fn queries_that_may_attend_to_nothing_give_zeros() -> Result<()> {

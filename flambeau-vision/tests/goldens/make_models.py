@@ -70,8 +70,11 @@ def small(**options):
 goldens = {}
 for name in ["resnet18", "resnet34", "resnet50", "resnext50_32x4d", "wide_resnet50_2"]:
     goldens[name] = made(lambda: getattr(M, name)(num_classes=10))[1]
+# Its printout and names are those of the small one below.
+goldens["densenet121"] = {k: v for k, v in made(lambda: M.densenet121(num_classes=10))[1].items() if k not in ("repr", "state")}
 goldens["resnet18_cifar_steps"] = trained(lambda: cifar(M.resnet18(num_classes=10, zero_init_residual=True)), 16)
 goldens["bottleneck_steps"] = trained(lambda: small(groups=4, width_per_group=8, replace_stride_with_dilation=[False, True, True]), 64)
+goldens["densenet_steps"] = trained(lambda: M.DenseNet(8, (2, 3), 16, bn_size=2, drop_rate=0.2, num_classes=10), 32)
 
 with open("models.json", "w") as f:
     # One line for each entry, so that a change shows where it is.
