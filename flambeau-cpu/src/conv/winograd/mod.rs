@@ -1,5 +1,6 @@
 //! Two-dimensional 3x3 convolutions of f32 by fewer multiplications, after Winograd: stride 1 by a
-//! quarter (4x4 outputs by 36 products for 144), stride 2 by 25 for 36.
+//! quarter (4x4 outputs by 36 products for 144), stride 2 by 25 for 36. Kernels of one element go the
+//! same way with nothing to spare: as matrix products between changes of layout.
 //!
 //! Forward and the gradient of the input: tiles of the input become sums, kernels become sums, each
 //! pair of sums is a product of small matrices over the channels, and sums of these products are the
@@ -28,7 +29,7 @@ use super::planes::scratch;
 use crate::lanes::{register_shape, with_lanes};
 use crate::threads::{SyncPtr, parallel_for};
 use product::{Outer, Products};
-use scheme::{Dense, Scheme, Strided, StridedGradient, WeightScheme};
+use scheme::{Dense, Point, PointGradient, Scheme, Strided, StridedGradient, WeightScheme};
 use tiles::{Expand, Gather, Grid, OfGrad, OfInput, Panel, Scatter, Source, Target};
 use weights::{Finish, Prepare, Weights};
 
@@ -39,18 +40,37 @@ const BLOCK: usize = 160 << 10;
 /// Input channels of a block of kernels, a multiple of every register's lanes.
 const CHANNELS: usize = 64;
 
+/// The schemes that fit a shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// 3x3, stride 1.
+    Dense,
+    /// 3x3, stride 2, padding 1.
+    Strided,
+    /// 1x1, stride 1: the plane is one long row.
+    Point,
+    /// 1x1, stride 2.
+    PointStrided,
+}
+
+fn kind(s: &ConvShape) -> Option<Kind> {
+    let planes = s.input[0] == 1 && s.kernel[0] == 1 && s.padding[0] == 0 && s.stride[0] == 1;
+    if !planes || s.groups != 1 || s.dilation != [1; 3] {
+        return None;
+    }
+    let (padding, stride) = (plane(s.padding), plane(s.stride));
+    match (plane(s.kernel), stride) {
+        ([3, 3], [1, 1]) if padding.iter().all(|&p| p <= 2) => Some(Kind::Dense),
+        ([3, 3], [2, 2]) if padding == [1, 1] => Some(Kind::Strided),
+        ([1, 1], [1, 1]) if padding == [0, 0] => Some(Kind::Point),
+        ([1, 1], [2, 2]) if padding == [0, 0] => Some(Kind::PointStrided),
+        _ => None,
+    }
+}
+
 /// Whether a scheme exists for the shape.
 pub(super) fn possible(s: &ConvShape) -> bool {
-    let plane = s.input[0] == 1 && s.kernel == [1, 3, 3] && s.padding[0] == 0 && s.groups == 1;
-    let unit = s.stride[0] == 1 && s.dilation == [1; 3];
-    let padding = &s.padding[1..];
-    plane
-        && unit
-        && match s.stride[1..] {
-            [1, 1] => padding.iter().all(|&p| p <= 2),
-            [2, 2] => padding.iter().all(|&p| p == 1),
-            _ => false,
-        }
+    kind(s).is_some()
 }
 
 /// The two axes of the plane.
@@ -58,36 +78,50 @@ fn plane(of: [usize; 3]) -> [usize; 2] {
     [of[1], of[2]]
 }
 
+/// The scheme of a shape, and the sizes of input and output as it sees them.
+fn layout(s: &ConvShape) -> (Kind, [usize; 2], [usize; 2]) {
+    let kind = kind(s).unwrap_or_else(|| panic!("convolution: no scheme for {s:?}"));
+    let sizes = [plane(s.input), plane(s.valid_output())];
+    let [input, output] = match kind {
+        Kind::Point => sizes.map(|[h, w]| [1, h * w]),
+        _ => sizes,
+    };
+    (kind, input, output)
+}
+
 /// See [`super::conv_forward`]; for a [`possible`] shape.
 pub(super) fn forward(s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
     if out.is_empty() {
         return;
     }
+    let (kind, input, output) = layout(s);
     let correlation = Correlation {
         batch: s.batch,
         source: Source {
             x,
             channels: s.in_channels,
-            size: plane(s.input),
+            size: input,
             before: plane(s.padding),
         },
         target: Target {
             out: out.as_mut_ptr(),
             channels: s.out_channels,
-            size: plane(s.valid_output()),
+            size: output,
             bias,
         },
         weights: Weights {
             w,
             outputs: s.out_channels,
-            output_step: s.in_channels * 9,
-            input_step: 9,
+            output_step: s.patch(),
+            input_step: s.kernel[2] * s.kernel[1],
             turned: false,
         },
     };
-    match s.stride[2] {
-        1 => correlation.run::<Dense>(),
-        _ => correlation.run::<Strided>(),
+    match kind {
+        Kind::Dense => correlation.run::<Dense>(),
+        Kind::Strided => correlation.run::<Strided>(),
+        Kind::Point => correlation.run::<Point<1>>(),
+        Kind::PointStrided => correlation.run::<Point<2>>(),
     }
 }
 
@@ -96,32 +130,38 @@ pub(super) fn backward_data(s: &ConvShape, grad_out: &[f32], w: &[f32], grad_in:
     if grad_in.is_empty() {
         return;
     }
-    let dense = s.stride[2] == 1;
+    let (kind, input, output) = layout(s);
+    let before = match kind {
+        Kind::Dense => plane(s.padding).map(|p| 2 - p),
+        _ => [0, 0],
+    };
     let correlation = Correlation {
         batch: s.batch,
         source: Source {
             x: grad_out,
             channels: s.out_channels,
-            size: plane(s.valid_output()),
-            before: plane(s.padding).map(|p| if dense { 2 - p } else { 0 }),
+            size: output,
+            before,
         },
         target: Target {
             out: grad_in.as_mut_ptr(),
             channels: s.in_channels,
-            size: plane(s.input),
+            size: input,
             bias: None,
         },
         weights: Weights {
             w,
             outputs: s.in_channels,
-            output_step: 9,
-            input_step: s.in_channels * 9,
-            turned: dense,
+            output_step: s.kernel[2] * s.kernel[1],
+            input_step: s.patch(),
+            turned: kind == Kind::Dense,
         },
     };
-    match dense {
-        true => correlation.run::<Dense>(),
-        false => correlation.run::<StridedGradient>(),
+    match kind {
+        Kind::Dense => correlation.run::<Dense>(),
+        Kind::Strided => correlation.run::<StridedGradient>(),
+        Kind::Point => correlation.run::<Point<1>>(),
+        Kind::PointStrided => correlation.run::<PointGradient>(),
     }
 }
 
@@ -130,9 +170,11 @@ pub(super) fn backward_weight(s: &ConvShape, x: &[f32], grad_out: &[f32], grad_w
     if s.batch == 0 || grad_w.is_empty() {
         return grad_w.fill(0.0);
     }
-    match s.stride[2] {
-        1 => weight_gradient::<Dense>(s, x, grad_out, grad_w),
-        _ => weight_gradient::<Strided>(s, x, grad_out, grad_w),
+    match layout(s).0 {
+        Kind::Dense => weight_gradient::<Dense>(s, x, grad_out, grad_w),
+        Kind::Strided => weight_gradient::<Strided>(s, x, grad_out, grad_w),
+        Kind::Point => weight_gradient::<Point<1>>(s, x, grad_out, grad_w),
+        Kind::PointStrided => weight_gradient::<Point<2>>(s, x, grad_out, grad_w),
     }
 }
 
@@ -375,12 +417,12 @@ fn weight_gradient<S: WeightScheme>(
     grad_w: &mut [f32],
 ) {
     let lanes = register_shape::<f32>().0;
-    let output = plane(s.valid_output());
+    let (_, input, output) = layout(s);
     let grid = Grid::new(s.batch, output, S::OUT);
     let inputs = Source {
         x,
         channels: s.in_channels,
-        size: plane(s.input),
+        size: input,
         before: plane(s.padding),
     };
     let grads = Source {
@@ -452,7 +494,7 @@ fn weight_gradient<S: WeightScheme>(
                     step: each,
                     outputs: (s.out_channels - channel).min(lanes),
                     inputs: s.in_channels,
-                    to: grad_w.get().wrapping_add(channel * s.in_channels * 9),
+                    to: grad_w.get().wrapping_add(channel * s.patch()),
                     scheme: PhantomData,
                 });
             }

@@ -10,12 +10,14 @@
 
 use crate::lanes::Lanes;
 
-/// A scheme for three kernel elements.
+/// A scheme for the kernel elements of an axis.
 ///
 /// # Safety
 /// All functions: inside a kernel, and the memory named must be there.
 #[allow(clippy::missing_safety_doc)]
 pub(super) trait Scheme: Sync + 'static {
+    /// Kernel elements.
+    const TAPS: usize;
     /// Inputs of a tile.
     const IN: usize;
     /// Distance of the first inputs of neighbouring tiles.
@@ -31,7 +33,7 @@ pub(super) trait Scheme: Sync + 'static {
     unsafe fn input<L: Lanes<f32>>(from: *const f32, fs: usize, to: *mut f32, ts: usize);
     /// `N` values to `OUT`.
     unsafe fn output<L: Lanes<f32>>(from: *const f32, fs: usize, to: *mut f32, ts: usize);
-    /// Three values to `WEIGHTS`.
+    /// `TAPS` values to `WEIGHTS`.
     unsafe fn weight<L: Lanes<f32>>(from: *const f32, fs: usize, to: *mut f32, ts: usize);
 }
 
@@ -43,7 +45,7 @@ pub(super) trait Scheme: Sync + 'static {
 pub(super) trait WeightScheme: Scheme {
     /// `OUT` values to `N`.
     unsafe fn grad<L: Lanes<f32>>(from: *const f32, fs: usize, to: *mut f32, ts: usize);
-    /// `WEIGHTS` values to three.
+    /// `WEIGHTS` values to `TAPS`.
     unsafe fn kernel<L: Lanes<f32>>(from: *const f32, fs: usize, to: *mut f32, ts: usize);
 }
 
@@ -112,6 +114,7 @@ const WQ: f32 = 1.0 / (2.0 * QQ * (QQ - PP));
 // SAFETY (all blocks): the trait's contract is handed on.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Scheme for Dense {
+    const TAPS: usize = 3;
     const IN: usize = 6;
     const STEP: usize = 4;
     const OUT: usize = 4;
@@ -216,6 +219,7 @@ pub(super) struct Strided;
 // SAFETY (all blocks): the trait's contract is handed on.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Scheme for Strided {
+    const TAPS: usize = 3;
     const IN: usize = 5;
     const STEP: usize = 4;
     const OUT: usize = 2;
@@ -279,6 +283,7 @@ pub(super) struct StridedGradient;
 // SAFETY (all blocks): the trait's contract is handed on.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Scheme for StridedGradient {
+    const TAPS: usize = 3;
     const IN: usize = 3;
     const STEP: usize = 2;
     const OUT: usize = 4;
@@ -308,5 +313,80 @@ impl Scheme for StridedGradient {
             let w = get::<L, 3>(from, fs);
             put::<L, 4>(to, ts, [w[2], L::add(w[0], w[2]), w[0], w[1]]);
         }
+    }
+}
+
+/// A kernel of one element, `STEP` inputs apart: nothing but a change of layout around the products.
+pub(super) struct Point<const STEP: usize>;
+
+/// # Safety
+/// Inside a kernel; a register can be read and written.
+#[inline(always)]
+unsafe fn copy<L: Lanes<f32>>(from: *const f32, to: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { L::store(to, L::load(from)) }
+}
+
+// SAFETY (all blocks): the trait's contract is handed on.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl<const STEP: usize> Scheme for Point<STEP> {
+    const TAPS: usize = 1;
+    const IN: usize = 1;
+    const STEP: usize = STEP;
+    const OUT: usize = 1;
+    const N: usize = 1;
+    const WEIGHTS: usize = 1;
+
+    #[inline(always)]
+    unsafe fn input<L: Lanes<f32>>(from: *const f32, _: usize, to: *mut f32, _: usize) {
+        unsafe { copy::<L>(from, to) }
+    }
+    #[inline(always)]
+    unsafe fn output<L: Lanes<f32>>(from: *const f32, _: usize, to: *mut f32, _: usize) {
+        unsafe { copy::<L>(from, to) }
+    }
+    #[inline(always)]
+    unsafe fn weight<L: Lanes<f32>>(from: *const f32, _: usize, to: *mut f32, _: usize) {
+        unsafe { copy::<L>(from, to) }
+    }
+}
+
+// SAFETY (all blocks): the trait's contract is handed on.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl<const STEP: usize> WeightScheme for Point<STEP> {
+    #[inline(always)]
+    unsafe fn grad<L: Lanes<f32>>(from: *const f32, _: usize, to: *mut f32, _: usize) {
+        unsafe { copy::<L>(from, to) }
+    }
+    #[inline(always)]
+    unsafe fn kernel<L: Lanes<f32>>(from: *const f32, _: usize, to: *mut f32, _: usize) {
+        unsafe { copy::<L>(from, to) }
+    }
+}
+
+/// The gradient of the input of a [`Point<2>`]: between the products lie zeros.
+pub(super) struct PointGradient;
+
+// SAFETY (all blocks): the trait's contract is handed on.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Scheme for PointGradient {
+    const TAPS: usize = 1;
+    const IN: usize = 1;
+    const STEP: usize = 1;
+    const OUT: usize = 2;
+    const N: usize = 1;
+    const WEIGHTS: usize = 1;
+
+    #[inline(always)]
+    unsafe fn input<L: Lanes<f32>>(from: *const f32, _: usize, to: *mut f32, _: usize) {
+        unsafe { copy::<L>(from, to) }
+    }
+    #[inline(always)]
+    unsafe fn output<L: Lanes<f32>>(from: *const f32, _: usize, to: *mut f32, ts: usize) {
+        unsafe { put::<L, 2>(to, ts, [L::load(from), L::zero()]) }
+    }
+    #[inline(always)]
+    unsafe fn weight<L: Lanes<f32>>(from: *const f32, _: usize, to: *mut f32, _: usize) {
+        unsafe { copy::<L>(from, to) }
     }
 }

@@ -13,6 +13,14 @@ fn shape(sizes: [usize; 5], stride: usize, padding: [usize; 2]) -> ConvShape {
     }
 }
 
+/// 1x1.
+fn point(sizes: [usize; 5], stride: usize) -> ConvShape {
+    ConvShape {
+        kernel: [1; 3],
+        ..shape(sizes, stride, [0, 0])
+    }
+}
+
 struct Operands {
     x: Vec<f32>,
     w: Vec<f32>,
@@ -90,6 +98,9 @@ fn odd_sizes_and_paddings() {
             check(&shape(sizes, 1, padding), 4e-6, 4e-5);
         }
         check(&shape(sizes, 2, [1, 1]), 4e-6, 4e-5);
+        for stride in [1, 2] {
+            check(&point(sizes, stride), 1e-6, 1e-5);
+        }
     }
 }
 
@@ -99,6 +110,8 @@ fn large_operands_are_cut() {
     check(&shape([1, 256, 256, 64, 64], 1, [1, 1]), 3e-6, 4e-5);
     check(&shape([128, 512, 160, 4, 4], 1, [1, 1]), 3e-6, 4e-5);
     check(&shape([90, 384, 200, 7, 7], 2, [1, 1]), 1e-6, 1e-5);
+    check(&point([40, 256, 130, 8, 9], 1), 1e-6, 1e-5);
+    check(&point([2, 1024, 300, 7, 7], 1), 1e-6, 1e-5);
 }
 
 #[test]

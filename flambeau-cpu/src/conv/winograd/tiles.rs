@@ -18,8 +18,8 @@ pub(super) struct Grid {
     pub runs: usize,
 }
 
-/// Most tiles of a unit.
-const RUN: usize = 16;
+/// Most outputs of a unit.
+const RUN: usize = 64;
 
 /// A run of tiles.
 pub(super) struct Unit {
@@ -31,7 +31,7 @@ pub(super) struct Unit {
 impl Grid {
     pub fn new(batch: usize, output: [usize; 2], tile: usize) -> Self {
         let tiles = output.map(|o| o.div_ceil(tile));
-        let runs = tiles[1].div_ceil(RUN);
+        let runs = (tiles[1] * tile).div_ceil(RUN);
         Self { batch, tiles, runs }
     }
 
@@ -164,13 +164,19 @@ impl<E: Expand> Kernel<f32> for Gather<'_, E> {
                 let unit = self.grid.unit(index);
                 let columns = (unit.x.len() - 1) * E::STEP + E::IN;
                 let pitch = columns * L::N;
+                let tile = block * self.panel.tiles + self.grid.before(index) - self.first;
                 // SAFETY: inside a kernel; `work` has room for the strip and, after it, the stage;
                 // the panel was made for these units and blocks.
                 unsafe {
+                    let to = self.to.add(tile * L::N);
+                    if E::IN == 1 && E::STEP == 1 {
+                        self.row::<L>(&unit, block, 0, columns, to);
+                        continue;
+                    }
                     // Rows that the tiles above have read too are there already.
                     let keep = match fresh || unit.y == 0 || self.grid.runs > 1 {
                         true => 0,
-                        false => E::IN - E::STEP,
+                        false => E::IN.saturating_sub(E::STEP),
                     };
                     fresh = false;
                     std::ptr::copy(strip.add(E::STEP * pitch), strip, keep * pitch);
@@ -182,9 +188,8 @@ impl<E: Expand> Kernel<f32> for Gather<'_, E> {
                         let at = c * L::N;
                         E::apply::<L>(strip.add(at), pitch, stage.add(at), pitch);
                     }
-                    let tile = block * self.panel.tiles + self.grid.before(index) - self.first;
                     for t in 0..unit.x.len() {
-                        let to = self.to.add((tile + t) * L::N);
+                        let to = to.add(t * L::N);
                         for j in 0..E::N {
                             E::apply::<L>(
                                 stage.add(j * pitch + t * E::STEP * L::N),
@@ -310,9 +315,16 @@ impl<S: Scheme> Kernel<f32> for Scatter<'_, S> {
                 // SAFETY: inside a kernel; `work` has room for a tile's stage and the strip after
                 // it; the products are those of these units; the rows and channels lie in the map.
                 unsafe {
-                    let strip = stage.add(S::OUT * S::N * L::N);
                     let from = self.products.add((tile * self.registers + v) * L::N);
-                    for t in 0..unit.x.len() {
+                    // With one product a tile the strip is there already.
+                    let (strip, pitch, tiles) = match S::N * S::OUT {
+                        1 => (from, self.registers * L::N, 0),
+                        _ => {
+                            let strip = stage.add(S::OUT * S::N * L::N);
+                            (strip.cast_const(), L::N, unit.x.len())
+                        }
+                    };
+                    for t in 0..tiles {
                         let from = from.add(t * self.registers * L::N);
                         for j in 0..S::N {
                             S::output::<L>(
@@ -326,7 +338,7 @@ impl<S: Scheme> Kernel<f32> for Scatter<'_, S> {
                             S::output::<L>(
                                 stage.add(r * S::N * L::N),
                                 L::N,
-                                strip.add((r * columns + t * S::OUT) * L::N),
+                                strip.add((r * columns + t * S::OUT) * L::N).cast_mut(),
                                 L::N,
                             );
                         }
@@ -341,8 +353,8 @@ impl<S: Scheme> Kernel<f32> for Scatter<'_, S> {
                         for c in (0..wide).step_by(L::N) {
                             let count = (wide - c).min(L::N);
                             L::transpose(
-                                strip.add((r * columns + c) * L::N),
-                                L::N,
+                                strip.add((r * columns + c) * pitch),
+                                pitch,
                                 (count, channels),
                                 bias,
                                 out.add(c),
