@@ -1,10 +1,9 @@
 //! The one point that every operation passes: it computes the result and records the graph.
 
 use crate::autocast::{self, Cast};
-use crate::autograd::{Ctx, Edge, Input, Node, Saved, SavedSet, is_grad_enabled, next_sequence};
+use crate::autograd::{Ctx, Edge, Input, Node, Saved, SavedSet, is_grad_enabled};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
-use parking_lot::Mutex;
 use smallvec::SmallVec;
 use std::panic::Location;
 use std::sync::Arc;
@@ -145,9 +144,9 @@ fn run<O: Op>(op: O, inputs: &[&Tensor], location: &'static Location<'static>) -
     } else {
         op.forward(inputs)
     };
-    let out = out.map_err(|e| e.relocate(location))?;
+    let mut out = out.map_err(|e| e.relocate(location))?;
     if record && out.tensor.dtype().is_floating_point() {
-        record_node(op, inputs, &out, location)?;
+        record_node(op, inputs, &mut out, location)?;
     }
     Ok(out)
 }
@@ -155,7 +154,7 @@ fn run<O: Op>(op: O, inputs: &[&Tensor], location: &'static Location<'static>) -
 fn record_node<O: Op>(
     op: O,
     inputs: &[&Tensor],
-    out: &Output,
+    out: &mut Output,
     location: &'static Location<'static>,
 ) -> Result<()> {
     let mut ins: SmallVec<[Input; 2]> = SmallVec::with_capacity(inputs.len());
@@ -166,13 +165,11 @@ fn record_node<O: Op>(
         ins.push(input);
     }
     let saves = op.saves(&needs);
-    let mut saved = SavedSet {
-        extras: out.extras.clone(),
-        ..SavedSet::default()
-    };
+    let mut saved = SavedSet::default();
+    saved.set_extras(&out.extras);
     if saves.inputs != 0 {
-        for (i, x) in inputs.iter().enumerate() {
-            if saves.has(i) && x.is_inference() {
+        for (i, x) in inputs.iter().enumerate().filter(|&(i, _)| saves.has(i)) {
+            if x.is_inference() {
                 return Err(Error::at(
                     op.name(),
                     format!(
@@ -181,31 +178,13 @@ fn record_node<O: Op>(
                     location,
                 ));
             }
-            saved
-                .inputs
-                .push(saves.has(i).then(|| Saved::new(x, ins[i].edge.clone())));
+            saved.push_input(i, Saved::new(x, ins[i].edge.clone()));
         }
     }
     if saves.output {
-        saved.output = Some(Saved::new(&out.tensor, Edge::None));
+        saved.set_output(Saved::new(&out.tensor, Edge::None));
     }
-    out.tensor.set_node(new_node(op, ins, saved, location));
+    let node = Arc::new(Node::new(op, ins, saved, location));
+    out.tensor.set_first_node(node);
     Ok(())
-}
-
-/// A node for an operation.
-pub(crate) fn new_node<O: Op>(
-    op: O,
-    inputs: SmallVec<[Input; 2]>,
-    saved: SavedSet,
-    location: &'static Location<'static>,
-) -> Arc<Node> {
-    Arc::new(Node {
-        seq: next_sequence(),
-        inputs,
-        saved: Mutex::new(Some(saved)),
-        hooks: Mutex::default(),
-        location,
-        op,
-    })
 }

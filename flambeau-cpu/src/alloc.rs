@@ -478,12 +478,15 @@ fn allocate(bytes: usize) -> Result<(Buffer, bool), AllocError> {
     let size = class_size(class) as i64;
     let local = match class < SMALL_CLASSES {
         true => LOCAL
-            .try_with(|l| l.lists.borrow_mut()[class].pop())
+            .try_with(|l| {
+                let block = l.lists.borrow_mut()[class].pop()?;
+                l.count(size, 1, 1);
+                Some(block)
+            })
             .unwrap_or(None),
         false => None,
     };
     if let Some(block) = local {
-        count(size, 1, 1);
         return Ok((
             Buffer {
                 ptr: block.0,
@@ -555,10 +558,11 @@ fn list_limit(class: usize) -> usize {
 
 #[inline]
 fn release(block: Block, class: usize) {
-    count(-(class_size(class) as i64), 0, 0);
+    let bytes = -(class_size(class) as i64);
     let mut block = Some(block);
     if class < SMALL_CLASSES {
         let _ = LOCAL.try_with(|l| {
+            l.count(bytes, 0, 0);
             let list = &mut l.lists.borrow_mut()[class];
             list.extend(block.take());
             if list.len() > list_limit(class) {
@@ -567,6 +571,7 @@ fn release(block: Block, class: usize) {
         });
     }
     if let Some(block) = block {
+        count(bytes, 0, 0);
         release_shared(block, class);
     }
 }

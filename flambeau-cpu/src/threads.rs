@@ -16,8 +16,12 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// How long an idle worker, or a caller waiting for the last chunk, looks for a change before it
-/// sleeps. Longer than the gap between two operations of a small model, far below a time slice.
-const SPIN: Duration = Duration::from_micros(40);
+/// sleeps: longer than what a small model does between two parallel loops, because waking a thread
+/// takes as long as a small loop does (on a virtual machine 10 us and more, part of it the caller's).
+const SPIN: Duration = Duration::from_millis(1);
+/// For how long of that it keeps its core to itself. After that it offers the core to whoever
+/// else wants it (a thread that loads data, say) between two looks.
+const ALONE: Duration = Duration::from_micros(100);
 
 /// The most threads a pool may have.
 const MAX_THREADS: usize = 1024;
@@ -367,7 +371,11 @@ impl Spin {
         if !self.turns.is_multiple_of(32) {
             return true;
         }
-        self.start.get_or_insert_with(Instant::now).elapsed() < SPIN
+        let waited = self.start.get_or_insert_with(Instant::now).elapsed();
+        if waited > ALONE {
+            std::thread::yield_now();
+        }
+        waited < SPIN
     }
 }
 

@@ -232,6 +232,55 @@ impl Ord for Ready {
     }
 }
 
+/// The nodes that have received a gradient and wait for their turn, each once, with the sum of
+/// what it received.
+#[derive(Default)]
+struct Pending {
+    /// The one whose turn is next. In a chain it is the only one, and so meets neither heap nor map.
+    next: Option<(Arc<Node>, Tensor)>,
+    heap: BinaryHeap<Ready>,
+    /// The gradients of the nodes in the heap.
+    grads: ById<Tensor>,
+}
+
+impl Pending {
+    fn push(&mut self, node: &Arc<Node>, grad: Tensor) -> Result<()> {
+        match self.next.take() {
+            None => self.next = Some((node.clone(), grad)),
+            Some((next, sum)) if next.seq == node.seq => {
+                self.next = Some((next, add_grads(sum, grad)?));
+            }
+            Some((next, sum)) if next.seq < node.seq => {
+                self.next = Some((node.clone(), grad));
+                self.grads.insert(next.seq, sum);
+                self.heap.push(Ready(next));
+            }
+            next => {
+                self.next = next;
+                match self.grads.remove(&node.seq) {
+                    Some(sum) => {
+                        self.grads.insert(node.seq, add_grads(sum, grad)?);
+                    }
+                    None => {
+                        self.grads.insert(node.seq, grad);
+                        self.heap.push(Ready(node.clone()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<(Arc<Node>, Tensor)> {
+        let due = self.next.take()?;
+        self.next = self.heap.pop().and_then(|Ready(node)| {
+            let grad = self.grads.remove(&node.seq)?;
+            Some((node, grad))
+        });
+        Some(due)
+    }
+}
+
 /// The tensors whose gradients are wanted, and the nodes on the way to them.
 struct Targets {
     leaves: ById<Vec<usize>>,
@@ -310,15 +359,10 @@ fn walk(
     let _types = crate::autocast::suspend();
     let targets = inputs.map(|inputs| Targets::new(inputs, &roots));
     let mut captured: Vec<Option<Tensor>> = vec![None; inputs.map_or(0, <[Tensor]>::len)];
-    let mut pending: ById<Tensor> = ById::default();
-    let mut heap: BinaryHeap<Ready> = BinaryHeap::new();
+    let mut pending = Pending::default();
     let mut leaf_sums: ById<(Tensor, Tensor)> = ById::default();
 
-    let mut send = |edge: &Edge,
-                    grad: Tensor,
-                    heap: &mut BinaryHeap<Ready>,
-                    pending: &mut ById<Tensor>|
-     -> Result<()> {
+    let mut send = |edge: &Edge, grad: Tensor, pending: &mut Pending| -> Result<()> {
         match edge {
             Edge::None => {}
             Edge::Leaf(leaf) => match leaf_sums.remove(&leaf_id(leaf)) {
@@ -329,36 +373,20 @@ fn walk(
                     leaf_sums.insert(leaf_id(leaf), (leaf.clone(), grad));
                 }
             },
-            Edge::Node(node) => match pending.remove(&node.seq) {
-                Some(sum) => {
-                    pending.insert(node.seq, add_grads(sum, grad)?);
-                }
-                None => {
-                    pending.insert(node.seq, grad);
-                    heap.push(Ready(node.clone()));
-                }
-            },
+            Edge::Node(node) => pending.push(node, grad)?,
         }
         Ok(())
     };
 
     for (edge, grad) in roots {
-        send(&edge, grad, &mut heap, &mut pending)?;
+        send(&edge, grad, &mut pending)?;
     }
-    while let Some(Ready(node)) = heap.pop() {
-        let Some(mut grad) = pending.remove(&node.seq) else {
-            continue;
-        };
-        let hooks = node.hooks.lock();
-        if !hooks.is_empty() {
-            let (list, retained) = hooks.snapshot();
-            drop(hooks);
-            grad = run_hooks(&list, grad)?;
+    while let Some((node, mut grad)) = pending.pop() {
+        if let Some((hooks, retained)) = node.hooked() {
+            grad = run_hooks(&hooks, grad)?;
             for t in retained {
                 accumulate(&t, grad.clone(), create)?;
             }
-        } else {
-            drop(hooks);
         }
         if let Some(t) = &targets {
             for &i in t.nodes.get(&node.seq).into_iter().flatten() {
@@ -403,12 +431,8 @@ fn walk(
         drop((saved, grad));
         for ((input, grad), needed) in node.inputs.iter().zip(grads).zip(needs) {
             if let (Some(grad), true) = (grad, needed) {
-                send(
-                    &input.edge,
-                    fit(grad, &input.shape, input.dtype)?,
-                    &mut heap,
-                    &mut pending,
-                )?;
+                let grad = fit(grad, &input.shape, input.dtype)?;
+                send(&input.edge, grad, &mut pending)?;
             }
         }
     }

@@ -14,7 +14,7 @@ pub use mode::{
 };
 pub use node::Ctx;
 pub(crate) use node::{
-    Edge, Hook, Input, Node, Saved, SavedSet, current_sequence, next_sequence, note_writer,
+    Edge, Hook, Input, Node, Saved, SavedSet, current_sequence, note_writer,
 };
 pub(crate) use twin::by_twin;
 

@@ -5,12 +5,12 @@ use crate::shape::{Shape, Strides};
 use crate::storage::Storage;
 use crate::tensor::{Inner, Tensor};
 use crate::{DType, Error, Result};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// Where a gradient flows next.
 #[derive(Clone)]
@@ -61,12 +61,12 @@ impl Hooks {
         self.retained.retain(|w| w.as_ptr() != Arc::as_ptr(&t.0));
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.list.is_empty() && self.retained.is_empty()
     }
 
     /// The hooks and the tensors, to be called without the lock.
-    pub(crate) fn snapshot(&self) -> (Vec<(u64, Hook)>, Vec<Tensor>) {
+    fn snapshot(&self) -> (Vec<(u64, Hook)>, Vec<Tensor>) {
         let retained = self.retained.iter().filter_map(Weak::upgrade).map(Tensor);
         (self.list.clone(), retained.collect())
     }
@@ -78,17 +78,46 @@ pub(crate) struct Node<O: Op + ?Sized = dyn Op> {
     /// the largest pending number is always ready to run.
     pub(crate) seq: u64,
     pub(crate) inputs: SmallVec<[Input; 2]>,
+    /// `None` once a backward pass has used it up.
     pub(crate) saved: Mutex<Option<SavedSet>>,
-    pub(crate) hooks: Mutex<Hooks>,
+    /// Few nodes have any.
+    hooks: OnceLock<Box<Mutex<Hooks>>>,
     pub(crate) location: &'static Location<'static>,
     pub(crate) op: O,
 }
 
-static SEQUENCE: AtomicU64 = AtomicU64::new(1);
-
-pub(crate) fn next_sequence() -> u64 {
-    SEQUENCE.fetch_add(1, Ordering::Relaxed)
+impl<O: Op> Node<O> {
+    pub(crate) fn new(
+        op: O,
+        inputs: SmallVec<[Input; 2]>,
+        saved: SavedSet,
+        location: &'static Location<'static>,
+    ) -> Node<O> {
+        Node {
+            seq: SEQUENCE.fetch_add(1, Ordering::Relaxed),
+            inputs,
+            saved: Mutex::new(Some(saved)),
+            hooks: OnceLock::new(),
+            location,
+            op,
+        }
+    }
 }
+
+impl Node {
+    /// The hooks, to be added to or taken from.
+    pub(crate) fn hooks(&self) -> MutexGuard<'_, Hooks> {
+        self.hooks.get_or_init(Box::default).lock()
+    }
+
+    /// The hooks and the tensors that retain their gradient, where there are any.
+    pub(crate) fn hooked(&self) -> Option<(Vec<(u64, Hook)>, Vec<Tensor>)> {
+        let hooks = self.hooks.get()?.lock();
+        (!hooks.is_empty()).then(|| hooks.snapshot())
+    }
+}
+
+static SEQUENCE: AtomicU64 = AtomicU64::new(1);
 
 /// The number the next node will have.
 pub(crate) fn current_sequence() -> u64 {
@@ -151,29 +180,15 @@ impl Saved {
         Ok(())
     }
 
-    fn unpack(&self, node: Option<&Arc<Node>>, what: &str, by: &Node) -> Result<Tensor> {
-        let now = self.storage.version();
-        if now != self.version {
-            return Err(Error::at(
-                "backward",
-                format!(
-                    "{what} of {} (shape {:?}), which its gradient needs, has been changed in place since: it is at version {now}, \
-                     saved at version {}{}. Use the out-of-place form there, or clone() before changing",
-                    by.op.name(),
-                    &self.shape[..],
-                    self.version,
-                    last_writer(&self.storage),
-                ),
-                by.location,
-            ));
+    /// The tensor, with its history: `own` where it is the output of that node.
+    fn unpack(&self, own: Option<&Arc<Node>>, what: What, by: &Node) -> Result<Tensor> {
+        if self.storage.version() != self.version {
+            return Err(self.changed(what, by));
         }
-        if let Edge::Leaf(leaf) = &self.edge {
-            return Ok(leaf.clone());
-        }
-        let history = match (&self.edge, node) {
-            (Edge::Node(n), _) => Some(n.clone()),
-            (_, Some(own)) => Some(own.clone()),
-            _ => None,
+        let history = match &self.edge {
+            Edge::Leaf(leaf) => return Ok(leaf.clone()),
+            Edge::Node(n) => Some(n.clone()),
+            Edge::None => own.cloned(),
         };
         Ok(Tensor::from_saved(
             &self.storage,
@@ -184,6 +199,34 @@ impl Saved {
             history,
         ))
     }
+
+    #[cold]
+    fn changed(&self, what: What, by: &Node) -> Error {
+        let what = match what {
+            What::Input(i) => format!("input {i}"),
+            What::Output => "the output".into(),
+        };
+        Error::at(
+            "backward",
+            format!(
+                "{what} of {} (shape {:?}), which its gradient needs, has been changed in place since: it is at version {}, \
+                 saved at version {}{}. Use the out-of-place form there, or clone() before changing",
+                by.op.name(),
+                &self.shape[..],
+                self.storage.version(),
+                self.version,
+                last_writer(&self.storage),
+            ),
+            by.location,
+        )
+    }
+}
+
+/// Which of a node's tensors.
+#[derive(Clone, Copy)]
+enum What {
+    Input(usize),
+    Output,
 }
 
 thread_local! {
@@ -221,13 +264,53 @@ fn last_writer(storage: &Storage) -> String {
     })
 }
 
-/// What a node keeps for its backward pass.
+/// What a node keeps for its backward pass. Rules that need no tensors cost no memory.
 #[derive(Clone, Default)]
-pub(crate) struct SavedSet {
-    /// By position; `None` where not asked for.
-    pub(crate) inputs: SmallVec<[Option<Saved>; 2]>,
-    pub(crate) output: Option<Saved>,
-    pub(crate) extras: SmallVec<[Tensor; 2]>,
+pub(crate) struct SavedSet(Option<Box<Kept>>);
+
+#[derive(Clone, Default)]
+struct Kept {
+    /// With their positions, ascending.
+    inputs: SmallVec<[(usize, Saved); 2]>,
+    output: Option<Saved>,
+    extras: SmallVec<[Tensor; 2]>,
+}
+
+impl SavedSet {
+    /// Adds input `i`; they come in order.
+    pub(crate) fn push_input(&mut self, i: usize, saved: Saved) {
+        self.0.get_or_insert_default().inputs.push((i, saved));
+    }
+
+    pub(crate) fn set_output(&mut self, saved: Saved) {
+        self.0.get_or_insert_default().output = Some(saved);
+    }
+
+    pub(crate) fn set_extras(&mut self, extras: &[Tensor]) {
+        if !extras.is_empty() {
+            self.0.get_or_insert_default().extras = extras.into();
+        }
+    }
+
+    pub(crate) fn input(&self, i: usize) -> Option<&Saved> {
+        let inputs = &self.0.as_ref()?.inputs;
+        let at = inputs.binary_search_by_key(&i, |(i, _)| *i).ok()?;
+        Some(&inputs[at].1)
+    }
+
+    pub(crate) fn output(&self) -> Option<&Saved> {
+        self.0.as_ref()?.output.as_ref()
+    }
+
+    pub(crate) fn output_mut(&mut self) -> Option<&mut Saved> {
+        self.0.as_mut()?.output.as_mut()
+    }
+
+    fn inputs_mut(&mut self) -> impl Iterator<Item = &mut Saved> {
+        self.0
+            .iter_mut()
+            .flat_map(|kept| kept.inputs.iter_mut().map(|(_, saved)| saved))
+    }
 }
 
 /// What a gradient rule may ask for.
@@ -243,9 +326,9 @@ impl Ctx<'_> {
     /// # Errors
     /// Where it was changed in place since.
     pub fn input(&self, i: usize) -> Result<Tensor> {
-        match self.saved.inputs.get(i) {
-            Some(Some(saved)) => saved.unpack(None, &format!("input {i}"), self.node),
-            _ => Err(Error::at(
+        match self.saved.input(i) {
+            Some(saved) => saved.unpack(None, What::Input(i), self.node),
+            None => Err(Error::at(
                 "backward",
                 format!("{} did not save its input {i}", self.node.op.name()),
                 self.node.location,
@@ -258,8 +341,8 @@ impl Ctx<'_> {
     /// # Errors
     /// Where it was changed in place since.
     pub fn output(&self) -> Result<Tensor> {
-        match &self.saved.output {
-            Some(saved) => saved.unpack(Some(self.node), "the output", self.node),
+        match self.saved.output() {
+            Some(saved) => saved.unpack(Some(self.node), What::Output, self.node),
             None => Err(Error::at(
                 "backward",
                 format!("{} did not save its output", self.node.op.name()),
@@ -270,7 +353,7 @@ impl Ctx<'_> {
 
     /// Extra result `i` of the forward pass (indices, statistics): no history.
     pub fn extra(&self, i: usize) -> &Tensor {
-        &self.saved.extras[i]
+        &self.saved.0.as_ref().expect("the operation gave extras").extras[i]
     }
 
     /// Whether the gradient of input `i` is wanted.
@@ -309,11 +392,7 @@ impl Node {
             }
             seen.push(node.seq);
             if let Some(saved) = &mut *node.saved.lock() {
-                saved
-                    .inputs
-                    .iter_mut()
-                    .flatten()
-                    .try_for_each(&mut *visit)?;
+                saved.inputs_mut().try_for_each(&mut *visit)?;
             }
             for input in &node.inputs {
                 match &input.edge {
@@ -326,12 +405,15 @@ impl Node {
     }
 }
 
-/// What a node holds, on the way to be freed.
-type Parts = (SmallVec<[Input; 2]>, Option<SavedSet>);
+/// What a node holds, on the way to be freed. What is never read is held for its drop.
+enum Part {
+    Edge { _held: Edge },
+    Saved { _held: SavedSet },
+}
 
 thread_local! {
     static DROPPING: Cell<bool> = const { Cell::new(false) };
-    static QUEUE: RefCell<Vec<Parts>> = const { RefCell::new(Vec::new()) };
+    static QUEUE: RefCell<Vec<Part>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Freeing a chain of a million nodes must not recurse: the outermost drop works off a queue into
@@ -339,12 +421,21 @@ thread_local! {
 impl<O: Op + ?Sized> Drop for Node<O> {
     fn drop(&mut self) {
         if DROPPING.replace(true) {
-            let parts: Parts = (
-                std::mem::take(&mut self.inputs),
-                self.saved.get_mut().take(),
-            );
-            // Without a queue the thread is ending: they are dropped as they are.
-            let _ = QUEUE.try_with(|q| q.borrow_mut().push(parts));
+            // Without a queue the thread is ending: the parts are dropped as they are.
+            let _ = QUEUE.try_with(|queue| {
+                let mut queue = queue.borrow_mut();
+                let edges = self.inputs.iter_mut().map(|input| &mut input.edge);
+                queue.extend(
+                    edges
+                        .filter(|edge| !matches!(edge, Edge::None))
+                        .map(|edge| Part::Edge {
+                            _held: std::mem::replace(edge, Edge::None),
+                        }),
+                );
+                if let Some(saved @ SavedSet(Some(_))) = self.saved.get_mut().take() {
+                    queue.push(Part::Saved { _held: saved });
+                }
+            });
             return;
         }
         self.inputs.clear();

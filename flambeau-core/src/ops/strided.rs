@@ -265,12 +265,9 @@ pub(crate) fn as_view_of(view: &Tensor, base: &Tensor) -> Arc<Node> {
         input: Geometry::of(base),
         view: Geometry::of(view),
     };
-    dispatch::new_node(
-        op,
-        smallvec![Input::of(base)],
-        SavedSet::default(),
-        Location::caller(),
-    )
+    let inputs = smallvec![Input::of(base)];
+    let saved = SavedSet::default();
+    Arc::new(Node::new(op, inputs, saved, Location::caller()))
 }
 
 /// The history of a base after an in-place operation on a view: its old elements, with those the

@@ -31,7 +31,7 @@ impl HookHandle {
             }
             On::Node(node) => {
                 if let Some(node) = node.upgrade() {
-                    node.hooks.lock().list.retain(|(id, _)| *id != self.id);
+                    node.hooks().list.retain(|(id, _)| *id != self.id);
                 }
             }
         }
@@ -139,7 +139,7 @@ impl Tensor {
         if self.with_meta(|m| std::mem::replace(&mut m.retain_grad, true)) {
             return Ok(());
         }
-        node.hooks.lock().retain(self);
+        node.hooks().retain(self);
         Ok(())
     }
 
@@ -163,7 +163,7 @@ impl Tensor {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let on = match self.node() {
             Some(node) => {
-                node.hooks.lock().list.push((id, Arc::new(hook)));
+                node.hooks().list.push((id, Arc::new(hook)));
                 On::Node(Arc::downgrade(&node))
             }
             None => {

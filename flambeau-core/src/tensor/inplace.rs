@@ -4,7 +4,6 @@ use super::Tensor;
 use crate::autograd::{
     Edge, Input, Node, SavedSet, current_sequence, is_grad_enabled, is_inference_mode, note_writer,
 };
-use crate::dispatch::new_node;
 use crate::ops::elementwise::copy_into;
 use crate::ops::strided::{CopySlices, Geometry};
 use crate::ops::view::Overwrite;
@@ -116,7 +115,7 @@ impl Tensor {
         let node = result.node().filter(|n| record && n.seq >= started);
         let saves_output = node.as_ref().is_some_and(|n| {
             let saved = n.saved.lock();
-            let output = saved.as_ref().and_then(|s| s.output.as_ref());
+            let output = saved.as_ref().and_then(|s| s.output());
             output.is_some_and(|o| o.is_in(&fresh))
         });
         // The result's memory is taken over where nobody else can see it.
@@ -134,7 +133,7 @@ impl Tensor {
         // What the operation itself saved of this tensor moves to where the old elements go.
         if let Some(node) = node {
             if swaps && let Some(saved) = &mut *node.saved.lock() {
-                for output in saved.output.iter_mut().filter(|o| o.is_in(&fresh)) {
+                for output in saved.output_mut().into_iter().filter(|o| o.is_in(&fresh)) {
                     output.move_to(storage, storage.version().wrapping_add(1));
                 }
             }
@@ -196,13 +195,14 @@ impl Tensor {
                 view: Geometry::of(self),
             };
             let inputs = smallvec![Input::of(base), Input::of(result)];
-            return new_node(slices, inputs, SavedSet::default(), location);
+            return Arc::new(Node::new(slices, inputs, SavedSet::default(), location));
         }
         match result.edge() {
             Edge::Node(node) if !overwrite => node,
             _ => {
                 let inputs = smallvec![Input::of(self), Input::of(result)];
-                new_node(Overwrite(op), inputs, SavedSet::default(), location)
+                let saved = SavedSet::default();
+                Arc::new(Node::new(Overwrite(op), inputs, saved, location))
             }
         }
     }

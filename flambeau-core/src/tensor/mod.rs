@@ -65,6 +65,8 @@ const NUMBER: u8 = 4;
 /// A view made in `no_grad` or `inference_mode`: in-place operations on it could not be recorded
 /// faithfully.
 const NO_GRAD_VIEW: u8 = 8;
+/// Elements follow each other in row-major order without gaps.
+const CONTIGUOUS: u8 = 16;
 
 /// What few tensors carry.
 #[derive(Default)]
@@ -84,9 +86,15 @@ impl Tensor {
         base: Option<Tensor>,
     ) -> Tensor {
         // What shares an inference tensor's memory is one too.
-        let flags = base
+        let inference = base
             .as_ref()
             .map_or(0, |b| b.0.flags.load(Ordering::Relaxed) & INFERENCE);
+        let contiguous = if is_contiguous(&shape, &strides) {
+            CONTIGUOUS
+        } else {
+            0
+        };
+        let flags = inference | contiguous;
         Tensor::assemble(storage, shape, strides, offset, dtype, base, flags)
     }
 
@@ -128,7 +136,7 @@ impl Tensor {
             0,
             dtype,
             None,
-            if is_inference_mode() { INFERENCE } else { 0 },
+            CONTIGUOUS | if is_inference_mode() { INFERENCE } else { 0 },
         )
     }
 
@@ -169,7 +177,7 @@ impl Tensor {
         dtype: DType,
         node: Option<Arc<Node>>,
     ) -> Tensor {
-        let t = Tensor::make(
+        let mut t = Tensor::make(
             storage.clone(),
             shape.clone(),
             strides.clone(),
@@ -178,7 +186,7 @@ impl Tensor {
             None,
         );
         if let Some(node) = node {
-            t.set_node(node);
+            t.set_first_node(node);
         }
         t
     }
@@ -276,7 +284,7 @@ impl Tensor {
     /// Whether elements follow each other in row-major order without gaps.
     #[inline]
     pub fn is_contiguous(&self) -> bool {
-        is_contiguous(&self.0.shape, &self.0.strides)
+        self.0.flags.load(Ordering::Relaxed) & CONTIGUOUS != 0
     }
 
     /// Whether both handles are the same tensor.
@@ -433,6 +441,18 @@ impl Tensor {
         self.0.meta.lock().as_deref().map_or_else(R::default, f)
     }
 
+    /// [`set_node`](Tensor::set_node) for a new result, which has no history yet; without locks
+    /// where this handle is the only one.
+    pub(crate) fn set_first_node(&mut self, node: Arc<Node>) {
+        match Arc::get_mut(&mut self.0) {
+            Some(t) if t.base.is_none() => {
+                *t.node.get_mut() = Some(node);
+                *t.flags.get_mut() |= TRACKED;
+            }
+            _ => self.set_node(node),
+        }
+    }
+
     /// Gives the tensor a history.
     pub(crate) fn set_node(&self, node: Arc<Node>) {
         // The old one is dropped outside of the lock.
@@ -447,8 +467,8 @@ impl Tensor {
         if let Some(old) = old
             && self.peek_meta(|m| m.retain_grad)
         {
-            old.hooks.lock().release(self);
-            node.hooks.lock().retain(self);
+            old.hooks().release(self);
+            node.hooks().retain(self);
         }
     }
 
@@ -464,7 +484,7 @@ impl Tensor {
         if let Some(old) = old
             && self.with_meta(|m| std::mem::take(&mut m.retain_grad))
         {
-            old.hooks.lock().release(self);
+            old.hooks().release(self);
         }
         self.set_tracked(false);
     }

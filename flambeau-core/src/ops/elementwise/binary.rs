@@ -45,6 +45,13 @@ impl std::fmt::Debug for BinaryOp {
 /// tensors and numbers of the program are promoted among themselves; a lower rank changes the
 /// type only where its category is higher.
 pub(crate) fn result_type(tensors: &[&Tensor]) -> DType {
+    if let [a, b] = tensors
+        && a.dtype() == b.dtype()
+        && a.dim() > 0
+        && b.dim() > 0
+    {
+        return a.dtype();
+    }
     let mut ranks: [Option<DType>; 3] = [None; 3];
     for t in tensors {
         let rank = if t.dim() > 0 {
@@ -324,7 +331,7 @@ binary_ops! { BINARY:
         float: |x, y| x + y,
         int: |x, y| x.wrapping_add(y),
         saves: |_| Saves::NONE,
-        grad: |_, g| Ok(smallvec![Some(g.clone()), Some(g.clone())]),
+        grad: |c, g| Ok(smallvec![want(c, 0, || Ok(g.clone()))?, want(c, 1, || Ok(g.clone()))?]),
         domain: SIGNED,
         torch: "torch.add",
     }
