@@ -1,9 +1,9 @@
 //! One pass over the memory of several tensors: what optimizers update parameters with.
 //!
 //! An update is written as a formula for one element ([`Update`]); [`update`] runs it over all of
-//! them, vectorised for the CPU at hand, in several threads where there is much to do, without
-//! recording and without temporary memory. Chunks depend on the size alone, and elements on
-//! nothing but themselves, so the bits do not depend on the threads.
+//! them, and a [`Pass`] the updates of many tensors together: vectorised for the CPU at hand, in
+//! several threads where there is much to do, without recording and without temporary memory.
+//! Elements depend on nothing but themselves, so the bits do not depend on the threads.
 
 use crate::dtype::Stored;
 use crate::ops::elementwise::{copy_into, to_contiguous};
@@ -12,11 +12,16 @@ use crate::tensor::Tensor;
 use crate::{DType, Result, bail};
 use flambeau_cpu::simd::{Task, dispatch};
 use flambeau_cpu::threads::parallel_chunks_mut;
+use smallvec::SmallVec;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 use std::panic::Location;
 
 /// Elements a thread takes at a time.
 const GRAIN: usize = 1 << 14;
+/// Bytes below which one thread does it all: they fit the cache of a core, and what the next
+/// forward pass on this thread would have to fetch back from another core costs more than the
+/// update.
+const ALONE: usize = 2 << 20;
 
 /// A type that updates compute in: `f32` or `f64`.
 pub trait Real:
@@ -72,6 +77,13 @@ pub trait Update<const W: usize, const R: usize>: Sync {
     fn element<T: Real>(&self, write: [T; W], read: [T; R]) -> [T; W];
 }
 
+impl<F: Update<W, R>, const W: usize, const R: usize> Update<W, R> for &F {
+    #[inline(always)]
+    fn element<T: Real>(&self, write: [T; W], read: [T; R]) -> [T; W] {
+        (**self).element(write, read)
+    }
+}
+
 /// Runs `formula` in place over all elements of `write`. All tensors have one shape and one
 /// floating-point type; f16 and bf16 are computed in f32. Counts as an in-place operation named
 /// `op`, outside of every graph.
@@ -103,9 +115,38 @@ pub fn update<const W: usize, const R: usize>(
     read: [&Tensor; R],
     formula: &impl Update<W, R>,
 ) -> Result<()> {
-    let location = Location::caller();
-    let Some(&first) = write.first() else {
+    if check(op, &write, &read)? {
+        let mut pass = Pass::new();
+        pass.push(op, write, read, formula, Location::caller());
+        pass.run();
         return Ok(());
+    }
+    let dtype = write[0].dtype();
+    let lane = if dtype == DType::F64 {
+        dtype
+    } else {
+        DType::F32
+    };
+    let copies = |t: &Tensor| to_contiguous(op, t, lane);
+    let staged = write.map(copies);
+    let sources = read.map(copies);
+    let (mut w, mut r) = (write.map(Tensor::clone), read.map(Tensor::clone));
+    for (to, from) in w.iter_mut().zip(staged).chain(r.iter_mut().zip(sources)) {
+        *to = from?;
+    }
+    update(op, w.each_ref(), r.each_ref(), formula)?;
+    for (result, target) in w.iter().zip(write) {
+        copy_into(&to_contiguous(op, result, dtype)?, target)?;
+        note(target, op, Location::caller());
+    }
+    Ok(())
+}
+
+/// Whether the tensors can be updated where they lie; an error where they cannot be at all.
+#[track_caller]
+fn check(op: &'static str, write: &[&Tensor], read: &[&Tensor]) -> Result<bool> {
+    let Some(&first) = write.first() else {
+        bail!(op, "there is no tensor to be updated");
     };
     let dtype = first.dtype();
     if !dtype.is_floating_point() {
@@ -114,7 +155,7 @@ pub fn update<const W: usize, const R: usize>(
             "a {dtype} tensor cannot be updated; it must be of a floating-point type"
         );
     }
-    for t in write.iter().chain(&read) {
+    for t in write.iter().chain(read) {
         if t.shape() != first.shape() || t.dtype() != dtype {
             bail!(
                 op,
@@ -131,110 +172,224 @@ pub fn update<const W: usize, const R: usize>(
             bail!(op, "two of the tensors to be updated share memory");
         }
     }
-    let direct = matches!(dtype, DType::F32 | DType::F64)
-        && write.iter().chain(&read).all(|t| t.is_contiguous())
+    Ok(matches!(dtype, DType::F32 | DType::F64)
+        && write.iter().chain(read).all(|t| t.is_contiguous())
         && !read
             .iter()
-            .any(|r| write.iter().any(|w| w.shares_storage(r)));
-    if direct {
-        run(dtype, write, read, formula);
-    } else {
-        let lane = if dtype == DType::F64 {
-            dtype
-        } else {
-            DType::F32
-        };
-        let copies = |t: &Tensor| to_contiguous(op, t, lane);
-        let staged = write.map(copies);
-        let sources = read.map(copies);
-        let (mut w, mut r) = (write.map(Tensor::clone), read.map(Tensor::clone));
-        for (to, from) in w.iter_mut().zip(staged).chain(r.iter_mut().zip(sources)) {
-            *to = from?;
-        }
-        run(lane, w.each_ref(), r.each_ref(), formula);
-        for (result, target) in w.iter().zip(write) {
-            copy_into(&to_contiguous(op, result, dtype)?, target)?;
-        }
-    }
-    for t in write {
-        t.0.storage.bump_version();
-        crate::autograd::note_writer(&t.0.storage, op, location);
-    }
-    Ok(())
+            .any(|r| write.iter().any(|w| w.shares_storage(r))))
 }
 
-fn run<const W: usize, const R: usize>(
-    lane: DType,
-    write: [&Tensor; W],
-    read: [&Tensor; R],
-    formula: &impl Update<W, R>,
-) {
-    let n = write.first().map_or(0, |t| t.numel());
-    let (mut w, r) = lock(write, read);
-    if lane == DType::F64 {
-        pass::<f64, W, R>(n, &mut w, &r, formula);
-    } else {
-        pass::<f32, W, R>(n, &mut w, &r, formula);
+/// Counts the write to `t`.
+fn note(t: &Tensor, op: &'static str, location: &'static Location<'static>) {
+    t.0.storage.bump_version();
+    crate::autograd::note_writer(&t.0.storage, op, location);
+}
+
+/// Updates gathered to be run together: one loop over the memory of all, instead of one for each,
+/// most of which would be too short to share out.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_core::fused::{Pass, Real, Update};
+/// struct Halve;
+/// impl Update<1, 0> for Halve {
+///     #[inline(always)]
+///     fn element<T: Real>(&self, [p]: [T; 1], []: [T; 0]) -> [T; 1] {
+///         [p * T::of(0.5)]
+///     }
+/// }
+/// let (a, b) = (Tensor::new([1.0f32, 2.0])?, Tensor::new([8.0f64])?);
+/// let mut pass = Pass::new();
+/// pass.add("halve", [&a], [], Halve)?;
+/// pass.add("halve", [&b], [], Halve)?;
+/// pass.run();
+/// assert_eq!((a.to_vec::<f32>()?, b.to_vec::<f64>()?), (vec![0.5, 1.0], vec![4.0]));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+#[derive(Default)]
+pub struct Pass<'a> {
+    jobs: Vec<Box<dyn Job + 'a>>,
+}
+
+impl<'a> Pass<'a> {
+    /// Without updates.
+    pub fn new() -> Pass<'a> {
+        Pass::default()
     }
+
+    /// Adds what [`update`] does; what cannot be done where the tensors lie is done at once.
+    ///
+    /// # Errors
+    /// As [`update`].
+    #[track_caller]
+    pub fn add<const W: usize, const R: usize>(
+        &mut self,
+        op: &'static str,
+        write: [&Tensor; W],
+        read: [&Tensor; R],
+        formula: impl Update<W, R> + 'a,
+    ) -> Result<()> {
+        if check(op, &write, &read)? {
+            self.push(op, write, read, formula, Location::caller());
+            Ok(())
+        } else {
+            update(op, write, read, &formula)
+        }
+    }
+
+    fn push<const W: usize, const R: usize>(
+        &mut self,
+        op: &'static str,
+        write: [&Tensor; W],
+        read: [&Tensor; R],
+        formula: impl Update<W, R> + 'a,
+        location: &'static Location<'static>,
+    ) {
+        self.jobs.push(Box::new(Planned {
+            op,
+            location,
+            write: write.map(Tensor::clone),
+            read: read.map(Tensor::clone),
+            formula,
+        }));
+    }
+
+    /// Runs the updates: at the same time where none writes what another one reads or writes, else
+    /// in order.
+    pub fn run(self) {
+        let mut memory: SmallVec<[(usize, bool); 64]> = SmallVec::new();
+        for job in &self.jobs {
+            memory.extend(job.written().iter().map(|t| (t.0.storage.address(), true)));
+            memory.extend(job.read().iter().map(|t| (t.0.storage.address(), false)));
+        }
+        memory.sort_unstable();
+        let clash = |pair: &[(usize, bool)]| pair[0].0 == pair[1].0 && (pair[0].1 || pair[1].1);
+        if memory.windows(2).any(clash) {
+            self.jobs.chunks(1).for_each(together);
+        } else {
+            together(&self.jobs);
+        }
+        for job in &self.jobs {
+            let (op, location) = job.source();
+            job.written().iter().for_each(|t| note(t, op, location));
+        }
+    }
+}
+
+/// An update that waits for its pass.
+trait Job {
+    fn written(&self) -> &[Tensor];
+    fn read(&self) -> &[Tensor];
+    fn source(&self) -> (&'static str, &'static Location<'static>);
+    /// Cuts the work into pieces; takes as many guards as it has tensors.
+    fn cut<'g>(
+        &'g self,
+        write: &mut std::slice::IterMut<'g, Write<'_>>,
+        read: &mut std::slice::Iter<'g, Read<'_>>,
+        pieces: &mut Vec<Piece<'g>>,
+    );
+}
+
+/// Some of the elements of an update; `None` once done.
+type Piece<'g> = Option<Box<dyn FnOnce() + Send + 'g>>;
+
+/// Runs updates that do not touch each other's memory.
+fn together(jobs: &[Box<dyn Job + '_>]) {
+    let write: SmallVec<[&Tensor; 32]> = jobs.iter().flat_map(|job| job.written()).collect();
+    let read: SmallVec<[&Tensor; 32]> = jobs.iter().flat_map(|job| job.read()).collect();
+    let bytes: usize = write.iter().chain(&read).map(|t| t.nbytes()).sum();
+    let (mut write, read) = lock(&write, &read);
+    let (mut write, mut read) = (write.iter_mut(), read.iter());
+    let mut pieces = Vec::new();
+    for job in jobs {
+        job.cut(&mut write, &mut read, &mut pieces);
+    }
+    let grain = if bytes < ALONE { pieces.len() } else { 1 };
+    parallel_chunks_mut(&mut pieces, grain, |_, pieces| {
+        pieces
+            .iter_mut()
+            .filter_map(Option::take)
+            .for_each(|piece| piece());
+    });
+}
+
+struct Planned<F, const W: usize, const R: usize> {
+    op: &'static str,
+    location: &'static Location<'static>,
+    write: [Tensor; W],
+    read: [Tensor; R],
+    formula: F,
+}
+
+impl<F: Update<W, R>, const W: usize, const R: usize> Job for Planned<F, W, R> {
+    fn written(&self) -> &[Tensor] {
+        &self.write
+    }
+
+    fn read(&self) -> &[Tensor] {
+        &self.read
+    }
+
+    fn source(&self) -> (&'static str, &'static Location<'static>) {
+        (self.op, self.location)
+    }
+
+    fn cut<'g>(
+        &'g self,
+        write: &mut std::slice::IterMut<'g, Write<'_>>,
+        read: &mut std::slice::Iter<'g, Read<'_>>,
+        pieces: &mut Vec<Piece<'g>>,
+    ) {
+        let taken = "there is a guard for each tensor";
+        let write: [&'g mut Write<'_>; W] = std::array::from_fn(|_| write.next().expect(taken));
+        let read: [&'g Read<'_>; R] = std::array::from_fn(|_| read.next().expect(taken));
+        if self.write[0].dtype() == DType::F64 {
+            cut::<f64, F, W, R>(self.write[0].numel(), write, read, &self.formula, pieces);
+        } else {
+            cut::<f32, F, W, R>(self.write[0].numel(), write, read, &self.formula, pieces);
+        }
+    }
+}
+
+fn cut<'g, T: Real, F: Update<W, R>, const W: usize, const R: usize>(
+    n: usize,
+    write: [&'g mut Write<'_>; W],
+    read: [&'g Read<'_>; R],
+    formula: &'g F,
+    pieces: &mut Vec<Piece<'g>>,
+) {
+    let mut write = write.map(|w| w.slice::<T>()[..n].chunks_mut(GRAIN));
+    let mut read = read.map(|r| r.slice::<T>()[..n].chunks(GRAIN));
+    pieces.extend((0..n.div_ceil(GRAIN)).map(|_| {
+        let chunk = Chunk {
+            write: write.each_mut().map(|w| w.next().unwrap_or_default()),
+            read: read.each_mut().map(|r| r.next().unwrap_or_default()),
+            formula,
+        };
+        let piece: Box<dyn FnOnce() + Send + 'g> = Box::new(move || dispatch(chunk));
+        Some(piece)
+    }));
 }
 
 /// Waits for one lock and only tries the others, giving all back where one is taken: so it never
 /// waits while it holds one, which is storage's rule.
-fn lock<'a, const W: usize, const R: usize>(
-    write: [&'a Tensor; W],
-    read: [&'a Tensor; R],
-) -> ([Write<'a>; W], [Read<'a>; R]) {
+fn lock<'t>(write: &[&'t Tensor], read: &[&'t Tensor]) -> (Guards<Write<'t>>, Guards<Read<'t>>) {
     loop {
-        let mut first = true;
-        let w = write.map(|t| {
-            if std::mem::take(&mut first) {
-                Some(t.write())
-            } else {
-                t.try_write()
-            }
-        });
-        let r = read.map(|t| t.try_read());
-        if w.iter().all(Option::is_some) && r.iter().all(Option::is_some) {
-            let all = "every lock was just seen to be held";
-            return (w.map(|g| g.expect(all)), r.map(|g| g.expect(all)));
+        let waited = write.iter().take(1).map(|t| Some(t.write()));
+        let tried = write.iter().skip(1).map(|t| t.try_write());
+        let w: Option<Guards<Write<'t>>> = waited.chain(tried).collect();
+        let r: Option<Guards<Read<'t>>> = match w {
+            Some(_) => read.iter().map(|t| t.try_read()).collect(),
+            None => None,
+        };
+        if let (Some(w), Some(r)) = (w, r) {
+            return (w, r);
         }
-        drop((w, r));
         std::thread::yield_now();
     }
 }
 
-fn pass<T: Real, const W: usize, const R: usize>(
-    n: usize,
-    write: &mut [Write<'_>; W],
-    read: &[Read<'_>; R],
-    formula: &impl Update<W, R>,
-) {
-    let read: [&[T]; R] = read.each_ref().map(|r| &r.slice::<T>()[..n]);
-    let write: [&mut [T]; W] = write.each_mut().map(|w| &mut w.slice::<T>()[..n]);
-    if n <= GRAIN {
-        return dispatch(Chunk {
-            write,
-            read,
-            formula,
-        });
-    }
-    let mut rest = write.map(|w| w.chunks_mut(GRAIN));
-    let mut chunks: Vec<[&mut [T]; W]> = (0..n.div_ceil(GRAIN))
-        .map(|_| rest.each_mut().map(|w| w.next().unwrap_or_default()))
-        .collect();
-    parallel_chunks_mut(&mut chunks, 1, |i, chunk| {
-        for write in chunk {
-            let len = write.first().map_or(0, |w| w.len());
-            let read = read.map(|r| &r[i * GRAIN..i * GRAIN + len]);
-            let write = write.each_mut().map(|w| &mut **w);
-            dispatch(Chunk {
-                write,
-                read,
-                formula,
-            });
-        }
-    });
-}
+type Guards<G> = SmallVec<[G; 8]>;
 
 struct Chunk<'a, T, F, const W: usize, const R: usize> {
     write: [&'a mut [T]; W],
@@ -345,6 +500,45 @@ mod tests {
             &Both,
         )?;
         assert_eq!(one.to_vec::<bf16>()?, [bf16::from_f32(0.5); 3]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_pass_gives_what_single_updates_give_in_their_order() -> Result<()> {
+        let sizes = [3, 40_000, 0, 400_000];
+        let ramp = |n: usize| (0..n).map(|i| (i % 11) as f32).collect::<Vec<_>>();
+        let tensors = || -> Result<Vec<(Tensor, Tensor, Tensor)>> {
+            let one = |&n: &usize| {
+                Ok((
+                    Tensor::ones([n])?,
+                    Tensor::zeros([n])?,
+                    Tensor::from_slice(&ramp(n), [n])?,
+                ))
+            };
+            sizes.iter().map(one).collect()
+        };
+        let (single, joined) = (tensors()?, tensors()?);
+        let mut pass = Pass::new();
+        for ((p, m, g), (q, n, h)) in single.iter().zip(&joined) {
+            update("both", [p, m], [g], &Both)?;
+            pass.add("both", [q, n], [h], Both)?;
+        }
+        pass.run();
+        for ((p, m, _), (q, n, _)) in single.iter().zip(&joined) {
+            assert_eq!(p.to_vec::<f32>()?, q.to_vec::<f32>()?);
+            assert_eq!(m.to_vec::<f32>()?, n.to_vec::<f32>()?);
+            assert_eq!((q.version(), n.version()), (1, 1));
+        }
+        // The second update reads what the first one writes.
+        let (a, b, c) = (Tensor::ones([2])?, Tensor::ones([2])?, Tensor::ones([2])?);
+        let (d, e) = (Tensor::zeros([2])?, Tensor::zeros([2])?);
+        let mut pass = Pass::new();
+        pass.add("both", [&a, &d], [&b], Both)?;
+        pass.add("both", [&c, &e], [&a], Both)?;
+        pass.run();
+        assert_eq!(a.to_vec::<f32>()?, [0.5; 2]);
+        assert_eq!(c.to_vec::<f32>()?, [0.75; 2]);
+        assert_eq!(e.to_vec::<f32>()?, [0.5; 2]);
         Ok(())
     }
 

@@ -1,8 +1,11 @@
 //! One persistent pool of threads for data-parallel loops.
 //!
 //! Work is cut into chunks by the size of the problem alone, never by the number of threads, so
-//! that a computation whose chunks are independent yields the same bits on any machine. The
-//! chunks are handed out by a counter; the calling thread works too. A caller that finds the pool
+//! that a computation whose chunks are independent yields the same bits on any machine. Each thread
+//! begins with its own part of the chunks, the caller with the first, and then helps with the parts
+//! of others: so loops over the same data, one after the other, find it in the cache of the core
+//! that they run on. (One counter for all gave each chunk to another core each time; the traffic
+//! between the cores made small loops slower than one thread is.) A caller that finds the pool
 //! busy (another user thread is in a loop), or that is itself inside a chunk, runs its chunks by
 //! itself, in order: nothing ever waits for the pool and nesting cannot deadlock.
 
@@ -22,6 +25,9 @@ const SPIN: Duration = Duration::from_millis(1);
 /// For how long of that it keeps its core to itself. After that it offers the core to whoever
 /// else wants it (a thread that loads data, say) between two looks.
 const ALONE: Duration = Duration::from_micros(100);
+
+/// The most parts that the chunks of a loop are cut into; further threads help with these.
+const MAX_PARTS: usize = 32;
 
 /// The most threads a pool may have.
 const MAX_THREADS: usize = 1024;
@@ -158,6 +164,8 @@ struct Job {
     /// The caller's `&(dyn Fn(usize) + Sync)` with its lifetime erased.
     run: *const (dyn Fn(usize) + Sync),
     chunks: usize,
+    /// How many parts the chunks are cut into.
+    parts: usize,
     /// Workers with an index at or above this stay out.
     workers: usize,
     caller: Option<Thread>,
@@ -168,14 +176,18 @@ struct Worker {
     sleeping: Arc<AtomicBool>,
 }
 
+/// A counter in a cache line of its own.
+#[repr(align(64))]
+struct Cursor(AtomicUsize);
+
 struct Pool {
     /// Held by the thread whose loop runs.
     busy: AtomicBool,
     /// `epoch << 32 | OPEN | number of workers inside`. Workers enter an open job by adding one;
     /// the caller closes it and waits for the number to fall to zero before it takes back `job`.
     state: AtomicU64,
-    /// The next chunk to be taken.
-    next: AtomicUsize,
+    /// The next chunk to be taken of each part.
+    next: [Cursor; MAX_PARTS],
     job: UnsafeCell<Job>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// Touched by the holder of `busy` only, and so never waited for.
@@ -197,10 +209,11 @@ impl Pool {
         POOL.get_or_init(|| Pool {
             busy: AtomicBool::new(false),
             state: AtomicU64::new(0),
-            next: AtomicUsize::new(0),
+            next: [const { Cursor(AtomicUsize::new(0)) }; MAX_PARTS],
             job: UnsafeCell::new(Job {
                 run: &|_: usize| {},
                 chunks: 0,
+                parts: 1,
                 workers: 0,
                 caller: None,
             }),
@@ -215,6 +228,7 @@ impl Pool {
             return false;
         }
         let helpers = (num_threads() - 1).min(chunks - 1);
+        let parts = (helpers + 1).min(MAX_PARTS);
         let epoch = (self.state.load(Ordering::Relaxed) >> 32).wrapping_add(1) << 32;
         // SAFETY: `busy` is held and no worker is inside (the last job was closed and drained).
         // The lifetime of `run` is erased; workers use it only between entering and leaving,
@@ -226,15 +240,18 @@ impl Pool {
                     *const (dyn Fn(usize) + Sync + 'static),
                 >(run),
                 chunks,
+                parts,
                 workers: helpers,
                 caller: Some(std::thread::current()),
             };
         }
-        self.next.store(0, Ordering::Relaxed);
+        for (part, next) in self.next[..parts].iter().enumerate() {
+            next.0.store(chunks * part / parts, Ordering::Relaxed);
+        }
         // Publishes the job. SeqCst pairs with a worker's announcement that it falls asleep.
         self.state.store(epoch | OPEN, Ordering::SeqCst);
         self.wake(helpers);
-        self.work(run, chunks);
+        self.work(run, chunks, parts, 0);
         self.state.fetch_and(!OPEN, Ordering::AcqRel);
         let mut spin = Spin::new();
         while self.state.load(Ordering::Acquire) & INSIDE_MASK != 0 {
@@ -318,7 +335,7 @@ impl Pool {
         let caller = job.caller.clone();
         if index < job.workers {
             // SAFETY: as above; the closure the caller lent is alive.
-            self.work(unsafe { &*job.run }, job.chunks);
+            self.work(unsafe { &*job.run }, job.chunks, job.parts, index + 1);
         }
         let left = self.state.fetch_sub(1, Ordering::AcqRel) - 1;
         if left & (OPEN | INSIDE_MASK) == 0
@@ -328,21 +345,26 @@ impl Pool {
         }
     }
 
-    /// Takes chunks until there are none left; keeps the first panic for the caller.
-    fn work(&self, run: &(dyn Fn(usize) + Sync), chunks: usize) {
+    /// Takes chunks, first those of part `mine`, until there are none left; keeps the first panic
+    /// for the caller.
+    fn work(&self, run: &(dyn Fn(usize) + Sync), chunks: usize, parts: usize, mine: usize) {
         INSIDE.set(true);
         let result = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let i = self.next.fetch_add(1, Ordering::Relaxed);
-                if i >= chunks {
-                    break;
+            for part in (mine..mine + parts).map(|part| part % parts) {
+                let (next, end) = (&self.next[part].0, chunks * (part + 1) / parts);
+                // A look first: a part that is done stays in the caches of all.
+                while next.load(Ordering::Relaxed) < end {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    if i < end {
+                        run(i);
+                    }
                 }
-                run(i);
             }
         }));
         INSIDE.set(false);
         if let Err(payload) = result {
-            self.next.store(chunks, Ordering::Relaxed);
+            let all = self.next[..parts].iter();
+            all.for_each(|next| next.0.store(chunks, Ordering::Relaxed));
             if let Ok(mut slot) = self.panic.lock() {
                 slot.get_or_insert(payload);
             }

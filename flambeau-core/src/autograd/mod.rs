@@ -13,9 +13,7 @@ pub use mode::{
     set_grad_enabled,
 };
 pub use node::Ctx;
-pub(crate) use node::{
-    Edge, Hook, Input, Node, Saved, SavedSet, current_sequence, note_writer,
-};
+pub(crate) use node::{Edge, Hook, Input, Node, Saved, SavedSet, current_sequence, note_writer};
 pub(crate) use twin::by_twin;
 
 /// PyTorch's name of an operation's node: `<MulBackward0>`, as a printed tensor shows it.

@@ -42,6 +42,9 @@ impl Input {
 
 pub(crate) type Hook = Arc<dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync>;
 
+/// Hooks with the numbers that remove them, and the tensors that retain the gradient.
+pub(crate) type Called = (Vec<(u64, Hook)>, Vec<Tensor>);
+
 /// What is called with a node's gradient: hooks in the order of registration, then the tensors
 /// that retain theirs.
 #[derive(Default)]
@@ -66,7 +69,7 @@ impl Hooks {
     }
 
     /// The hooks and the tensors, to be called without the lock.
-    fn snapshot(&self) -> (Vec<(u64, Hook)>, Vec<Tensor>) {
+    fn snapshot(&self) -> Called {
         let retained = self.retained.iter().filter_map(Weak::upgrade).map(Tensor);
         (self.list.clone(), retained.collect())
     }
@@ -111,7 +114,7 @@ impl Node {
     }
 
     /// The hooks and the tensors that retain their gradient, where there are any.
-    pub(crate) fn hooked(&self) -> Option<(Vec<(u64, Hook)>, Vec<Tensor>)> {
+    pub(crate) fn hooked(&self) -> Option<Called> {
         let hooks = self.hooks.get()?.lock();
         (!hooks.is_empty()).then(|| hooks.snapshot())
     }
@@ -353,7 +356,12 @@ impl Ctx<'_> {
 
     /// Extra result `i` of the forward pass (indices, statistics): no history.
     pub fn extra(&self, i: usize) -> &Tensor {
-        &self.saved.0.as_ref().expect("the operation gave extras").extras[i]
+        &self
+            .saved
+            .0
+            .as_ref()
+            .expect("the operation gave extras")
+            .extras[i]
     }
 
     /// Whether the gradient of input `i` is wanted.

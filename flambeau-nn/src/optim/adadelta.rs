@@ -1,7 +1,7 @@
 //! Adadelta (`torch.optim.Adadelta`).
 
 use super::{Algorithm, State, add, addcmul, options, prepare, ranges, saved_options};
-use flambeau_core::fused::{Real, Update, update};
+use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
@@ -33,9 +33,15 @@ impl Algorithm for AdadeltaOptions {
         ])
     }
 
-    fn update(&self, p: &Tensor, g: &Tensor, state: &mut State) -> Result<()> {
+    fn update<'a>(
+        &'a self,
+        p: &Tensor,
+        g: &Tensor,
+        state: &mut State,
+        pass: &mut Pass<'a>,
+    ) -> Result<()> {
         let (square, delta) = (state.tensor(0, p, 0.0)?, state.tensor(1, p, 0.0)?);
-        update("Adadelta", [p, &square, &delta], [g], &Step(self))
+        pass.add("Adadelta", [p, &square, &delta], [g], Step(self))
     }
 }
 

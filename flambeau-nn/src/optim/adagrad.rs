@@ -1,7 +1,7 @@
 //! Adagrad (`torch.optim.Adagrad`).
 
 use super::{Algorithm, State, addcdiv, addcmul, options, prepare, ranges, saved_options};
-use flambeau_core::fused::{Real, Update, update};
+use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
@@ -36,10 +36,16 @@ impl Algorithm for AdagradOptions {
         ])
     }
 
-    fn update(&self, p: &Tensor, g: &Tensor, state: &mut State) -> Result<()> {
+    fn update<'a>(
+        &'a self,
+        p: &Tensor,
+        g: &Tensor,
+        state: &mut State,
+        pass: &mut Pass<'a>,
+    ) -> Result<()> {
         let rate = self.lr / (1.0 + (state.step - 1) as f64 * self.lr_decay);
         let sum = state.tensor(0, p, self.initial_accumulator_value)?;
-        update("Adagrad", [p, &sum], [g], &Step { o: self, rate })
+        pass.add("Adagrad", [p, &sum], [g], Step { o: self, rate })
     }
 }
 

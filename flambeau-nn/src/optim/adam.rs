@@ -1,7 +1,7 @@
 //! Adam and AdamW (`torch.optim.Adam`, `AdamW`).
 
 use super::{Algorithm, State, addcdiv, addcmul, lerp, options, prepare, ranges, saved_options};
-use flambeau_core::fused::{Real, Update, update};
+use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
@@ -52,7 +52,13 @@ macro_rules! algorithm {
                 moment_ranges(self.lr, self.betas, self.eps, self.weight_decay)
             }
 
-            fn update(&self, p: &Tensor, g: &Tensor, state: &mut State) -> Result<()> {
+            fn update<'a>(
+                &'a self,
+                p: &Tensor,
+                g: &Tensor,
+                state: &mut State,
+                pass: &mut Pass<'a>,
+            ) -> Result<()> {
                 let n = state.step as f64;
                 let (beta1, beta2) = self.betas;
                 let step = Step {
@@ -72,9 +78,9 @@ macro_rules! algorithm {
                 let (m, v) = (state.tensor(0, p, 0.0)?, state.tensor(1, p, 0.0)?);
                 if self.amsgrad {
                     let max = state.tensor(2, p, 0.0)?;
-                    update($name, [p, &m, &v, &max], [g], &step)
+                    pass.add($name, [p, &m, &v, &max], [g], step)
                 } else {
-                    update($name, [p, &m, &v], [g], &step)
+                    pass.add($name, [p, &m, &v], [g], step)
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use super::adam::moment_ranges;
 use super::{Algorithm, State, addcdiv, lerp, options, prepare, saved_options};
-use flambeau_core::fused::{Real, Update, update};
+use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
@@ -33,10 +33,16 @@ impl Algorithm for AdamaxOptions {
         moment_ranges(self.lr, self.betas, self.eps, self.weight_decay)
     }
 
-    fn update(&self, p: &Tensor, g: &Tensor, state: &mut State) -> Result<()> {
+    fn update<'a>(
+        &'a self,
+        p: &Tensor,
+        g: &Tensor,
+        state: &mut State,
+        pass: &mut Pass<'a>,
+    ) -> Result<()> {
         let rate = self.lr / (1.0 - self.betas.0.powf(state.step as f64));
         let (m, norm) = (state.tensor(0, p, 0.0)?, state.tensor(1, p, 0.0)?);
-        update("Adamax", [p, &m, &norm], [g], &Step { o: self, rate })
+        pass.add("Adamax", [p, &m, &norm], [g], Step { o: self, rate })
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! An optimizer is its options and a formula for one parameter ([`Algorithm`]), in a file of its
 //! own; [`Optim`] does for all of them what is the same: groups, the state by parameter, saving.
-//! A formula is written for one element and run as one pass over the memory of parameter, gradient
-//! and state ([`flambeau_core::fused`]), in PyTorch's order of rounding.
+//! A formula is written for one element, in PyTorch's order of rounding, and run as one pass over
+//! the memory of all parameters, their gradients and states ([`flambeau_core::fused`]).
 
 mod adadelta;
 mod adagrad;
@@ -29,7 +29,7 @@ pub use state::OptimizerState;
 
 use crate::parameter::Parameter;
 use crate::warnings::{Warning, warn};
-use flambeau_core::fused::Real;
+use flambeau_core::fused::{Pass, Real};
 use flambeau_core::{Result, Tensor, bail, no_grad};
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
@@ -98,11 +98,17 @@ pub trait Algorithm: Clone + Send + Sync + 'static {
     /// # Errors
     /// Names the option that has a value of another kind.
     fn restore(&mut self, saved: &Map<String, Value>) -> Result<(), String>;
-    /// Changes `p` by its gradient `g`; `state.step` already counts this step.
+    /// Adds to `pass` the change of `p` by its gradient `g`; `state.step` already counts this step.
     ///
     /// # Errors
-    /// Those of [`flambeau_core::fused::update`].
-    fn update(&self, p: &Tensor, g: &Tensor, state: &mut State) -> Result<()>;
+    /// Those of [`Pass::add`].
+    fn update<'a>(
+        &'a self,
+        p: &Tensor,
+        g: &Tensor,
+        state: &mut State,
+        pass: &mut Pass<'a>,
+    ) -> Result<()>;
 }
 
 /// What an optimizer keeps for a parameter.
@@ -349,17 +355,18 @@ impl<O: Algorithm> Optimizer for Optim<O> {
         self.check_distinct()?;
         self.watch
             .before(self.groups.iter().flat_map(|g| &g.parameters));
-        let groups = &mut self.groups;
+        let options: Vec<O> = self.groups.iter().map(Group::options).collect();
         no_grad(|| {
-            for group in groups {
-                let options = group.options();
+            let mut pass = Pass::new();
+            for (group, options) in self.groups.iter_mut().zip(&options) {
                 for (p, state) in group.parameters.iter().zip(&mut group.states) {
                     if let Some(g) = p.grad() {
                         state.step += 1;
-                        options.update(p, &g, state)?;
+                        options.update(p, &g, state, &mut pass)?;
                     }
                 }
             }
+            pass.run();
             Ok(())
         })
     }

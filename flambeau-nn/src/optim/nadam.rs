@@ -2,7 +2,7 @@
 
 use super::adam::moment_ranges;
 use super::{Algorithm, State, addcdiv, addcmul, lerp, options, prepare, saved_options};
-use flambeau_core::fused::{Real, Update, update};
+use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
@@ -37,7 +37,13 @@ impl Algorithm for NAdamOptions {
         )])
     }
 
-    fn update(&self, p: &Tensor, g: &Tensor, state: &mut State) -> Result<()> {
+    fn update<'a>(
+        &'a self,
+        p: &Tensor,
+        g: &Tensor,
+        state: &mut State,
+        pass: &mut Pass<'a>,
+    ) -> Result<()> {
         let n = state.step as f64;
         let mu = |n: f64| self.betas.0 * (1.0 - 0.5 * 0.96f64.powf(n * self.momentum_decay));
         let (now, next) = (mu(n), mu(n + 1.0));
@@ -51,7 +57,7 @@ impl Algorithm for NAdamOptions {
             by_average: -self.lr * next / (1.0 - product * next),
         };
         let (m, v) = (state.tensor(0, p, 0.0)?, state.tensor(1, p, 0.0)?);
-        update("NAdam", [p, &m, &v], [g], &step)
+        pass.add("NAdam", [p, &m, &v], [g], step)
     }
 }
 

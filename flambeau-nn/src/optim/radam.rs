@@ -2,7 +2,7 @@
 
 use super::adam::moment_ranges;
 use super::{Algorithm, State, addcmul, lerp, options, prepare, saved_options};
-use flambeau_core::fused::{Real, Update, update};
+use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
@@ -35,7 +35,13 @@ impl Algorithm for RAdamOptions {
         moment_ranges(self.lr, self.betas, self.eps, self.weight_decay)
     }
 
-    fn update(&self, p: &Tensor, g: &Tensor, state: &mut State) -> Result<()> {
+    fn update<'a>(
+        &'a self,
+        p: &Tensor,
+        g: &Tensor,
+        state: &mut State,
+        pass: &mut Pass<'a>,
+    ) -> Result<()> {
         let n = state.step as f64;
         let (beta1, beta2) = self.betas;
         let correction2 = 1.0 - beta2.powf(n);
@@ -54,7 +60,7 @@ impl Algorithm for RAdamOptions {
             rectify,
         };
         let (m, v) = (state.tensor(0, p, 0.0)?, state.tensor(1, p, 0.0)?);
-        update("RAdam", [p, &m, &v], [g], &step)
+        pass.add("RAdam", [p, &m, &v], [g], step)
     }
 }
 

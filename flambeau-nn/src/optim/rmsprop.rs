@@ -3,7 +3,7 @@
 use super::{
     Algorithm, State, add, addcdiv, addcmul, lerp, options, prepare, ranges, saved_options,
 };
-use flambeau_core::fused::{Real, Update, update};
+use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
@@ -43,21 +43,27 @@ impl Algorithm for RMSpropOptions {
         ])
     }
 
-    fn update(&self, p: &Tensor, g: &Tensor, state: &mut State) -> Result<()> {
+    fn update<'a>(
+        &'a self,
+        p: &Tensor,
+        g: &Tensor,
+        state: &mut State,
+        pass: &mut Pass<'a>,
+    ) -> Result<()> {
         let square = state.tensor(0, p, 0.0)?;
         match (self.centered, self.momentum > 0.0) {
-            (false, false) => update("RMSprop", [p, &square], [g], &Plain(self)),
+            (false, false) => pass.add("RMSprop", [p, &square], [g], Plain(self)),
             (true, false) => {
                 let average = state.tensor(1, p, 0.0)?;
-                update("RMSprop", [p, &square, &average], [g], &Centered(self))
+                pass.add("RMSprop", [p, &square, &average], [g], Centered(self))
             }
             (false, true) => {
                 let buffer = state.tensor(2, p, 0.0)?;
-                update("RMSprop", [p, &square, &buffer], [g], &Momentum(self))
+                pass.add("RMSprop", [p, &square, &buffer], [g], Momentum(self))
             }
             (true, true) => {
                 let (average, buffer) = (state.tensor(1, p, 0.0)?, state.tensor(2, p, 0.0)?);
-                update("RMSprop", [p, &square, &average, &buffer], [g], &Both(self))
+                pass.add("RMSprop", [p, &square, &average, &buffer], [g], Both(self))
             }
         }
     }

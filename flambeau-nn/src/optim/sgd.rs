@@ -1,7 +1,7 @@
 //! Stochastic gradient descent (`torch.optim.SGD`).
 
 use super::{Algorithm, State, add, options, prepare, ranges, saved_options};
-use flambeau_core::fused::{Real, Update, update};
+use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
@@ -56,13 +56,19 @@ impl Algorithm for SgdOptions {
         Ok(())
     }
 
-    fn update(&self, p: &Tensor, g: &Tensor, state: &mut State) -> Result<()> {
+    fn update<'a>(
+        &'a self,
+        p: &Tensor,
+        g: &Tensor,
+        state: &mut State,
+        pass: &mut Pass<'a>,
+    ) -> Result<()> {
         if self.momentum == 0.0 {
-            return update("SGD", [p], [g], &Plain(self));
+            return pass.add("SGD", [p], [g], Plain(self));
         }
         let first = !state.has(0);
         let buffer = state.tensor(0, p, 0.0)?;
-        update("SGD", [p, &buffer], [g], &Momentum { o: self, first })
+        pass.add("SGD", [p, &buffer], [g], Momentum { o: self, first })
     }
 }
 

@@ -224,8 +224,7 @@ pub(crate) fn map<C: Lane, D: KernelResult, const N: usize>(
 ) -> Result<Tensor> {
     // Few elements that lie as the kernel wants them: nothing to plan or to share out.
     let n = crate::shape::numel(shape);
-    let plain =
-        |t: &Tensor| t.dtype() == C::DTYPE && t.shape() == shape && t.is_contiguous();
+    let plain = |t: &Tensor| t.dtype() == C::DTYPE && t.shape() == shape && t.is_contiguous();
     if n <= GRAIN && D::stores(dtype) && inputs.iter().all(|t| plain(t)) {
         let reads = inputs.map(Tensor::read);
         return Tensor::build::<D>(op, shape, dtype, |out| {
