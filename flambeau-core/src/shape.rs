@@ -103,7 +103,8 @@ pub(crate) fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
             if s != step {
                 return false;
             }
-            step *= d;
+            // Where a size is 0, the others may multiply to more than memory can address.
+            step = step.wrapping_mul(d);
         }
     }
     true

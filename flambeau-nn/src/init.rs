@@ -53,8 +53,9 @@ fn fans(weight: &Tensor) -> Result<(usize, usize)> {
             "fan in and fan out are not defined for shape {shape:?}; the weight needs two dimensions or more"
         );
     }
-    let receptive: usize = shape[2..].iter().product();
-    Ok((shape[1] * receptive, shape[0] * receptive))
+    // Saturating: where a size is 0, the others may multiply to more than memory can address.
+    let fan = |first: usize| shape[2..].iter().fold(first, |n, &d| n.saturating_mul(d));
+    Ok((fan(shape[1]), fan(shape[0])))
 }
 
 /// Uniform between `a` and `b`.

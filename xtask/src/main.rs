@@ -2,6 +2,7 @@
 
 mod bench;
 mod goldens;
+mod sanitize;
 mod smoke;
 
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 commands:
   bench [--torch] [--only NAME] ...  time every row of work, with --torch beside PyTorch (bench --help)
   goldens [--only NAME[,NAME...]]   ask PyTorch (python3 with torch) for what the operations must give
+  sanitize                          the runtime's and the core's tests under AddressSanitizer
   smoke                             a short training run; fails unless the accuracy rises";
 
 fn main() -> ExitCode {
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("bench") => bench::run(&args[1..]),
         Some("goldens") => goldens::run(&args[1..]),
+        Some("sanitize") => sanitize::run(),
         Some("smoke") => smoke::run(),
         _ => Err(USAGE.into()),
     };

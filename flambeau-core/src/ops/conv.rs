@@ -7,7 +7,9 @@ use crate::autocast::{Cast, Composite};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
 use crate::ops::elementwise::to_contiguous;
+use crate::ops::pad::PadMode;
 use crate::ops::spec::{Arg, OpSpec, Sample};
+use crate::shape::check_numel;
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail};
 use flambeau_cpu::conv::{self as kernels, ConvShape, Convolve};
@@ -69,6 +71,9 @@ impl Conv {
         let output = s
             .output()
             .map_err(|e| crate::Error::new(self.name, e.to_string()))?;
+        // A batch of 0 does not make planes beyond memory computable.
+        check_numel(self.name, &s.input)?;
+        check_numel(self.name, &output)?;
         Ok(match self.kind {
             Kind::Forward => [vec![s.batch, s.out_channels], spatial(output)].concat(),
             Kind::Data => [vec![s.batch, s.in_channels], spatial(s.input)].concat(),
@@ -201,6 +206,20 @@ fn spatial<const N: usize>(values: [usize; N], fill: usize) -> [usize; 3] {
     out
 }
 
+/// The geometry with strides and dilations that matter to nobody cut short, so that no arithmetic
+/// on them overflows: a stride beyond the padded input leads to no second window, a dilation of a
+/// kernel of one element to no second tap.
+fn tamed(mut s: ConvShape) -> ConvShape {
+    for d in 0..3 {
+        let padded = s.padding[d].saturating_mul(2).saturating_add(s.input[d]);
+        s.stride[d] = s.stride[d].min(padded.max(1));
+        if s.kernel[d] == 1 {
+            s.dilation[d] = s.dilation[d].min(1);
+        }
+    }
+    s
+}
+
 /// `x` with a batch dimension, and whether it was missing.
 #[track_caller]
 fn batched<const N: usize>(op: &'static str, x: &Tensor) -> Result<(Tensor, bool)> {
@@ -287,12 +306,12 @@ fn conv<const N: usize>(
     )?;
     let (xs, ws) = (x.shape(), weight.shape());
     let groups = options.groups;
-    if xs[1] != ws[1] * groups {
+    let channels = ws[1].saturating_mul(groups);
+    if xs[1] != channels {
         bail!(
             op,
-            "the input has {} channels, the weight of shape {ws:?} with groups {groups} takes {}; input shape {xs:?}",
-            xs[1],
-            ws[1] * groups
+            "the input has {} channels, the weight of shape {ws:?} with groups {groups} takes {channels}; input shape {xs:?}",
+            xs[1]
         );
     }
     let size = |s: &[usize]| -> [usize; N] { std::array::from_fn(|i| s[i + 2]) };
@@ -310,7 +329,7 @@ fn conv<const N: usize>(
     let op = Conv {
         name: op,
         kind: Kind::Forward,
-        shape,
+        shape: tamed(shape),
         dims: N,
     };
     op.result_shape()?;
@@ -334,14 +353,9 @@ fn conv_transpose<const N: usize>(
     let ([x, weight], bias) = (region.inputs(), region.optional(bias)?);
     let (x, unbatched) = batched::<N>(op, x)?;
     let groups = options.groups;
-    check_operands(
-        op,
-        &x,
-        weight,
-        bias.as_ref(),
-        N + 2,
-        weight.shape().get(1).map_or(0, |c| c * groups),
-    )?;
+    let channels = weight.shape().get(1).copied().unwrap_or(0);
+    let channels = channels.saturating_mul(groups);
+    check_operands(op, &x, weight, bias.as_ref(), N + 2, channels)?;
     let (xs, ws) = (x.shape(), weight.shape());
     if xs[1] != ws[0] || groups == 0 || ws[0] % groups != 0 {
         bail!(
@@ -351,22 +365,27 @@ fn conv_transpose<const N: usize>(
             ws[0]
         );
     }
-    let mut input = [0; N];
-    for i in 0..N {
+    // Padding of the output by a stride or more is what another input element, a zero, leads to.
+    let mut output_padding = output_padding;
+    let mut zeros = Vec::new();
+    let (mut input, given) = ([0; N], output_padding);
+    for i in (0..N).rev() {
         let (stride, dilation) = (options.stride[i], options.dilation[i]);
         if output_padding[i] >= stride.max(dilation) {
             bail!(
                 op,
-                "output_padding {output_padding:?} must be smaller than stride {:?} or dilation {:?}",
+                "output_padding {given:?} must be smaller than stride {:?} or dilation {:?}",
                 options.stride,
                 options.dilation
             );
         }
-        let full = (xs[i + 2].max(1) - 1) * stride
-            + dilation * (ws[i + 2].max(1) - 1)
-            + output_padding[i]
-            + 1;
-        match full.checked_sub(2 * options.padding[i]) {
+        zeros.extend([0, output_padding[i].checked_div(stride).unwrap_or(0) as i64]);
+        let full = (xs[i + 2].max(1) - 1)
+            .saturating_mul(stride)
+            .saturating_add(dilation.saturating_mul(ws[i + 2].max(1) - 1))
+            .saturating_add(output_padding[i])
+            .saturating_add(1);
+        match full.checked_sub(options.padding[i].saturating_mul(2)) {
             Some(n) if n > 0 && xs[i + 2] > 0 => input[i] = n,
             _ => bail!(
                 op,
@@ -374,10 +393,16 @@ fn conv_transpose<const N: usize>(
                 options.padding
             ),
         }
+        output_padding[i] %= stride.max(1);
     }
+    let x = if zeros.iter().any(|&n| n > 0) {
+        x.pad(&zeros, PadMode::Zeros)?
+    } else {
+        x.clone()
+    };
     let shape = ConvShape {
         batch: xs[0],
-        in_channels: ws[1] * groups,
+        in_channels: channels,
         out_channels: ws[0],
         groups,
         input: spatial(input, 1),
@@ -389,7 +414,7 @@ fn conv_transpose<const N: usize>(
     let conv = Conv {
         name: op,
         kind: Kind::Data,
-        shape,
+        shape: tamed(shape),
         dims: N,
     };
     conv.result_shape()?;
@@ -605,6 +630,17 @@ pub(crate) fn specs() -> Vec<OpSpec> {
             transposed(
                 call(&[4, 3, 3], &[4, 2, 3, 3], 0, [&[1, 1], &[0, 0], &[1, 1]], 1),
                 &[0, 0],
+            ),
+            // Output padding beyond the stride, below the dilation.
+            transposed(
+                call(
+                    &[1, 2, 3, 2],
+                    &[2, 2, 2, 3],
+                    2,
+                    [&[1, 2], &[2, 1], &[3, 6]],
+                    1,
+                ),
+                &[2, 5],
             ),
         ]),
         OpSpec::new(

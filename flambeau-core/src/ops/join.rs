@@ -189,7 +189,7 @@ impl Op for Triangle {
         with_stored!(out.dtype(), S => {
             for (i, row) in out.write().slice::<S>().chunks_exact_mut(m).enumerate() {
                 // The first column on or right of the diagonal.
-                let at = (i % n) as i64 + self.diagonal;
+                let at = self.diagonal.saturating_add((i % n) as i64);
                 if self.upper {
                     row[..at.clamp(0, m as i64) as usize].fill(S::default());
                 } else {
@@ -378,7 +378,7 @@ impl Tensor {
             let size = if i < lead { 1 } else { self.shape()[i - lead] };
             split.extend([1, size]);
             wide.extend([r, size as i64]);
-            out.push(r as usize * size);
+            out.push((r as usize).saturating_mul(size));
         }
         self.reshape(split)?.expand(wide)?.reshape(out)
     }

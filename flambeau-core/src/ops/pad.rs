@@ -2,6 +2,7 @@
 
 use crate::autocast::{Cast, Composite};
 use crate::ops::spec::{Arg, OpSpec, Sample};
+use crate::shape::sizes;
 use crate::tensor::Tensor;
 use crate::{DType, Result, bail};
 
@@ -45,15 +46,15 @@ impl Tensor {
                 self.dim()
             );
         }
-        let mut sizes: Vec<i64> = self.shape().iter().map(|&d| d as i64).collect();
+        let mut padded: Vec<i64> = self.shape().iter().map(|&d| d as i64).collect();
         let pairs = || {
             pad.chunks_exact(2)
                 .enumerate()
                 .map(|(i, p)| (self.dim() - 1 - i, p[0], p[1]))
         };
         for (d, before, after) in pairs() {
-            sizes[d] = sizes[d].saturating_add(before).saturating_add(after);
-            if sizes[d] < 0 {
+            padded[d] = padded[d].saturating_add(before).saturating_add(after);
+            if padded[d] < 0 {
                 bail!(
                     "pad",
                     "padding ({before}, {after}) cuts more than dimension {d} of size {} holds",
@@ -69,8 +70,8 @@ impl Tensor {
         let region = Composite::new(cast, [self])?;
         let [x] = region.inputs();
         match mode {
-            PadMode::Zeros => self.pad_constant(&sizes, pairs(), 0.0),
-            PadMode::Constant(value) => self.pad_constant(&sizes, pairs(), value),
+            PadMode::Zeros => self.pad_constant(&padded, pairs(), 0.0),
+            PadMode::Constant(value) => self.pad_constant(&padded, pairs(), value),
             _ => pairs().try_fold(x.clone(), |x, (d, before, after)| {
                 x.pad_by_index(d, before, after, mode)
             }),
@@ -80,17 +81,17 @@ impl Tensor {
     #[track_caller]
     fn pad_constant(
         &self,
-        sizes: &[i64],
+        padded: &[i64],
         pairs: impl Iterator<Item = (usize, i64, i64)>,
         value: f64,
     ) -> Result<Tensor> {
-        let out = Tensor::full_with(sizes, value, (self.dtype(), self.device()))?;
+        let out = Tensor::full_with(padded, value, (self.dtype(), self.device()))?;
         let (mut source, mut target) = (self.clone(), out.clone());
         for (d, before, after) in pairs {
             let size = self.shape()[d] as i64;
             let kept = (size + before.min(0) + after.min(0)).max(0) as usize;
-            source = source.narrow(d as i64, (-before).max(0).min(size), kept)?;
-            target = target.narrow(d as i64, before.max(0).min(sizes[d]), kept)?;
+            source = source.narrow(d as i64, before.saturating_neg().max(0).min(size), kept)?;
+            target = target.narrow(d as i64, before.max(0).min(padded[d]), kept)?;
         }
         target.copy_(&source)?;
         Ok(out)
@@ -114,16 +115,19 @@ impl Tensor {
         if before == 0 && after == 0 {
             return Ok(self.clone());
         }
-        let places: Vec<i64> = (-before..n + after)
-            .map(|i| match mode {
-                PadMode::Reflect if i < 0 => -i,
-                PadMode::Reflect if i >= n => 2 * (n - 1) - i,
-                PadMode::Circular => i.rem_euclid(n),
-                _ => i.clamp(0, n - 1),
-            })
-            .collect();
-        let count = places.len();
-        self.index_select(d as i64, &Tensor::from_vec(places, [count])?)
+        let place = |i: i64| match mode {
+            PadMode::Reflect if i < 0 => -i,
+            PadMode::Reflect if i >= n => 2 * (n - 1) - i,
+            PadMode::Circular => i.rem_euclid(n),
+            _ => i.clamp(0, n - 1),
+        };
+        let count = sizes("pad", [n.saturating_add(before).saturating_add(after)])?;
+        let places = Tensor::build::<i64>("pad", &count, DType::I64, |out| {
+            for (o, i) in out.iter_mut().zip(before.saturating_neg()..) {
+                *o = place(i);
+            }
+        })?;
+        self.index_select(d as i64, &places)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::autocast::Cast;
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::elementwise::to_contiguous;
 use crate::ops::spec::{Arg, OpSpec, Sample};
-use crate::shape::{Shape, numel};
+use crate::shape::{Shape, numel, sizes};
 use crate::storage::allocate;
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Error, Result, bail};
@@ -291,7 +291,7 @@ fn planes<const N: usize>(op: &'static str, x: &Tensor) -> Result<(usize, [usize
     }
     let lead = x.dim() - N;
     Ok((
-        x.shape()[..lead].iter().product(),
+        numel(&x.shape()[..lead]),
         spatial::<N>(std::array::from_fn(|i| x.shape()[lead + i]), 1),
     ))
 }
@@ -346,6 +346,8 @@ fn adaptive<const N: usize>(
         output: spatial(output_size, 1),
     };
     s.check().map_err(|e| Error::new(op, e.to_string()))?;
+    // Of what would be beyond memory not even the product can be formed.
+    sizes(op, s.output)?;
     Ok((Windows::Adaptive(s), with_spatial(x, N, s.output)))
 }
 

@@ -23,11 +23,8 @@ impl Tensor {
     #[track_caller]
     pub(crate) fn check_inplace(&self, op: &'static str) -> Result<()> {
         let t = &self.0;
-        if t.shape
-            .iter()
-            .zip(&t.strides)
-            .any(|(&d, &s)| d > 1 && s == 0)
-        {
+        let stretched = t.shape.iter().zip(&t.strides);
+        if stretched.into_iter().any(|(&d, &s)| d > 1 && s == 0) && !self.is_empty() {
             return Err(Error::new(
                 op,
                 format!(

@@ -200,10 +200,16 @@ impl Tensor {
     /// The size of dimension `dim`, counted from the end where negative.
     ///
     /// # Errors
-    /// Where there is no such dimension.
+    /// Where there is no such dimension; a 0-d tensor has none.
     #[track_caller]
     pub fn size(&self, dim: i64) -> Result<usize> {
-        Ok(self.0.shape[self.dim_index("size", dim)?])
+        match self.shape().get(self.dim_index("size", dim)?) {
+            Some(&size) => Ok(size),
+            None => bail!(
+                "size",
+                "a 0-d tensor has no dimension {dim}; unsqueeze(0) gives it one"
+            ),
+        }
     }
 
     /// Elements to step over, in memory, to the next index of each dimension.

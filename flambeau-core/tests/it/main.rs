@@ -5,6 +5,7 @@
 mod autograd;
 mod create;
 mod display;
+mod extremes;
 mod inplace;
 mod npy;
 mod operators;

@@ -36,7 +36,16 @@ impl AdaptiveShape {
 
     /// Elements of `out` and `grad_out`.
     pub fn output_len(&self) -> usize {
-        self.planes * self.output.iter().product::<usize>()
+        self.planes * self.outputs()
+    }
+
+    /// Windows of a plane.
+    fn outputs(&self) -> usize {
+        if self.output.contains(&0) {
+            // The other axes may be as long as a number can say.
+            return 0;
+        }
+        self.output.iter().product()
     }
 
     fn window(&self, axis: usize, o: usize) -> Range<usize> {
@@ -49,6 +58,9 @@ impl AdaptiveShape {
     fn windows(&self, mut visit: impl FnMut(usize, &mut dyn Iterator<Item = Range<usize>>, usize)) {
         let [_, h, w] = self.input;
         let mut output = 0;
+        if self.outputs() == 0 {
+            return;
+        }
         for od in 0..self.output[0] {
             let ds = self.window(0, od);
             for oh in 0..self.output[1] {
@@ -80,7 +92,7 @@ impl AdaptiveShape {
             self.output_len(),
             "adaptive pooling: length of the output"
         );
-        (self.input.iter().product(), self.output.iter().product())
+        (self.input.iter().product(), self.outputs())
     }
 }
 

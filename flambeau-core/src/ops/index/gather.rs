@@ -39,6 +39,12 @@ impl Places {
                 &sizes[..]
             );
         }
+        // An empty index names nothing, whatever its shape.
+        let shape = if fits {
+            shape
+        } else {
+            Shape::from_elem(0, sizes.len())
+        };
         let values = index_values(op, index)?;
         if let Some(bad) = values.iter().find(|&&i| i < 0 || i >= sizes[dim] as i64) {
             bail!(
