@@ -1,84 +1,134 @@
-//! Speed of matrix products: `cargo bench -p flambeau-cpu --bench gemm [THREADS...]`.
+//! Speed of matrix products: `cargo bench -p flambeau-cpu --bench gemm [-- THREADS... NAME]`.
 //!
-//! Prints one line a shape: layout (n: row-major, t: transposed), m, n, k, threads, GFLOP/s of the
-//! best of several rounds.
+//! Prints one line a shape whose name contains NAME: type, layout (n: row-major, t: transposed),
+//! batch where there is one, m, n, k, threads, GFLOP/s and microseconds of the best of several
+//! rounds.
 
 use std::time::Instant;
 
-use flambeau_cpu::gemm::gemm;
+use flambeau_cpu::gemm::{Add, GemmScalar, Layout, Sizes, gemm_add};
 use flambeau_cpu::threads::set_num_threads;
+use half::{bf16, f16};
 
-/// Layouts of a and b, then m, n, k: squares, a LeNet's linear layers at batch 4 with both
-/// their backward products, and odd ones.
-const SHAPES: &[(&str, usize, usize, usize)] = &[
-    ("nn", 16, 16, 16),
-    ("nn", 64, 64, 64),
-    ("nt", 64, 64, 64),
-    ("tn", 64, 64, 64),
-    ("nn", 256, 256, 256),
-    ("nt", 256, 256, 256),
-    ("tn", 256, 256, 256),
-    ("nn", 1024, 1024, 1024),
-    ("nt", 1024, 1024, 1024),
-    ("tn", 1024, 1024, 1024),
-    ("nn", 2048, 2048, 2048),
-    ("nt", 4, 120, 400),
-    ("nn", 4, 400, 120),
-    ("tn", 120, 400, 4),
-    ("nt", 4, 84, 120),
-    ("nn", 4, 120, 84),
-    ("tn", 84, 120, 4),
-    ("nt", 4, 10, 84),
-    ("nn", 4, 84, 10),
-    ("tn", 10, 84, 4),
-    ("nn", 16, 100, 150),
-    ("nn", 6, 784, 75),
-    ("nt", 64, 512, 784),
-    ("nn", 64, 784, 512),
-    ("tn", 512, 784, 64),
-    ("nt", 1, 1000, 2048),
-    // Tall, flat and far from square, where packing and reading order decide.
-    ("nn", 16, 2048, 2048),
-    ("tn", 2048, 16, 2048),
-    ("tt", 16, 2048, 2048),
-    ("nn", 64, 3136, 576),
-    ("tn", 3136, 64, 576),
-    ("nn", 32, 64, 10000),
-    ("nn", 512, 1, 512),
+/// Layouts of a and b, batch, m, n, k.
+type Shape = (&'static str, usize, usize, usize, usize);
+
+const SHAPES: &[Shape] = &[
+    ("nn", 1, 16, 16, 16),
+    ("nn", 1, 64, 64, 64),
+    ("nt", 1, 64, 64, 64),
+    ("nn", 1, 256, 256, 256),
+    ("nt", 1, 256, 256, 256),
+    ("tn", 1, 256, 256, 256),
+    ("nn", 1, 1024, 1024, 1024),
+    ("nt", 1, 1024, 1024, 1024),
+    ("tn", 1, 1024, 1024, 1024),
+    ("nn", 1, 2048, 2048, 2048),
+    // A LeNet's linear layers at batch 4 and 128, with products of the backward pass.
+    ("nt", 1, 4, 120, 400),
+    ("nn", 1, 4, 400, 120),
+    ("tn", 1, 120, 400, 4),
+    ("nt", 1, 4, 84, 120),
+    ("tn", 1, 84, 120, 4),
+    ("nt", 1, 4, 10, 84),
+    ("tn", 1, 10, 84, 4),
+    ("nt", 1, 128, 120, 400),
+    ("nn", 1, 128, 400, 120),
+    ("tn", 1, 120, 400, 128),
+    // A perceptron's at batch 64.
+    ("nt", 1, 64, 512, 784),
+    ("nn", 1, 64, 784, 512),
+    ("tn", 1, 512, 784, 64),
+    ("nt", 1, 64, 256, 512),
+    ("nt", 1, 64, 10, 256),
+    // A transformer's, and its attention.
+    ("nt", 1, 1024, 256, 256),
+    ("nt", 1, 1024, 1024, 256),
+    ("nn", 1, 1024, 256, 1024),
+    ("tn", 1, 1024, 256, 1024),
+    ("nt", 32, 128, 128, 64),
+    ("nn", 32, 128, 64, 128),
+    ("tn", 32, 64, 128, 128),
+    ("nn", 256, 16, 16, 16),
+    // Vectors, outer products and other shapes far from square.
+    ("nt", 1, 1, 1000, 2048),
+    ("nn", 1, 1, 2048, 2048),
+    ("nn", 1, 2048, 1, 2048),
+    ("nt", 1, 8, 2048, 2048),
+    ("nn", 1, 8, 2048, 2048),
+    ("nn", 1, 2048, 8, 2048),
+    ("tn", 1, 2048, 8, 2048),
+    ("nn", 1, 2048, 2048, 1),
+    ("nn", 1, 2048, 2048, 4),
+    ("tt", 1, 16, 2048, 2048),
+    ("nn", 1, 64, 3136, 576),
+    ("tn", 1, 3136, 64, 576),
+    ("nn", 1, 32, 64, 10000),
 ];
 
 fn main() {
-    let mut threads: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
+    let (mut threads, mut filter) = (Vec::new(), String::new());
+    for arg in std::env::args().skip(1).filter(|a| a != "--bench") {
+        match arg.parse() {
+            Ok(n) => threads.push(n),
+            Err(_) => filter = arg,
+        }
+    }
     if threads.is_empty() {
         threads = vec![1, 2];
     }
     for &t in &threads {
         set_num_threads(t);
-        for &(layout, m, n, k) in SHAPES {
-            println!("{layout} {m} {n} {k} {t} {:.1}", speed(layout, m, n, k));
+        for &shape in SHAPES {
+            speed::<f32>("float32", shape, t, &filter);
+        }
+        for &shape in SHAPES {
+            speed::<bf16>("bfloat16", shape, t, &filter);
+        }
+        for &shape in SHAPES {
+            speed::<f16>("float16", shape, t, &filter);
         }
     }
 }
 
-fn speed(layout: &str, m: usize, n: usize, k: usize) -> f64 {
-    let a = vec![0.5f32; m * k];
-    let b = vec![0.25f32; k * n];
-    let mut c = vec![0.0f32; m * n];
-    let strides = |t: bool, rows: usize, cols: usize| match t {
-        true => (1, rows as isize),
-        false => (cols as isize, 1),
+fn speed<T: GemmScalar>(name: &str, shape: Shape, threads: usize, filter: &str) {
+    let (layouts, batch, m, n, k) = shape;
+    let name = match batch {
+        1 => format!("{name} {layouts} {m} {n} {k}"),
+        _ => format!("{name} bmm {batch} {layouts} {m} {n} {k}"),
     };
-    let sa = strides(layout.starts_with('t'), m, k);
-    let sb = strides(layout.ends_with('t'), k, n);
-    let mut once = || gemm(m, n, k, 1.0, &a, sa, &b, sb, 0.0, &mut c, (n as isize, 1));
-    let flop = 2.0 * (m * n * k) as f64;
-    let reps = (4e6 / flop).clamp(1.0, 1e5) as usize;
-    let mut best = f64::INFINITY;
-    for _ in 0..if flop > 1e9 { 9 } else { 60 } {
-        let start = Instant::now();
-        (0..reps).for_each(|_| once());
-        best = best.min(start.elapsed().as_secs_f64() / reps as f64);
+    if !name.contains(filter) {
+        return;
     }
-    assert!(c.iter().all(|&x| (x - 0.125 * k as f32).abs() < 1e-3));
-    flop / best / 1e9
+    let a = vec![T::ONE; batch * m * k];
+    let b = vec![T::ONE; batch * k * n];
+    let mut c = vec![T::ZERO; batch * m * n];
+    let layout = |t: bool, rows: usize, cols: usize| {
+        let (row, col) = if t { (1, rows) } else { (cols, 1) };
+        let batch = rows * cols;
+        Layout { batch, row, col }
+    };
+    let a_layout = layout(layouts.starts_with('t'), m, k);
+    let b_layout = layout(layouts.ends_with('t'), k, n);
+    let mut once = || {
+        let sizes = Sizes { batch, m, n, k };
+        let to = (&mut c[..], layout(false, m, n));
+        gemm_add(sizes, 1.0, (&a, a_layout), (&b, b_layout), Add::Nothing, to);
+    };
+    let flop = 2.0 * (batch * m * n * k) as f64;
+    once();
+    let start = Instant::now();
+    once();
+    let calls = (0.001 / start.elapsed().as_secs_f64()).clamp(1.0, 1e5) as usize;
+    let mut best = f64::INFINITY;
+    for _ in 0..if flop > 1e9 { 5 } else { 30 } {
+        let start = Instant::now();
+        (0..calls).for_each(|_| once());
+        best = best.min(start.elapsed().as_secs_f64() / calls as f64);
+    }
+    println!(
+        "{name} {threads} {:.1} {:.2}us",
+        flop / best / 1e9,
+        best * 1e6
+    );
 }

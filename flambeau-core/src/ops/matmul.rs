@@ -8,10 +8,11 @@ use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::{Scalar, Stored};
 use crate::ops::elementwise::to_contiguous;
 use crate::ops::spec::{Arg, OpSpec, Sample};
-use crate::shape::{Shape, broadcast, broadcast_strides, numel};
+use crate::shape::{Shape, Strides, broadcast, broadcast_strides, numel};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail};
-use flambeau_cpu::gemm::{GemmScalar, gemm_batch};
+use flambeau_cpu::gemm::{Add, GemmScalar, Layout, Sizes, gemm_add};
+use half::{bf16, f16};
 use smallvec::{SmallVec, smallvec};
 
 /// `alpha * a @ b + beta * c` for `a` `[.., m, k]`, `b` `[.., k, n]` with broadcast batches; `c`,
@@ -111,7 +112,8 @@ fn product_shape(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Shape> {
     Ok(shape)
 }
 
-/// The product as a new tensor. Half types are computed in `f32`, integers wrap.
+/// The product as a new tensor. Half types are summed up in `f32` and rounded once, integers wrap.
+/// `c` comes with its factor.
 fn product(
     op: &'static str,
     a: &Tensor,
@@ -121,154 +123,163 @@ fn product(
 ) -> Result<Tensor> {
     let shape = product_shape(op, a, b)?;
     let dtype = a.dtype();
-    let lane = match dtype {
-        DType::F32 | DType::F64 => dtype,
-        d if d.is_floating_point() => DType::F32,
-        _ => DType::I64,
-    };
-    let converted = |t: &Tensor| {
-        if t.dtype() == lane {
+    if dtype.is_floating_point() {
+        let out = Tensor::empty_with(&shape, dtype)?;
+        match dtype {
+            DType::F32 => blocks::<f32>(a, b, c, &out, |p| p.multiply(alpha)),
+            DType::F64 => blocks::<f64>(a, b, c, &out, |p| p.multiply(alpha)),
+            DType::BF16 => blocks::<bf16>(a, b, c, &out, |p| p.multiply(alpha)),
+            _ => blocks::<f16>(a, b, c, &out, |p| p.multiply(alpha)),
+        }
+        return Ok(out);
+    }
+    let wide = |t: &Tensor| {
+        if t.dtype() == DType::I64 {
             Ok(t.clone())
         } else {
-            to_contiguous(op, t, lane)
+            to_contiguous(op, t, DType::I64)
         }
     };
-    let (a, b) = (converted(a)?, converted(b)?);
-    // What beta 0 multiplies is not read, so that NaN in it does not spread.
-    let (out, beta) = match c {
-        Some((c, beta)) if beta != 0.0 => (to_contiguous(op, &c.expand(&shape)?, lane)?, beta),
-        _ => (Tensor::empty_with(&shape, lane)?, 0.0),
-    };
-    match lane {
-        DType::F32 => blocks(&a, &b, &out, |p, a, b, c| {
-            p.gemm(alpha as f32, a, b, beta as f32, c)
-        }),
-        DType::F64 => blocks(&a, &b, &out, |p, a, b, c| p.gemm(alpha, a, b, beta, c)),
-        _ => blocks(&a, &b, &out, |p, a, b, c| p.integers(a, b, c)),
-    }
-    if lane == dtype {
+    let out = Tensor::empty_with(&shape, DType::I64)?;
+    blocks::<i64>(&wide(a)?, &wide(b)?, None, &out, |p| p.integers());
+    if dtype == DType::I64 {
         Ok(out)
     } else {
         to_contiguous(op, &out, dtype)
     }
 }
 
-/// Equally spaced triples of matrices.
-struct Block {
-    batch: usize,
-    m: usize,
-    n: usize,
-    k: usize,
-    /// Batch, row and column stride.
-    a: [usize; 3],
-    b: [usize; 3],
+/// Equally spaced products, `out = a @ b + add`; `out` is contiguous.
+struct Block<'a, T> {
+    sizes: Sizes,
+    a: (&'a [T], Layout),
+    b: (&'a [T], Layout),
+    add: Add<'a, T>,
+    out: &'a mut [T],
 }
 
-/// Calls `f` for each run of equally spaced products, with the slices that start at its first.
+/// The strides of a matrix operand, broadcast to a batch: of the batch, and of the last two
+/// dimensions.
+fn matrix_strides(t: &Tensor, batch: &[usize]) -> (Strides, Layout) {
+    let d = t.dim() - 2;
+    let (row, col) = (t.strides()[d], t.strides()[d + 1]);
+    let strides = broadcast_strides(&t.shape()[..d], &t.strides()[..d], batch);
+    (strides, Layout { batch: 0, row, col })
+}
+
+/// Calls `f` for each run of equally spaced products.
 fn blocks<T: Stored>(
     a: &Tensor,
     b: &Tensor,
+    c: Option<(&Tensor, f64)>,
     out: &Tensor,
-    f: impl Fn(&Block, &[T], &[T], &mut [T]),
+    f: impl Fn(Block<'_, T>),
 ) {
     if out.numel() == 0 {
         return;
     }
     let lead = out.dim() - 2;
     let batch = &out.shape()[..lead];
-    let matrix = |t: &Tensor| {
-        let d = t.dim() - 2;
-        (
-            broadcast_strides(&t.shape()[..d], &t.strides()[..d], batch),
-            [0, t.strides()[d], t.strides()[d + 1]],
-        )
+    let ((a_batch, mut a_layout), (b_batch, mut b_layout)) =
+        (matrix_strides(a, batch), matrix_strides(b, batch));
+    // What factor 0 multiplies is not read, so that NaN in it does not spread.
+    let c = c.filter(|&(_, beta)| beta != 0.0);
+    let mut c_strides = match c {
+        Some((c, _)) => broadcast_strides(c.shape(), c.strides(), out.shape()),
+        None => smallvec![0; out.dim()],
     };
-    let ((a_batch, a_matrix), (b_batch, b_matrix)) = (matrix(a), matrix(b));
-    let mut block = Block {
+    let (col, row) = (c_strides.pop(), c_strides.pop());
+    let mut c_layout = Layout {
+        batch: 0,
+        row: row.unwrap_or(0),
+        col: col.unwrap_or(0),
+    };
+    let mut sizes = Sizes {
         batch: 1,
         m: out.shape()[lead],
         n: out.shape()[lead + 1],
         k: a.shape()[a.dim() - 1],
-        a: a_matrix,
-        b: b_matrix,
     };
-    // Size and strides of the batch dimensions after merging, outermost first.
-    let mut dims: SmallVec<[(usize, usize, usize); 6]> = SmallVec::new();
-    for ((&d, &s), &t) in batch.iter().zip(&a_batch).zip(&b_batch) {
+    // Size and the operands' strides of the batch dimensions after merging, outermost first.
+    let mut dims: SmallVec<[(usize, [usize; 3]); 6]> = SmallVec::new();
+    for (i, &d) in batch.iter().enumerate().filter(|&(_, &d)| d != 1) {
+        let steps = [a_batch[i], b_batch[i], c_strides[i]];
         match dims.last_mut() {
-            _ if d == 1 => {}
-            Some(last) if last.1 == d * s && last.2 == d * t => *last = (last.0 * d, s, t),
-            _ => dims.push((d, s, t)),
+            Some(last) if last.1 == steps.map(|s| d * s) => *last = (last.0 * d, steps),
+            _ => dims.push((d, steps)),
         }
     }
-    if let Some(&(d, s, 0)) = dims.last()
-        && (s == block.m * block.a[1] || block.m == 1)
+    if let Some(&(d, [a_step, 0, c_step])) = dims.last()
+        && (sizes.m == 1 || a_step == sizes.m * a_layout.row && c_step == sizes.m * c_layout.row)
     {
         // One right operand for all: the batch is more rows.
-        if block.m == 1 {
-            block.a[1] = s;
+        if sizes.m == 1 {
+            (a_layout.row, c_layout.row) = (a_step, c_step);
         }
-        block.m *= d;
+        sizes.m *= d;
         dims.pop();
     }
-    if let Some((d, s, t)) = dims.pop() {
-        block.batch = d;
-        (block.a[0], block.b[0]) = (s, t);
+    if let Some((d, steps)) = dims.pop() {
+        sizes.batch = d;
+        [a_layout.batch, b_layout.batch, c_layout.batch] = steps;
     }
     let (a_read, b_read) = (a.read(), b.read());
     let (a, b) = (a_read.slice::<T>(), b_read.slice::<T>());
+    let c_read = c.map(|(c, beta)| (c.read(), beta));
     let mut write = out.write();
-    let step = block.batch * block.m * block.n;
-    for (i, c) in write.slice::<T>().chunks_exact_mut(step).enumerate() {
-        let (mut rest, mut at) = (i, (0, 0));
-        for &(d, s, t) in dims.iter().rev() {
-            at = (at.0 + rest % d * s, at.1 + rest % d * t);
+    let step = sizes.batch * sizes.m * sizes.n;
+    for (i, out) in write.slice::<T>().chunks_exact_mut(step).enumerate() {
+        let (mut rest, mut at) = (i, [0; 3]);
+        for &(d, steps) in dims.iter().rev() {
+            for (at, step) in at.iter_mut().zip(steps) {
+                *at += rest % d * step;
+            }
             rest /= d;
         }
         // Without an inner dimension nothing is read, and there may be nothing at `at`.
-        let from = |x, at| {
-            if block.k == 0 {
-                &[][..]
-            } else {
-                &(x as &[T])[at..]
-            }
+        let from = |x, at: usize| match sizes.k {
+            0 => &[][..],
+            _ => &(x as &[T])[at..],
         };
-        f(&block, from(a, at.0), from(b, at.1), c);
+        f(Block {
+            sizes,
+            a: (from(a, at[0]), a_layout),
+            b: (from(b, at[1]), b_layout),
+            add: match &c_read {
+                Some((c, beta)) => Add::Other(*beta, &c.slice::<T>()[at[2]..], c_layout),
+                None => Add::Nothing,
+            },
+            out,
+        });
     }
 }
 
-impl Block {
-    fn gemm<T: GemmScalar>(&self, alpha: T, a: &[T], b: &[T], beta: T, c: &mut [T]) {
-        let matrix = |s: [usize; 3]| (s[1] as isize, s[2] as isize);
-        gemm_batch(
-            self.batch,
-            self.m,
-            self.n,
-            self.k,
-            alpha,
-            a,
-            self.a[0],
-            matrix(self.a),
-            b,
-            self.b[0],
-            matrix(self.b),
-            beta,
-            c,
-            self.m * self.n,
-            (self.n as isize, 1),
-        );
+impl<T: GemmScalar> Block<'_, T> {
+    fn multiply(self, alpha: f64) {
+        let Sizes { m, n, .. } = self.sizes;
+        let to = Layout {
+            batch: m * n,
+            row: n,
+            col: 1,
+        };
+        let Block { a, b, add, out, .. } = self;
+        gemm_add(self.sizes, alpha, a, b, add, (out, to));
     }
+}
 
+impl Block<'_, i64> {
     /// The plain loop, modulo 2^64 and so, after narrowing, modulo each type's range.
-    fn integers(&self, a: &[i64], b: &[i64], c: &mut [i64]) {
-        for (i, row) in c.chunks_exact_mut(self.n).enumerate() {
-            let (batch, i) = (i / self.m, i % self.m);
+    fn integers(self) {
+        let Sizes { m, n, k, .. } = self.sizes;
+        let ((a, a_layout), (b, b_layout)) = (self.a, self.b);
+        for (i, row) in self.out.chunks_exact_mut(n).enumerate() {
+            let (batch, i) = (i / m, i % m);
             row.fill(0);
-            for k in 0..self.k {
-                let x = a[batch * self.a[0] + i * self.a[1] + k * self.a[2]];
-                let from = batch * self.b[0] + k * self.b[1];
+            for k in 0..k {
+                let x = a[batch * a_layout.batch + i * a_layout.row + k * a_layout.col];
+                let from = batch * b_layout.batch + k * b_layout.row;
                 for (j, o) in row.iter_mut().enumerate() {
-                    *o = o.wrapping_add(x.wrapping_mul(b[from + j * self.b[2]]));
+                    *o = o.wrapping_add(x.wrapping_mul(b[from + j * b_layout.col]));
                 }
             }
         }

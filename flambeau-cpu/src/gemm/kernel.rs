@@ -3,12 +3,12 @@
 // Indices over registers: what varies together is plainer with them than with zipped iterators.
 #![allow(clippy::needless_range_loop)]
 
-use super::GemmScalar;
+use super::Real;
 
 /// A SIMD vector. Its methods are `unsafe` because they may need CPU features; the ones that take
 /// pointers also need the memory they name.
 pub(super) trait Vector: Copy {
-    type Scalar: GemmScalar;
+    type Scalar: Real;
     const LANES: usize;
     /// Rows and columns that [`Vector::transpose`] takes.
     const BLOCK: usize;
@@ -30,8 +30,9 @@ pub(super) trait Vector: Copy {
     unsafe fn mul(self, x: Self) -> Self;
     /// The sums of four vectors' lanes.
     unsafe fn sum4(v: [Self; 4]) -> [Self::Scalar; 4];
-    /// `dst[c * dst_stride + r] = src[r * stride + c]` for `r < rows`, `c < cols`, both at most
-    /// BLOCK. May write up to BLOCK elements at each `dst[c * dst_stride]`.
+    /// `dst[c * dst_stride + r] = src[c]` in row `r < rows` of `src`, `c < cols`, both at most BLOCK;
+    /// rows of `src` are `stride` bytes apart. May write up to BLOCK elements at each
+    /// `dst[c * dst_stride]`.
     unsafe fn transpose(
         src: *const Self::Scalar,
         stride: usize,
@@ -42,21 +43,63 @@ pub(super) trait Vector: Copy {
     );
 }
 
-/// What a tile kernel is told: `c = alpha * a * b + beta * c` on a tile of `c`.
-pub(super) struct Tile<T> {
+/// What a tile kernel is told: `c = alpha * a * b + beta * d` on a tile of `c`. Distances are in
+/// bytes.
+pub(super) struct Tile {
+    /// Elements along `k`.
     pub k: usize,
-    pub alpha: T,
-    pub a: *const T,
-    /// Ignored by kernels for packed `a`, in which a column's elements are neighbours.
-    pub a_strides: (usize, usize),
-    /// Rows of `b` and `c` are contiguous.
-    pub b: *const T,
-    pub b_stride: usize,
-    pub beta: T,
-    pub c: *mut T,
-    pub c_stride: usize,
+    pub alpha: f64,
+    pub a: *const u8,
+    /// From row to row, and from step to step along `k` (of one element, or of a pair).
+    pub a_row: usize,
+    pub a_step: usize,
+    /// Rows (of elements, or packed pairs) are contiguous.
+    pub b: *const u8,
+    pub b_step: usize,
+    /// Where 0, `d` is not read.
+    pub beta: f64,
+    pub d: Mat,
+    /// Rows are contiguous.
+    pub c: *mut u8,
+    pub c_row: usize,
+    /// Height of the tile: `MR`.
+    pub rows: usize,
     /// Width of the tile: more than `(NV - 1) * LANES`, at most `NV * LANES`.
     pub cols: usize,
+}
+
+/// A matrix in memory. The distances of its rows and columns are in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Mat {
+    pub at: *mut u8,
+    pub row: usize,
+    pub col: usize,
+}
+
+impl Mat {
+    /// The address of an element; valid where it is one of the matrix.
+    #[inline(always)]
+    pub fn at(self, row: usize, col: usize) -> *mut u8 {
+        self.at.wrapping_add(row * self.row + col * self.col)
+    }
+
+    /// The matrix that begins at an element.
+    #[inline(always)]
+    pub fn from(self, row: usize, col: usize) -> Mat {
+        Mat {
+            at: self.at(row, col),
+            ..self
+        }
+    }
+
+    #[inline(always)]
+    pub fn turned(self) -> Mat {
+        Mat {
+            at: self.at,
+            row: self.col,
+            col: self.row,
+        }
+    }
 }
 
 /// A tile of `MR` rows and up to `NV` vectors: `MR * NV` running sums in registers.
@@ -64,49 +107,74 @@ pub(super) struct Tile<T> {
 /// # Safety
 /// The CPU must have the features of `V`; `t` must describe memory that may be read and written.
 #[inline(always)]
-pub(super) unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const PACKED: bool>(
-    t: &Tile<V::Scalar>,
-) {
-    // SAFETY: the caller vouches for the elements of the three matrices; nothing else is
-    // touched: the last vector of a row is cut to the tile's width, and the pointers that step
-    // beyond the end after the last round are not read.
+pub(super) unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(t: &Tile) {
+    // SAFETY: the caller vouches for the elements of the matrices; nothing else is touched: the
+    // last vector of a row is cut to the tile's width, and the pointers that step beyond the end
+    // after the last round are not read.
     unsafe {
-        let (row, col) = match PACKED {
-            true => (1, MR),
-            false => t.a_strides,
-        };
         let zero = V::splat(V::Scalar::ZERO);
         let last = t.cols - (NV - 1) * V::LANES;
         let mut acc = [[zero; NV]; MR];
         let (mut a, mut b) = (t.a, t.b);
         for _ in 0..t.k {
+            let row: *const V::Scalar = b.cast();
+            // Unpacked rows far apart are beyond what the hardware foresees.
+            let ahead = b.wrapping_add(8 * t.b_step).cast::<V::Scalar>();
             let mut bv = [zero; NV];
             for v in 0..NV - 1 {
-                bv[v] = V::load(b.add(v * V::LANES));
+                V::prefetch(ahead.wrapping_add(v * V::LANES));
+                bv[v] = V::load(row.add(v * V::LANES));
             }
-            bv[NV - 1] = V::load_first(b.add((NV - 1) * V::LANES), last);
+            V::prefetch(ahead.wrapping_add((NV - 1) * V::LANES));
+            bv[NV - 1] = V::load_first(row.add((NV - 1) * V::LANES), last);
             for i in 0..MR {
-                let av = V::splat(*a.add(i * row));
+                let av = V::splat(*a.add(i * t.a_row).cast());
                 for v in 0..NV {
                     acc[i][v] = av.mul_add(bv[v], acc[i][v]);
                 }
             }
-            a = a.wrapping_add(col);
-            b = b.wrapping_add(t.b_stride);
+            a = a.wrapping_add(t.a_step);
+            b = b.wrapping_add(t.b_step);
         }
-        let (alpha, beta) = (V::splat(t.alpha), V::splat(t.beta));
+        finish(t, acc);
+    }
+}
+
+/// Writes the sums of a tile: `c = alpha * acc + beta * d`.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+pub(super) unsafe fn finish<V: Vector, const MR: usize, const NV: usize>(
+    t: &Tile,
+    acc: [[V; NV]; MR],
+) {
+    // SAFETY: the caller vouches for `c` and `d`.
+    unsafe {
+        let last = t.cols - (NV - 1) * V::LANES;
+        let plain = t.alpha == 1.0 && t.beta == 0.0;
+        let (alpha, beta) = (V::Scalar::of(t.alpha), V::splat(V::Scalar::of(t.beta)));
+        let alpha = V::splat(alpha);
         for i in 0..MR {
+            let c: *mut V::Scalar = t.c.add(i * t.c_row).cast();
+            let d: *const V::Scalar = t.d.at(i, 0).cast_const().cast();
             for v in 0..NV {
-                let c = t.c.add(i * t.c_stride + v * V::LANES);
                 let n = if v == NV - 1 { last } else { V::LANES };
-                let mut sum = acc[i][v].mul(alpha);
-                if t.beta != V::Scalar::ZERO {
-                    sum = beta.mul_add(V::load_first(c, n), sum);
+                let mut sum = acc[i][v];
+                if !plain {
+                    sum = sum.mul(alpha);
+                    if t.beta != 0.0 {
+                        let old = match t.d.col {
+                            0 => V::splat(*d),
+                            _ => V::load_first(d.add(v * V::LANES), n),
+                        };
+                        sum = beta.mul_add(old, sum);
+                    }
                 }
                 if v == NV - 1 {
-                    sum.store_first(c, n);
+                    sum.store_first(c.add(v * V::LANES), n);
                 } else {
-                    sum.store(c);
+                    sum.store(c.add(v * V::LANES));
                 }
             }
         }
@@ -114,16 +182,19 @@ pub(super) unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const PAC
 }
 
 /// What a dot kernel is told: rows of `a` times columns of `b`, both contiguous along `k`.
-pub(super) struct Dots<T> {
+/// Distances are in bytes.
+pub(super) struct Dots {
     pub k: usize,
-    pub alpha: T,
-    pub a: *const T,
-    pub a_stride: usize,
-    pub b: *const T,
-    pub b_stride: usize,
-    pub beta: T,
-    pub c: *mut T,
-    pub c_stride: usize,
+    pub alpha: f64,
+    pub a: *const u8,
+    pub a_row: usize,
+    pub b: *const u8,
+    pub b_col: usize,
+    /// Where 0, `d` is not read.
+    pub beta: f64,
+    pub d: Mat,
+    pub c: *mut u8,
+    pub c_row: usize,
     /// Number of columns of `b`.
     pub n: usize,
 }
@@ -134,7 +205,7 @@ pub(super) struct Dots<T> {
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-pub(super) unsafe fn dots<V: Vector, const MR: usize>(t: &Dots<V::Scalar>) {
+pub(super) unsafe fn dots<V: Vector, const MR: usize>(t: &Dots) {
     // SAFETY: the caller vouches for the matrices. Columns past the last are read as the last
     // and dropped; loads at the end of a row are cut to its length.
     unsafe {
@@ -142,10 +213,11 @@ pub(super) unsafe fn dots<V: Vector, const MR: usize>(t: &Dots<V::Scalar>) {
         let whole = t.k - t.k % V::LANES;
         for j in (0..t.n).step_by(4) {
             let cols = (t.n - j).min(4);
-            let mut b = [t.b; 4];
+            let mut b = [t.b.cast::<V::Scalar>(); 4];
             for x in 0..4 {
-                b[x] = t.b.add((j + x.min(cols - 1)) * t.b_stride);
+                b[x] = t.b.add((j + x.min(cols - 1)) * t.b_col).cast();
             }
+            let a = |i: usize| t.a.wrapping_add(i * t.a_row).cast::<V::Scalar>();
             let mut acc = [[zero; 4]; MR];
             let mut p = 0;
             while p < whole {
@@ -154,7 +226,7 @@ pub(super) unsafe fn dots<V: Vector, const MR: usize>(t: &Dots<V::Scalar>) {
                     bv[x] = V::load(b[x].add(p));
                 }
                 for i in 0..MR {
-                    let av = V::load(t.a.add(i * t.a_stride + p));
+                    let av = V::load(a(i).add(p));
                     for x in 0..4 {
                         acc[i][x] = av.mul_add(bv[x], acc[i][x]);
                     }
@@ -168,22 +240,40 @@ pub(super) unsafe fn dots<V: Vector, const MR: usize>(t: &Dots<V::Scalar>) {
                     bv[x] = V::load_first(b[x].add(p), rest);
                 }
                 for i in 0..MR {
-                    let av = V::load_first(t.a.add(i * t.a_stride + p), rest);
+                    let av = V::load_first(a(i).add(p), rest);
                     for x in 0..4 {
                         acc[i][x] = av.mul_add(bv[x], acc[i][x]);
                     }
                 }
             }
-            for i in 0..MR {
-                let sums = V::sum4(acc[i]);
-                for x in 0..cols {
-                    let c = t.c.add(i * t.c_stride + j + x);
-                    let sum = t.alpha * sums[x];
-                    *c = match t.beta == V::Scalar::ZERO {
-                        true => sum,
-                        false => sum + t.beta * *c,
-                    };
-                }
+            finish_dots(t, j, cols, acc);
+        }
+    }
+}
+
+/// Writes the sums of columns `j..j + cols`.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+pub(super) unsafe fn finish_dots<V: Vector, const MR: usize>(
+    t: &Dots,
+    j: usize,
+    cols: usize,
+    acc: [[V; 4]; MR],
+) {
+    let (alpha, beta) = (V::Scalar::of(t.alpha), V::Scalar::of(t.beta));
+    for i in 0..MR {
+        // SAFETY: the caller vouches for the elements of `c` and `d`.
+        unsafe {
+            let sums = V::sum4(acc[i]);
+            let c: *mut V::Scalar = t.c.add(i * t.c_row).cast();
+            for x in 0..cols {
+                let sum = alpha * sums[x];
+                *c.add(j + x) = match t.beta == 0.0 {
+                    true => sum,
+                    false => sum + beta * *t.d.at(i, j + x).cast::<V::Scalar>(),
+                };
             }
         }
     }
@@ -200,7 +290,7 @@ pub(super) struct Piece {
     pub stride: usize,
 }
 
-/// Copies pieces of `k` rows whose elements are `(row, col)` apart in `src`.
+/// Copies pieces of `k` rows whose elements are `(row, col)` bytes apart in `src`.
 ///
 /// Pieces of contiguous rows are copied side by side, row by row, so that memory is read in long
 /// runs.
@@ -213,19 +303,22 @@ pub(super) struct Piece {
 pub(super) unsafe fn pack<V: Vector>(
     k: usize,
     pieces: &[Piece],
-    src: *const V::Scalar,
+    src: *const u8,
     (row, col): (usize, usize),
-    dst: *mut V::Scalar,
+    dst: *mut u8,
 ) {
+    let size = size_of::<V::Scalar>();
+    let dst: *mut V::Scalar = dst.cast();
     // SAFETY: the caller vouches for the source and the room in `dst`.
     unsafe {
-        if col == 1 {
+        if col == size {
             for p in 0..k {
                 for piece in pieces {
-                    let s = src.add(p * row + piece.first);
+                    let s: *const V::Scalar = src.add(p * row).cast();
+                    let s = s.add(piece.first);
                     // Rows far apart are beyond what the hardware foresees.
-                    V::prefetch(s.wrapping_add(8 * row));
-                    V::prefetch(s.wrapping_add(8 * row + piece.width - 1));
+                    V::prefetch(s.wrapping_byte_add(8 * row));
+                    V::prefetch(s.wrapping_byte_add(8 * row).wrapping_add(piece.width - 1));
                     let d = dst.add(piece.to + p * piece.stride);
                     let mut i = 0;
                     while i + V::LANES <= piece.width {
@@ -246,10 +339,10 @@ pub(super) unsafe fn pack<V: Vector>(
         }
         for piece in pieces {
             let (s, d) = (src.add(piece.first * col), dst.add(piece.to));
-            if row != 1 {
+            if row != size {
                 for p in 0..k {
                     for i in 0..piece.width {
-                        *d.add(p * piece.stride + i) = *s.add(p * row + i * col);
+                        *d.add(p * piece.stride + i) = *s.add(p * row + i * col).cast();
                     }
                 }
                 continue;
@@ -258,7 +351,7 @@ pub(super) unsafe fn pack<V: Vector>(
             for i in (0..piece.width).step_by(V::BLOCK).rev() {
                 for p in (0..k).step_by(V::BLOCK) {
                     V::transpose(
-                        s.add(i * col + p),
+                        s.add(i * col + p * size).cast(),
                         col,
                         (piece.width - i).min(V::BLOCK),
                         (k - p).min(V::BLOCK),
@@ -271,38 +364,70 @@ pub(super) unsafe fn pack<V: Vector>(
     }
 }
 
-pub(super) type TileFn<T> = unsafe fn(&Tile<T>);
-pub(super) type DotsFn<T> = unsafe fn(&Dots<T>);
-pub(super) type PackFn<T> = unsafe fn(usize, &[Piece], *const T, (usize, usize), *mut T);
+pub(super) type TileFn = unsafe fn(&Tile);
+pub(super) type DotsFn = unsafe fn(&Dots);
+pub(super) type PackFn = unsafe fn(usize, &[Piece], *const u8, (usize, usize), *mut u8);
 
-/// The kernels of one kind of vector.
-pub struct Kernels<T: 'static> {
+/// How one element type is multiplied with one kind of vector or tile unit. Pointers carry no
+/// types here, so that the driver around the kernels is compiled once.
+#[derive(Clone, Copy)]
+pub struct Kernels {
+    /// Bytes of an element of the operands, and of a sum (which is also the size of what is
+    /// packed: an element in the sums' type, or a pair of elements).
+    pub(super) element: usize,
+    pub(super) sum: usize,
+    /// Elements along `k` that are packed as one.
+    pub(super) pair: usize,
+    /// Sums in a vector.
     pub(super) lanes: usize,
-    /// `tiles[nv - 1][mr - 1]`. The first two widths have the same number of rows, the wider ones
-    /// fewer.
-    pub(super) tiles: [&'static [TileFn<T>]; 4],
-    /// The same for packed `a`, up to two vectors wide.
-    pub(super) packed: [&'static [TileFn<T>]; 2],
-    /// `dots[mr - 1]`.
-    pub(super) dots: &'static [DotsFn<T>],
-    pub(super) pack: PackFn<T>,
+    /// `direct[nv - 1][mr - 1]`, for unpacked `b`. The first two widths have the same number of
+    /// rows, the wider ones fewer. Empty where `b` is always packed.
+    pub(super) direct: &'static [&'static [TileFn]],
+    /// The same for packed `b`, one and two vectors wide.
+    pub(super) packed: [&'static [TileFn]; 2],
+    /// `dots[mr - 1]`; may be empty.
+    pub(super) dots: &'static [DotsFn],
+    pub(super) pack: PackFn,
+    /// Of half types: how sums get into `c`.
+    pub(super) half: Option<&'static Half>,
+    /// Half types that are packed as their sums' type, which both operands are then.
+    pub(super) widened: bool,
+    /// A tile unit's packing of `a`.
+    pub(super) unit: Option<Unit>,
 }
 
-/// Defines a static [`Kernels`] for a vector type, in functions with the features named.
+/// Conversions of a half type.
+#[derive(Debug)]
+pub(super) struct Half {
+    pub widen: fn(&[u16], &mut [f32]),
+    pub narrow: fn(&[f32], &mut [u16]),
+}
+
+/// A tile unit takes `a` in row-major panels of `rows` rows, and `k` in multiples of `pairs` pairs,
+/// filled with zeros.
+#[derive(Clone, Copy)]
+pub(super) struct Unit {
+    pub rows: usize,
+    pub pairs: usize,
+    pub pack_a: PackFn,
+    /// Called on a thread before and after its tiles.
+    pub enter: fn(),
+    pub leave: fn(),
+}
+
+/// Defines the [`Kernels`] of a vector type, in functions with the features named.
 macro_rules! kernels {
     ($(#[$feature:meta])* $name:ident: $v:ty, tall [$($mr:literal)*], wide [$($wide:literal)*], dots [$($dot:literal)*]) => {
-        pub static $name: Kernels<<$v as Vector>::Scalar> = {
-            type T = <$v as Vector>::Scalar;
-
+        pub const $name: Kernels = {
             // SAFETY (all three): the caller's duties are those of the function called.
             $(#[$feature])*
-            unsafe fn tile<const MR: usize, const NV: usize, const PACKED: bool>(t: &Tile<T>) {
+            unsafe fn tile<const MR: usize, const NV: usize>(t: &Tile) {
                 // SAFETY: as above.
-                unsafe { kernel::tile::<$v, MR, NV, PACKED>(t) }
+                unsafe { kernel::tile::<$v, MR, NV>(t) }
             }
 
             $(#[$feature])*
-            unsafe fn dots<const MR: usize>(t: &Dots<T>) {
+            unsafe fn dots<const MR: usize>(t: &Dots) {
                 // SAFETY: as above.
                 unsafe { kernel::dots::<$v, MR>(t) }
             }
@@ -311,25 +436,28 @@ macro_rules! kernels {
             unsafe fn pack(
                 k: usize,
                 pieces: &[Piece],
-                src: *const T,
+                src: *const u8,
                 strides: (usize, usize),
-                dst: *mut T,
+                dst: *mut u8,
             ) {
                 // SAFETY: as above.
                 unsafe { kernel::pack::<$v>(k, pieces, src, strides, dst) }
             }
 
+            const TALL: [&[TileFn]; 2] = [&[$(tile::<$mr, 1>),*], &[$(tile::<$mr, 2>),*]];
+            const SIZE: usize = size_of::<<$v as Vector>::Scalar>();
             Kernels {
+                element: SIZE,
+                sum: SIZE,
+                pair: 1,
                 lanes: <$v as Vector>::LANES,
-                tiles: [
-                    &[$(tile::<$mr, 1, false>),*],
-                    &[$(tile::<$mr, 2, false>),*],
-                    &[$(tile::<$wide, 3, false>),*],
-                    &[$(tile::<$wide, 4, false>),*],
-                ],
-                packed: [&[$(tile::<$mr, 1, true>),*], &[$(tile::<$mr, 2, true>),*]],
+                direct: &[TALL[0], TALL[1], &[$(tile::<$wide, 3>),*], &[$(tile::<$wide, 4>),*]],
+                packed: TALL,
                 dots: &[$(dots::<$dot>),*],
                 pack,
+                half: None,
+                widened: false,
+                unit: None,
             }
         };
     };

@@ -3,13 +3,13 @@
 // Indices over registers: what varies together is plainer with them than with zipped iterators.
 #![allow(clippy::needless_range_loop)]
 
-use super::GemmScalar;
-use super::kernel::{self, Dots, Kernels, Piece, Tile, Vector, kernels};
+use super::Real;
+use super::kernel::{self, Dots, Kernels, Piece, Tile, TileFn, Vector, kernels};
 
 #[derive(Clone, Copy)]
 pub(super) struct Lanes<T, const N: usize>([T; N]);
 
-impl<T: GemmScalar, const N: usize> Vector for Lanes<T, N> {
+impl<T: Real, const N: usize> Vector for Lanes<T, N> {
     type Scalar = T;
     const LANES: usize = N;
     const BLOCK: usize = 8;
@@ -92,7 +92,7 @@ impl<T: GemmScalar, const N: usize> Vector for Lanes<T, N> {
         for c in 0..cols {
             for r in 0..rows {
                 // SAFETY: the caller vouches for rows x cols elements on both sides.
-                unsafe { *dst.add(c * dst_stride + r) = *src.add(r * stride + c) }
+                unsafe { *dst.add(c * dst_stride + r) = *src.byte_add(r * stride).add(c) }
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::kernel::{self, Dots, Kernels, Piece, Tile, Vector, kernels};
+use super::kernel::{self, Dots, Kernels, Piece, Tile, TileFn, Vector, kernels};
 
 /// Lanes below `n` have their top bit set.
 #[inline(always)]
@@ -151,7 +151,7 @@ impl Vector for __m256 {
             let mask = mask8(cols);
             let mut r = [_mm256_setzero_ps(); 8];
             for i in 0..8 {
-                let p = src.add(i.min(rows - 1) * stride);
+                let p = src.byte_add(i.min(rows - 1) * stride);
                 r[i] = match cols {
                     8 => _mm256_loadu_ps(p),
                     _ => _mm256_maskload_ps(p, mask),
@@ -225,7 +225,7 @@ impl Vector for __m256d {
             let mask = mask4(cols);
             let mut r = [_mm256_setzero_pd(); 4];
             for i in 0..4 {
-                r[i] = _mm256_maskload_pd(src.add(i.min(rows - 1) * stride), mask);
+                r[i] = _mm256_maskload_pd(src.byte_add(i.min(rows - 1) * stride), mask);
             }
             let (l0, h0) = (
                 _mm256_unpacklo_pd(r[0], r[1]),
