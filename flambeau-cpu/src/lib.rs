@@ -1,8 +1,10 @@
 //! flambeau's CPU runtime. It knows no operation by name: it offers memory, threads, SIMD
-//! levels, vectorised mathematics, matrix products, convolution and pooling loops and PyTorch's
-//! random numbers over plain slices; `flambeau-core` builds the operations on top.
+//! levels, vectorised mathematics, matrix products, loops of convolution, pooling, attention and
+//! recurrence, and PyTorch's random numbers over plain slices; `flambeau-core` builds the operations
+//! on top.
 
 pub mod alloc;
+pub mod attention;
 pub mod conv;
 pub mod float;
 pub mod gemm;

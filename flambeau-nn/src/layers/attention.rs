@@ -345,47 +345,21 @@ impl MultiheadAttention {
         }
         let batched = query.dim() == 3;
         let batch_dim = if self.batch_first { 0 } else { 1 };
-        let (q, k, v) = self.project(query, key, value)?;
-        let whole = |x: Tensor| {
-            if batched {
-                Ok(x)
-            } else {
-                x.unsqueeze(batch_dim)
-            }
+        let (batch, length, keys) = match (batched, self.batch_first) {
+            (false, _) => (1, query.shape()[0], key.shape()[0]),
+            (true, true) => (query.shape()[0], query.shape()[1], key.shape()[1]),
+            (true, false) => (query.shape()[1], query.shape()[0], key.shape()[0]),
         };
-        let (q, mut k, mut v) = (whole(q)?, whole(k)?, whole(v)?);
-        let (batch, length) = match *q.shape() {
-            [n, l, _] if self.batch_first => (n, l),
-            [l, n, _] => (n, l),
-            _ => unreachable!("three dimensions were checked"),
+        let whole = |x: Tensor| match batched {
+            true => Ok(x),
+            false => x.unsqueeze(batch_dim),
         };
-        let mut extra = 0;
-        if let (Some(bias_k), Some(bias_v)) = (&self.bias_k, &self.bias_v) {
-            let mut one = [1, 1, self.sizes.embed];
-            one[batch_dim as usize] = batch;
-            k = Tensor::cat(&[k, bias_k.expand(one)?], 1 - batch_dim)?;
-            v = Tensor::cat(&[v, bias_v.expand(one)?], 1 - batch_dim)?;
-            extra += 1;
-        }
-        let (q, mut k, mut v) = (self.heads(&q)?, self.heads(&k)?, self.heads(&v)?);
-        if self.add_zero_attn {
-            let one = [
-                batch,
-                self.sizes.heads,
-                1,
-                self.sizes.embed / self.sizes.heads,
-            ];
-            let zero = Tensor::zeros_with(one, (k.dtype(), k.device()))?;
-            k = Tensor::cat(&[&k, &zero], -2)?;
-            v = Tensor::cat(&[&v, &zero], -2)?;
-            extra += 1;
-        }
+        let extra = usize::from(self.bias_k.is_some()) + usize::from(self.add_zero_attn);
         let hint = options.is_causal && options.key_padding_mask.is_none() && !options.need_weights;
         let mask = if hint {
             None
         } else {
-            let keys = k.shape()[2] - extra;
-            self.mask(&options, q.dtype(), [batch, length, keys], extra)?
+            self.mask(&options, query.dtype(), [batch, length, keys], extra)?
         };
         let dropout = if self.mode.is_training() {
             self.dropout
@@ -398,18 +372,45 @@ impl MultiheadAttention {
             is_causal: hint,
             ..Default::default()
         };
-        let (y, weights) = if options.need_weights {
-            let (y, weights) = q.scaled_dot_product_attention_weights(&k, &v, attention)?;
-            (y, Some(weights))
-        } else {
-            (q.scaled_dot_product_attention(&k, &v, attention)?, None)
-        };
-        let y = if self.batch_first {
-            y.permute([0, 2, 1, 3])?
-                .reshape([batch, length, self.sizes.embed])?
-        } else {
-            y.permute([2, 0, 1, 3])?
-                .reshape([length, batch, self.sizes.embed])?
+        let Sizes { embed, heads, .. } = self.sizes;
+        let own = query.is(key) && key.is(value);
+        let (y, weights) = match &self.in_proj_weight {
+            Some(weight) if own && extra == 0 && !options.need_weights => {
+                let all = query.linear(weight, self.in_proj_bias.as_deref())?;
+                let all = whole(all)?;
+                (
+                    all.self_attention(heads, self.batch_first, attention)?,
+                    None,
+                )
+            }
+            _ => {
+                let (q, k, v) = self.project(query, key, value)?;
+                let (q, mut k, mut v) = (whole(q)?, whole(k)?, whole(v)?);
+                if let (Some(bias_k), Some(bias_v)) = (&self.bias_k, &self.bias_v) {
+                    let mut one = [1, 1, embed];
+                    one[batch_dim as usize] = batch;
+                    k = Tensor::cat(&[k, bias_k.expand(one)?], 1 - batch_dim)?;
+                    v = Tensor::cat(&[v, bias_v.expand(one)?], 1 - batch_dim)?;
+                }
+                let (q, mut k, mut v) = (self.heads(&q)?, self.heads(&k)?, self.heads(&v)?);
+                if self.add_zero_attn {
+                    let one = [batch, heads, 1, embed / heads];
+                    let zero = Tensor::zeros_with(one, (k.dtype(), k.device()))?;
+                    k = Tensor::cat(&[&k, &zero], -2)?;
+                    v = Tensor::cat(&[&v, &zero], -2)?;
+                }
+                let (y, weights) = if options.need_weights {
+                    let (y, weights) = q.scaled_dot_product_attention_weights(&k, &v, attention)?;
+                    (y, Some(weights))
+                } else {
+                    (q.scaled_dot_product_attention(&k, &v, attention)?, None)
+                };
+                let y = match self.batch_first {
+                    true => y.permute([0, 2, 1, 3])?.reshape([batch, length, embed])?,
+                    false => y.permute([2, 0, 1, 3])?.reshape([length, batch, embed])?,
+                };
+                (y, weights)
+            }
         };
         let y = self.out_proj.forward(&y)?;
         let weights = match weights {

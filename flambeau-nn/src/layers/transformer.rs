@@ -248,7 +248,7 @@ impl TransformerEncoderLayer {
     fn feed_forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.linear1.forward(x)?;
         let x = match self.activation {
-            Activation::ReLU => x.relu()?,
+            Activation::ReLU => x.relu_()?,
             Activation::GELU => x.gelu()?,
         };
         let x = self.linear2.forward(&self.dropout.forward(&x)?)?;
