@@ -5,12 +5,14 @@
 //! the number of threads.
 
 use crate::float::Float;
-use crate::gemm::gemm;
+use crate::gemm::{gemm, gemm_batch};
 use crate::math::Real;
 use crate::threads::{SyncPtr, parallel_for};
 
 /// Elements of the state that a thread takes at a time.
 const GRAIN: usize = 1 << 11;
+/// Columns of a weight that lie together.
+const PANEL: usize = 32;
 
 /// What makes the next state of gates and state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +66,13 @@ pub struct Steps {
 macro_rules! kernels {
     ($t:ident, $lstm:ident, $lstm_back:ident, $gru:ident, $gru_back:ident, $plain:ident, $plain_back:ident) => {
         crate::simd_fn! {
-            // Rows of `x` and `g`: input's and state's part of the gates; of `c`: the cell before,
-            // `stride` apart.
+            // Rows of `x` and `g`, which may be longer: input's and state's part of the gates; of `c`:
+            // the cell before, `stride` apart.
             fn $lstm(x: &[$t], g: &[$t], c: &[$t], stride: usize, keep: &mut [$t], out: &mut [$t], h: usize) {
+                let wide = g.len() / (out.len() / h);
                 for (row, out) in out.chunks_exact_mut(h).enumerate() {
                     let c = &c[row * stride..][..h];
-                    let (x, g) = (four(&x[row * 4 * h..], h), four(&g[row * 4 * h..], h));
+                    let (x, g) = (four(&x[row * 4 * h..], h), four(&g[row * wide..], h));
                     let (ki, rest) = keep[row * 5 * h..][..5 * h].split_at_mut(h);
                     let (kf, rest) = rest.split_at_mut(h);
                     let (kg, rest) = rest.split_at_mut(h);
@@ -110,9 +113,10 @@ macro_rules! kernels {
 
             // `state`: the state before; `bias`: that of the state's part.
             fn $gru(x: &[$t], g: &[$t], bias: &[$t], state: &[$t], keep: &mut [$t], out: &mut [$t], h: usize) {
+                let wide = g.len() / (out.len() / h);
                 for (row, out) in out.chunks_exact_mut(h).enumerate() {
                     let state = &state[row * h..][..h];
-                    let (x, g, b) = (three(&x[row * 3 * h..], h), three(&g[row * 3 * h..], h), three(bias, h));
+                    let (x, g, b) = (three(&x[row * 3 * h..], h), three(&g[row * wide..], h), three(bias, h));
                     let (kr, rest) = keep[row * 4 * h..][..4 * h].split_at_mut(h);
                     let (kz, rest) = rest.split_at_mut(h);
                     let (kn, ks) = rest.split_at_mut(h);
@@ -149,16 +153,19 @@ macro_rules! kernels {
                 }
             }
 
-            fn $plain(x: &[$t], g: &[$t], relu: bool, out: &mut [$t]) {
-                if relu {
-                    for ((o, x), g) in out.iter_mut().zip(x).zip(g) {
-                        let sum = *x + *g;
-                        // NaN stays NaN.
-                        *o = if sum < 0.0 { 0.0 } else { sum };
-                    }
-                } else {
-                    for ((o, x), g) in out.iter_mut().zip(x).zip(g) {
-                        *o = Real::tanh(*x + *g);
+            fn $plain(x: &[$t], g: &[$t], relu: bool, out: &mut [$t], h: usize) {
+                let wide = g.len() / (out.len() / h);
+                for ((out, x), g) in out.chunks_exact_mut(h).zip(x.chunks_exact(h)).zip(g.chunks_exact(wide)) {
+                    if relu {
+                        for ((o, x), g) in out.iter_mut().zip(x).zip(g) {
+                            let sum = *x + *g;
+                            // NaN stays NaN.
+                            *o = if sum < 0.0 { 0.0 } else { sum };
+                        }
+                    } else {
+                        for ((o, x), g) in out.iter_mut().zip(x).zip(g) {
+                            *o = Real::tanh(*x + *g);
+                        }
                     }
                 }
             }
@@ -219,7 +226,7 @@ pub struct Kernels<T: 'static> {
     lstm_back: Backward<T>,
     gru: Gru<T>,
     gru_back: Backward<T>,
-    plain: fn(&[T], &[T], bool, &mut [T]),
+    plain: fn(&[T], &[T], bool, &mut [T], usize),
     plain_back: fn(&[T], &[T], bool, &mut [T]),
 }
 
@@ -317,8 +324,9 @@ impl Steps {
             return;
         }
         let width = gates * h;
-        let turned = transposed(weight, width, h);
-        let mut parts = vec![T::ZERO; n * width];
+        let weight = Panels::new(h, width, |row, column| weight[column * h + row]);
+        let wide = weight.columns();
+        let mut parts = vec![T::ZERO; n * wide];
         for t in self.order() {
             let (past, now, later) = around(out, t, n * h);
             let state = match self.before(t) {
@@ -327,19 +335,7 @@ impl Steps {
                 None => h0,
             };
             let state = &state[..n * h];
-            gemm(
-                n,
-                width,
-                h,
-                T::ONE,
-                state,
-                (h as isize, 1),
-                &turned,
-                (width as isize, 1),
-                T::ZERO,
-                &mut parts,
-                (width as isize, 1),
-            );
+            weight.product(state, h, &mut parts);
             let x = &x[t * n * width..][..n * width];
             let (past, keep, later) = around(keep, t, n * kept * h);
             let cell = match self.before(t) {
@@ -351,7 +347,7 @@ impl Steps {
             rows_mut((keep, kept * h), (now, h), n, grain, |row, keep, out| {
                 let rows = out.len() / h;
                 let x = &x[row * width..][..rows * width];
-                let g = &parts[row * width..][..rows * width];
+                let g = &parts[row * wide..][..rows * wide];
                 let k = &T::KERNELS;
                 match self.cell {
                     Cell::Lstm => {
@@ -360,7 +356,7 @@ impl Steps {
                         (k.lstm)(x, g, c, cell.1, keep, out, h);
                     }
                     Cell::Gru => (k.gru)(x, g, bias, &state[row * h..], keep, out, h),
-                    cell => (k.plain)(x, g, cell == Cell::Relu, out),
+                    cell => (k.plain)(x, g, cell == Cell::Relu, out, h),
                 }
             });
         }
@@ -398,15 +394,23 @@ impl Steps {
         // GRU's gates have another gradient on the state's side, and z passes some on directly.
         let side = if gru { 4 * h } else { 0 };
         let mut sides = vec![T::ZERO; self.steps * n * side];
+        let weight = Panels::new(width, h, |row, column| weight[row * h + column]);
+        let wide = weight.columns();
+        // The state's gradient, and what of it comes from the step done after.
         let mut dh = vec![T::ZERO; n * h];
+        let mut back = vec![T::ZERO; n * wide];
         let mut dc = vec![T::ZERO; n * h];
         if self.cell == Cell::Lstm {
             dc.copy_from_slice(dc0);
         }
         let grain = self.rows_at_a_time();
         for t in self.order().rev() {
-            for (d, g) in dh.iter_mut().zip(&dout[t * n * h..][..n * h]) {
-                *d += *g;
+            let dout = &dout[t * n * h..][..n * h];
+            let rows = dh.chunks_exact_mut(h).zip(dout.chunks_exact(h));
+            for ((dh, dout), back) in rows.zip(back.chunks_exact(wide)) {
+                for ((d, g), b) in dh.iter_mut().zip(dout).zip(back) {
+                    *d = *g + *b;
+                }
             }
             let (state, cell) = match self.before(t) {
                 Some(p) => (&out[p * n * h..], Some(&keep[p * n * kept * h..])),
@@ -440,29 +444,18 @@ impl Steps {
                 true => (&*sides, side),
                 false => (&*dx, width),
             };
-            let beta = if gru { T::ONE } else { T::ZERO };
+            weight.product(by_gates, row, &mut back);
             if gru {
-                for (d, s) in dh.chunks_exact_mut(h).zip(sides.chunks_exact(side)) {
-                    d.copy_from_slice(&s[3 * h..]);
+                for (b, s) in back.chunks_exact_mut(wide).zip(sides.chunks_exact(side)) {
+                    for (b, s) in b.iter_mut().zip(&s[3 * h..]) {
+                        *b += *s;
+                    }
                 }
             }
-            let strides = (row as isize, 1);
-            let w = (h as isize, 1);
-            gemm(
-                n,
-                h,
-                width,
-                T::ONE,
-                by_gates,
-                strides,
-                weight,
-                w,
-                beta,
-                &mut dh,
-                w,
-            );
         }
-        dh0.copy_from_slice(&dh);
+        for (d, b) in dh0.chunks_exact_mut(h).zip(back.chunks_exact(wide)) {
+            d.copy_from_slice(&b[..h]);
+        }
         dc0.copy_from_slice(&dc[..dc0.len()]);
 
         // All steps but the first have the states next to them as their own.
@@ -502,20 +495,54 @@ fn around<T>(x: &mut [T], i: usize, size: usize) -> (&[T], &mut [T], &[T]) {
     (past, now, later)
 }
 
-/// A matrix turned once for all steps: its rows are then read as they lie.
-fn transposed<T: Copy + Default>(x: &[T], rows: usize, columns: usize) -> Vec<T> {
-    const TILE: usize = 32;
-    let mut out = vec![T::default(); rows * columns];
-    for from in (0..columns).step_by(TILE) {
-        for r0 in (0..rows).step_by(TILE) {
-            for c in from..columns.min(from + TILE) {
-                for r in r0..rows.min(r0 + TILE) {
-                    out[c * rows + r] = x[r * columns + c];
+/// A weight laid out once for all steps: columns in panels, which products read as they lie, padded
+/// with zeros.
+struct Panels<T> {
+    data: Vec<T>,
+    rows: usize,
+    count: usize,
+}
+
+impl<T: Float> Panels<T> {
+    fn new(rows: usize, columns: usize, at: impl Fn(usize, usize) -> T) -> Panels<T> {
+        let count = columns.div_ceil(PANEL);
+        let mut data = vec![T::ZERO; count * rows * PANEL];
+        for (p, panel) in data.chunks_exact_mut(rows * PANEL).enumerate() {
+            for column in 0..PANEL.min(columns - p * PANEL) {
+                for row in 0..rows {
+                    panel[row * PANEL + column] = at(row, p * PANEL + column);
                 }
             }
         }
+        Panels { data, rows, count }
     }
-    out
+
+    /// With the padding.
+    fn columns(&self) -> usize {
+        self.count * PANEL
+    }
+
+    /// The product of rows of `a`, which are `stride` apart, as rows of `c`.
+    fn product(&self, a: &[T], stride: usize, c: &mut [T]) {
+        let columns = self.columns();
+        gemm_batch(
+            self.count,
+            c.len() / columns,
+            PANEL,
+            self.rows,
+            T::ONE,
+            a,
+            0,
+            (stride as isize, 1),
+            &self.data,
+            self.rows * PANEL,
+            (PANEL as isize, 1),
+            T::ZERO,
+            c,
+            PANEL,
+            (columns as isize, 1),
+        );
+    }
 }
 
 #[cfg(test)]
