@@ -37,7 +37,7 @@ pub fn max_pool_forward<T: Float>(s: &PoolShape, x: &[T], out: &mut [T], indices
         if is_two_by_two(s) && plane <= i32::MAX as usize {
             dispatch(
                 #[inline(always)]
-                || two_by_two(s, x, out, |o, at| indices[o] = at as i64),
+                || two_by_two::<T, true>(s, x, out, indices),
             );
         } else {
             dispatch(
@@ -65,7 +65,7 @@ pub fn max_pool_values<T: Float>(s: &PoolShape, x: &[T], out: &mut [T]) {
         if is_two_by_two(s) {
             dispatch(
                 #[inline(always)]
-                || two_by_two(s, x, out, |_, _| {}),
+                || two_by_two::<T, false>(s, x, out, &mut []),
             );
         } else {
             dispatch(
@@ -84,29 +84,71 @@ fn is_two_by_two(s: &PoolShape) -> bool {
         && !s.ceil_mode
 }
 
-/// The usual case: 2x2 windows side by side. `place(o, at)` learns the index of each maximum.
+/// The usual case: 2x2 windows side by side. Writes `indices` only where `PLACES`.
 #[inline(always)]
-fn two_by_two<T: Float>(s: &PoolShape, x: &[T], out: &mut [T], mut place: impl FnMut(usize, i32)) {
+fn two_by_two<T: Float, const PLACES: bool>(
+    s: &PoolShape,
+    x: &[T],
+    out: &mut [T],
+    indices: &mut [i64],
+) {
     let width = s.input[2];
     let half = width / 2;
     for d in 0..s.input[0] {
         for h in 0..s.input[1] / 2 {
             let start = (d * s.input[1] + 2 * h) * width;
-            let (top, bottom) = (&x[start..][..2 * half], &x[start + width..][..2 * half]);
             let first = (d * (s.input[1] / 2) + h) * half;
             let out = &mut out[first..][..half];
-            for (o, out) in out.iter_mut().enumerate() {
-                let (mut max, mut at) = (top[2 * o], 0);
-                let mut meet = |v: T, i: i32| {
-                    let wins = (v > max) | v.is_nan();
-                    at = if wins { i } else { at };
-                    max = if wins { v } else { max };
-                };
-                meet(top[2 * o + 1], 1);
-                meet(bottom[2 * o], width as i32);
-                meet(bottom[2 * o + 1], width as i32 + 1);
-                *out = max;
-                place(first + o, (start + 2 * o) as i32 + at);
+            let indices = if PLACES {
+                &mut indices[first..][..half]
+            } else {
+                &mut indices[..0]
+            };
+            match half {
+                16.. => row_of_two::<T, 16, PLACES>(x, start, width, out, indices),
+                8.. => row_of_two::<T, 8, PLACES>(x, start, width, out, indices),
+                4.. => row_of_two::<T, 4, PLACES>(x, start, width, out, indices),
+                _ => row_of_two::<T, 1, PLACES>(x, start, width, out, indices),
+            }
+        }
+    }
+}
+
+/// A row of 2x2 windows, `B` at a time and so in vectors: rows are short, and what a compiler's
+/// loop leaves over would be most of one. The last `B` may overlap those before. There are at least
+/// `B` windows; the first one starts at `start`.
+#[inline(always)]
+fn row_of_two<T: Float, const B: usize, const PLACES: bool>(
+    x: &[T],
+    start: usize,
+    width: usize,
+    out: &mut [T],
+    indices: &mut [i64],
+) {
+    let mut next = 0;
+    while next < out.len() {
+        let o = next.min(out.len() - B);
+        next += B;
+        let at = start + 2 * o;
+        let (top, bottom) = (&x[at..][..2 * B], &x[at + width..][..2 * B]);
+        let mut max = [T::ZERO; B];
+        let mut places = [0i32; B];
+        for k in 0..B {
+            let mut best = (top[2 * k], 0);
+            let mut meet = |v: T, i: i32| {
+                let wins = (v > best.0) | v.is_nan();
+                best = (if wins { v } else { best.0 }, if wins { i } else { best.1 });
+            };
+            meet(top[2 * k + 1], 1);
+            meet(bottom[2 * k], width as i32);
+            meet(bottom[2 * k + 1], width as i32 + 1);
+            max[k] = best.0;
+            places[k] = 2 * k as i32 + best.1;
+        }
+        out[o..][..B].copy_from_slice(&max);
+        if PLACES {
+            for (index, place) in indices[o..][..B].iter_mut().zip(places) {
+                *index = at as i64 + i64::from(place);
             }
         }
     }

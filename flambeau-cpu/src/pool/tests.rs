@@ -182,3 +182,40 @@ fn window_without_elements() {
     max_pool_backward(1, &[5.0, 7.0], &at, &mut grad);
     assert_eq!(grad, [0.0]);
 }
+
+#[test]
+fn two_by_two_is_the_plain_loop_at_every_width() {
+    for width in 2..45 {
+        let (planes, height, even) = (3, 5, width / 2 * 2);
+        let s = PoolShape::pool2d(planes, [height, width], 2);
+        let mut x = ints::<f32>(s.input_len(), 37, 17);
+        x.iter_mut().step_by(11).for_each(|x| *x = f32::NAN);
+        // `ceil_mode` takes the plain loop; without the odd edges its result is the same.
+        let plain = PoolShape {
+            ceil_mode: true,
+            ..PoolShape::pool2d(planes, [height - 1, even], 2)
+        };
+        let cropped: Vec<f32> = x
+            .chunks(height * width)
+            .flat_map(|plane| plane.chunks(width).take(height - 1))
+            .flat_map(|row| &row[..even])
+            .copied()
+            .collect();
+        let n = s.output_len();
+        let (mut got, mut got_at, mut values) = (vec![0.0; n], vec![0; n], vec![0.0; n]);
+        let (mut want, mut want_at) = (vec![0.0; n], vec![0; n]);
+        max_pool_forward(&s, &x, &mut got, &mut got_at);
+        max_pool_values(&s, &x, &mut values);
+        max_pool_forward(&plain, &cropped, &mut want, &mut want_at);
+        let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        let even = even as i64;
+        want_at
+            .iter_mut()
+            .for_each(|at| *at = *at / even * width as i64 + *at % even);
+        assert_eq!(
+            (bits(&got), bits(&values), got_at),
+            (bits(&want), bits(&want), want_at),
+            "width {width}"
+        );
+    }
+}
