@@ -12,7 +12,8 @@ use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::check_numel;
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail};
-use flambeau_cpu::conv::{self as kernels, ConvShape, Convolve};
+use flambeau_cpu::conv::{self as kernels, ConvShape, Convolve, Part};
+use half::bf16;
 use smallvec::smallvec;
 
 /// Options of a convolution over `N` spatial dimensions. Defaults: stride 1, padding 0,
@@ -85,6 +86,31 @@ impl Conv {
         })
     }
 
+    /// As [`run`](Self::run) on maps of bf16, which is how the inputs are but for weight and bias.
+    fn run_bf16(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        let guards: Vec<_> = inputs.iter().map(Tensor::read).collect();
+        let maps = |i: usize| &guards[i].slice::<bf16>()[..inputs[i].numel()];
+        let weights = |i: usize| &guards[i].slice::<f32>()[..inputs[i].numel()];
+        let (shape, s) = (self.result_shape()?, &self.shape);
+        match self.kind {
+            Kind::Forward => Tensor::build::<bf16>(self.name, &shape, DType::BF16, |out| {
+                let bias = inputs.get(2).map(|_| weights(2));
+                kernels::conv_forward_bf16(s, maps(0), weights(1), bias, out);
+            }),
+            Kind::Data => Tensor::build::<bf16>(self.name, &shape, DType::BF16, |out| {
+                kernels::conv_backward_data_bf16(s, maps(0), weights(1), out);
+            }),
+            Kind::Weight => Tensor::build::<f32>(self.name, &shape, DType::F32, |out| {
+                kernels::conv_backward_weight_bf16(s, maps(0), maps(1), out);
+            }),
+        }
+    }
+
+    /// Whether input `i` is a batch of maps.
+    fn is_map(&self, i: usize) -> bool {
+        i == 0 || (i == 1 && self.kind == Kind::Weight)
+    }
+
     fn run<T: Convolve + Stored>(&self, inputs: &[Tensor], dtype: DType) -> Result<Tensor> {
         let guards: Vec<_> = inputs.iter().map(Tensor::read).collect();
         let slice = |i: usize| &guards[i].slice::<T>()[..inputs[i].numel()];
@@ -117,22 +143,30 @@ impl Op for Conv {
         } else {
             DType::F32
         };
+        let part = match self.kind {
+            Kind::Forward => Part::Forward,
+            Kind::Data => Part::Data,
+            Kind::Weight => Part::Weight,
+        };
+        let low = dtype == DType::BF16 && kernels::takes_bf16(&self.shape, part);
         let operands = inputs
             .iter()
-            .map(|x| {
-                if x.dtype() == lane && x.is_contiguous() {
+            .enumerate()
+            .map(|(i, x)| {
+                let to = if low && self.is_map(i) { dtype } else { lane };
+                if x.dtype() == to && x.is_contiguous() {
                     Ok(x.detach())
                 } else {
-                    to_contiguous(self.name, x, lane)
+                    to_contiguous(self.name, x, to)
                 }
             })
             .collect::<Result<Vec<_>>>()?;
-        let out = if lane == DType::F64 {
-            self.run::<f64>(&operands, lane)
-        } else {
-            self.run::<f32>(&operands, lane)
+        let out = match lane {
+            DType::F64 => self.run::<f64>(&operands, lane),
+            _ if low => self.run_bf16(&operands),
+            _ => self.run::<f32>(&operands, lane),
         }?;
-        Ok(if dtype == lane {
+        Ok(if out.dtype() == dtype {
             out
         } else {
             to_contiguous(self.name, &out, dtype)?

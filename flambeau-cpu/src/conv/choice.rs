@@ -4,9 +4,12 @@ use super::{ConvShape, winograd};
 
 /// The part of a convolution that is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub enum Part {
+    /// The output.
     Forward,
+    /// The gradient of the input.
     Data,
+    /// The gradient of the weight.
     Weight,
 }
 

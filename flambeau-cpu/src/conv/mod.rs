@@ -18,7 +18,10 @@ mod weight;
 mod winograd;
 
 use crate::float::{Float, ShapeError};
-use choice::{Part, Path, choose};
+use half::bf16;
+
+pub use choice::Part;
+use choice::{Path, choose};
 
 /// The geometry of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -258,6 +261,48 @@ pub fn conv_backward_data<T: Convolve>(s: &ConvShape, grad_out: &[T], w: &[T], g
 pub fn conv_backward_weight<T: Convolve>(s: &ConvShape, x: &[T], grad_out: &[T], grad_w: &mut [T]) {
     s.check(x.len(), grad_w.len(), grad_out.len());
     T::backward_weight(s, x, grad_out, grad_w);
+}
+
+/// Whether maps of bf16 are convolved as they are, by the functions below, for `part` of a
+/// convolution of this shape; elsewhere they must be widened first.
+pub fn takes_bf16(s: &ConvShape, part: Part) -> bool {
+    s.output().is_ok() && choose(s, part) == Path::Winograd
+}
+
+/// [`conv_forward`] of bf16 maps: weights, bias and sums are f32, the result is rounded once.
+///
+/// # Panics
+/// As [`conv_forward`], and unless [`takes_bf16`].
+pub fn conv_forward_bf16(
+    s: &ConvShape,
+    x: &[bf16],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    out: &mut [bf16],
+) {
+    s.check(x.len(), w.len(), out.len());
+    assert!(takes_bf16(s, Part::Forward), "convolution: bf16 of {s:?}");
+    winograd::forward(s, x, w, bias, out);
+}
+
+/// [`conv_backward_data`] of bf16 maps.
+///
+/// # Panics
+/// As [`conv_forward_bf16`].
+pub fn conv_backward_data_bf16(s: &ConvShape, grad_out: &[bf16], w: &[f32], grad_in: &mut [bf16]) {
+    s.check(grad_in.len(), w.len(), grad_out.len());
+    assert!(takes_bf16(s, Part::Data), "convolution: bf16 of {s:?}");
+    winograd::backward_data(s, grad_out, w, grad_in);
+}
+
+/// [`conv_backward_weight`] of bf16 maps; the result is f32.
+///
+/// # Panics
+/// As [`conv_forward_bf16`].
+pub fn conv_backward_weight_bf16(s: &ConvShape, x: &[bf16], grad_out: &[bf16], grad_w: &mut [f32]) {
+    s.check(x.len(), grad_w.len(), grad_out.len());
+    assert!(takes_bf16(s, Part::Weight), "convolution: bf16 of {s:?}");
+    winograd::backward_weight(s, x, grad_out, grad_w);
 }
 
 /// The gradient of the bias, the sum of `grad_out` over batch and positions: `grad_bias` is

@@ -5,6 +5,7 @@
 use super::ConvShape;
 use crate::alloc::Buffer;
 use crate::float::Float;
+use crate::simd::{Task, dispatch};
 
 /// Values that a kernel may read past the last plane.
 const SLACK: usize = 64;
@@ -133,6 +134,15 @@ impl Planes {
     /// Copies `src`, `[channels, source...]`, into zeroed `dst`. What is not written (the padding)
     /// is the same for every sample.
     pub fn fill<T: Float>(&self, src: &[T], dst: &mut [T]) {
+        dispatch(Fill {
+            planes: self,
+            src,
+            dst,
+        });
+    }
+
+    #[inline(always)]
+    fn fill_now<T: Float>(&self, src: &[T], dst: &mut [T]) {
         let plane: usize = self.source.iter().product();
         let [_, h, w] = self.source;
         for pd in 0..self.step[0] {
@@ -156,11 +166,13 @@ impl Planes {
                                 let to =
                                     base + c * self.channel() + d * self.slice() + y * self.pitch();
                                 let to = &mut dst[to..][..count_w];
-                                if self.step[2] == 1 {
-                                    to.copy_from_slice(&src[from..][..count_w]);
-                                } else {
-                                    let from = src[from..].iter().step_by(self.step[2]);
-                                    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                                match self.step[2] {
+                                    1 => to.copy_from_slice(&src[from..][..count_w]),
+                                    2 => every_second(&src[from..], to),
+                                    step => {
+                                        let from = src[from..].iter().step_by(step);
+                                        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                                    }
                                 }
                             }
                         }
@@ -168,5 +180,33 @@ impl Planes {
                 }
             }
         }
+    }
+}
+
+/// [`Planes::fill`], to be compiled for each level.
+struct Fill<'a, T> {
+    planes: &'a Planes,
+    src: &'a [T],
+    dst: &'a mut [T],
+}
+
+impl<T: Float> Task for Fill<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        self.planes.fill_now(self.src, self.dst);
+    }
+}
+
+/// `to[i] = from[2 i]`, in pairs, which the compiler turns to shuffles.
+#[inline(always)]
+fn every_second<T: Float>(from: &[T], to: &mut [T]) {
+    let pairs = to.len().min(from.len() / 2);
+    let (now, rest) = to.split_at_mut(pairs);
+    for (to, from) in now.iter_mut().zip(from.chunks_exact(2)) {
+        *to = from[0];
+    }
+    if let [last] = rest {
+        *last = from[2 * pairs];
     }
 }

@@ -15,6 +15,7 @@
 //! direct sums reach 2e-7), at stride 2 as the direct sums; see `scheme` for the choice that this
 //! depends on and `tests` for the check.
 
+mod maps;
 mod product;
 mod scheme;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use super::ConvShape;
 use super::planes::scratch;
 use crate::lanes::{register_shape, with_lanes};
 use crate::threads::{SyncPtr, parallel_for};
+use maps::{Element, Maps};
 use product::{Outer, Products};
 use scheme::{Dense, Point, PointGradient, Scheme, Strided, StridedGradient, WeightScheme};
 use tiles::{Expand, Gather, Grid, OfGrad, OfInput, Panel, Scatter, Source, Target};
@@ -90,7 +92,13 @@ fn layout(s: &ConvShape) -> (Kind, [usize; 2], [usize; 2]) {
 }
 
 /// See [`super::conv_forward`]; for a [`possible`] shape.
-pub(super) fn forward(s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
+pub(super) fn forward<E: Element>(
+    s: &ConvShape,
+    x: &[E],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    out: &mut [E],
+) {
     if out.is_empty() {
         return;
     }
@@ -98,13 +106,13 @@ pub(super) fn forward(s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>,
     let correlation = Correlation {
         batch: s.batch,
         source: Source {
-            x,
+            x: E::maps(x),
             channels: s.in_channels,
             size: input,
             before: plane(s.padding),
         },
         target: Target {
-            out: out.as_mut_ptr(),
+            out: E::maps_mut(out),
             channels: s.out_channels,
             size: output,
             bias,
@@ -126,7 +134,12 @@ pub(super) fn forward(s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>,
 }
 
 /// See [`super::conv_backward_data`]; for a [`possible`] shape.
-pub(super) fn backward_data(s: &ConvShape, grad_out: &[f32], w: &[f32], grad_in: &mut [f32]) {
+pub(super) fn backward_data<E: Element>(
+    s: &ConvShape,
+    grad_out: &[E],
+    w: &[f32],
+    grad_in: &mut [E],
+) {
     if grad_in.is_empty() {
         return;
     }
@@ -138,13 +151,13 @@ pub(super) fn backward_data(s: &ConvShape, grad_out: &[f32], w: &[f32], grad_in:
     let correlation = Correlation {
         batch: s.batch,
         source: Source {
-            x: grad_out,
+            x: E::maps(grad_out),
             channels: s.out_channels,
             size: output,
             before,
         },
         target: Target {
-            out: grad_in.as_mut_ptr(),
+            out: E::maps_mut(grad_in),
             channels: s.in_channels,
             size: input,
             bias: None,
@@ -166,10 +179,16 @@ pub(super) fn backward_data(s: &ConvShape, grad_out: &[f32], w: &[f32], grad_in:
 }
 
 /// See [`super::conv_backward_weight`]; for a [`possible`] shape.
-pub(super) fn backward_weight(s: &ConvShape, x: &[f32], grad_out: &[f32], grad_w: &mut [f32]) {
+pub(super) fn backward_weight<E: Element>(
+    s: &ConvShape,
+    x: &[E],
+    grad_out: &[E],
+    grad_w: &mut [f32],
+) {
     if s.batch == 0 || grad_w.is_empty() {
         return grad_w.fill(0.0);
     }
+    let (x, grad_out) = (E::maps(x), E::maps(grad_out));
     match layout(s).0 {
         Kind::Dense => weight_gradient::<Dense>(s, x, grad_out, grad_w),
         Kind::Strided => weight_gradient::<Strided>(s, x, grad_out, grad_w),
@@ -410,12 +429,7 @@ fn gather<E: Expand>(
 
 /// The gradient of the weight: tiles of inputs and of the output's gradient are stored in slices, each
 /// of which adds to the sums of weights.
-fn weight_gradient<S: WeightScheme>(
-    s: &ConvShape,
-    x: &[f32],
-    grad_out: &[f32],
-    grad_w: &mut [f32],
-) {
+fn weight_gradient<S: WeightScheme>(s: &ConvShape, x: Maps, grad_out: Maps, grad_w: &mut [f32]) {
     let lanes = register_shape::<f32>().0;
     let (_, input, output) = layout(s);
     let grid = Grid::new(s.batch, output, S::OUT);

@@ -127,6 +127,36 @@ fn the_number_of_threads_changes_nothing() {
     assert!(one == three);
 }
 
+/// Maps of bf16 give what the same values in f32 give, rounded.
+#[test]
+fn bf16_maps_are_f32_maps_rounded() {
+    use half::bf16;
+    for s in [
+        shape([3, 17, 29, 9, 13], 1, [1, 1]),
+        shape([2, 40, 64, 4, 4], 1, [1, 1]),
+        shape([2, 33, 20, 8, 21], 2, [1, 1]),
+        point([2, 20, 40, 5, 9], 1),
+        point([2, 20, 40, 5, 9], 2),
+    ] {
+        let narrow = |v: &[f32]| v.iter().map(|v| bf16::from_f32(*v)).collect::<Vec<_>>();
+        let wide = |v: &[bf16]| v.iter().map(|v| v.to_f32()).collect::<Vec<_>>();
+        let mut operands = Operands::new(&s);
+        let (x, g) = (narrow(&operands.x), narrow(&operands.g));
+        (operands.x, operands.g) = (wide(&x), wide(&g));
+        let [out, data, weight] = operands.results(&s);
+        let [mut low_out, mut low_data] = [&g, &x].map(|v| vec![bf16::NAN; v.len()]);
+        let mut low_weight = vec![f32::NAN; weight.len()];
+        forward(&s, &x, &operands.w, Some(&operands.bias), &mut low_out);
+        backward_data(&s, &g, &operands.w, &mut low_data);
+        backward_weight(&s, &x, &g, &mut low_weight);
+        assert!(
+            low_out == narrow(&out) && low_data == narrow(&data),
+            "{s:?}"
+        );
+        assert!(low_weight == weight, "{s:?}");
+    }
+}
+
 #[test]
 fn other_shapes_are_left_to_others() {
     let s = shape([2, 16, 16, 9, 9], 1, [1, 1]);

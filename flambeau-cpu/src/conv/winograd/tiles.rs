@@ -5,6 +5,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use super::maps::{Maps, MapsMut};
 use super::scheme::{Scheme, WeightScheme};
 use crate::lanes::{Kernel, Lanes};
 
@@ -104,7 +105,7 @@ impl<S: WeightScheme> Expand for OfGrad<S> {
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     /// `[sample, channel, row, column]`.
-    pub x: &'a [f32],
+    pub x: Maps<'a>,
     pub channels: usize,
     pub size: [usize; 2],
     /// Zeros before the first row and column.
@@ -248,10 +249,7 @@ impl<E: Expand> Gather<'_, E> {
                 let count = (end - c).min(L::N);
                 let at =
                     (unit.sample * channels + first) * plane + y * width + left + c - before[1];
-                debug_assert!(at + (rows - 1) * plane + count <= x.len());
-                let size = (rows, count);
-                let to = to.add(c * L::N);
-                L::transpose(x.as_ptr().add(at), plane, size, L::zero(), to, L::N, L::N);
+                x.turn::<L>(at, plane, (rows, count), to.add(c * L::N));
                 c += count;
             }
         }
@@ -262,7 +260,7 @@ impl<E: Expand> Gather<'_, E> {
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     /// `[sample, channel, row, column]`.
-    pub out: *mut f32,
+    pub out: MapsMut,
     pub channels: usize,
     pub size: [usize; 2],
     pub bias: Option<&'a [f32]>,
@@ -349,17 +347,15 @@ impl<S: Scheme> Kernel<f32> for Scatter<'_, S> {
                     };
                     let map = unit.sample * self.target.channels + first;
                     for r in 0..rows {
-                        let out = self.target.out.add((map * height + y + r) * width + x);
+                        let at = (map * height + y + r) * width + x;
                         for c in (0..wide).step_by(L::N) {
-                            let count = (wide - c).min(L::N);
-                            L::transpose(
+                            self.target.out.turn::<L>(
                                 strip.add((r * columns + c) * pitch),
                                 pitch,
-                                (count, channels),
+                                (channels, (wide - c).min(L::N)),
                                 bias,
-                                out.add(c),
+                                at + c,
                                 height * width,
-                                count,
                             );
                         }
                     }
