@@ -26,11 +26,31 @@ pub mod ops;
 pub mod random;
 mod tensor;
 
+/// What the allocator holds and has done (`torch.cuda.memory_stats`): bytes allocated, reserved and
+/// their peak, buffers handed out, and how many of them were reused.
+///
+/// ```
+/// use flambeau_core::{Tensor, memory};
+/// let before = memory::stats();
+/// let x = Tensor::zeros([1 << 20])?;
+/// let now = memory::stats();
+/// assert!(now.allocated_bytes >= before.allocated_bytes + x.nbytes() as u64);
+/// assert!(now.peak >= now.allocated_bytes && now.reserved() >= now.allocated_bytes);
+/// drop(x);
+/// memory::empty_cache();
+/// assert_eq!(memory::stats().cached, 0);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+pub mod memory {
+    pub use flambeau_cpu::alloc::{AllocStats, empty_cache, stats};
+}
+
 pub use autocast::{Autocast, autocast, autocast_dtype};
 pub use autograd::{Ctx, enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled};
 pub use device::Device;
 pub use dtype::{DType, Element, Scalar, Stored};
 pub use error::{Error, Result};
+pub use flambeau_cpu::threads::{num_threads, set_num_threads};
 pub use ops::{
     AttentionOptions, BatchNormOptions, ClassLoss, ConvOptions, PadMode, PoolOptions,
     RecurrentCell, RecurrentOptions, Reduction, Rounding,

@@ -93,6 +93,13 @@ pub struct AllocStats {
     pub hits: u64,
 }
 
+impl AllocStats {
+    /// Bytes held from the system: those in use and those kept for reuse.
+    pub fn reserved(&self) -> u64 {
+        self.allocated_bytes + self.cached
+    }
+}
+
 /// A block of bytes, aligned to [`ALIGN`] and always initialised; dropping it keeps the memory
 /// for the next one.
 pub struct Buffer {
