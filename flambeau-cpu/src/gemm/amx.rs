@@ -2,7 +2,8 @@
 //!
 //! The loops are written over [`TileUnit`], so that tests run them, and the packing, on a unit in
 //! plain Rust. The CPU's unit is used where CPUID names it, the kernel grants it and it agrees
-//! with the portable kernels on a small product at first use.
+//! with the portable kernels on a small product at first use. The tests have run on CPUs without
+//! AMX so far: there the loops and the packing are tested, the instructions only assembled.
 
 use std::sync::OnceLock;
 

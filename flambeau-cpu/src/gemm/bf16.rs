@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use std::mem::transmute;
 
 use super::half;
-use super::kernel::{Dots, Kernels, Piece, Tile, TileFn, Vector, finish, finish_dots};
+use super::kernel::{Dots, Half, Kernels, Piece, Rows, Tile, TileFn, Vector, finish, finish_dots};
 
 /// Whether the CPU has the instruction, on top of [`Level::Avx512`](crate::simd::Level::Avx512).
 pub(super) fn available() -> bool {
@@ -147,6 +147,71 @@ unsafe fn dots<const MR: usize>(t: &Dots) {
     }
 }
 
+/// Few rows, see [`super::kernel::rows`]: eight rows of `b`, four pairs, at a time.
+#[target_feature(
+    enable = "avx512bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx2,fma,bmi1,bmi2"
+)]
+unsafe fn rows(t: &Rows) {
+    const WHOLE: usize = 8;
+    // SAFETY: the caller vouches for the matrices; the last elements of a row are cut to its end,
+    // and rows of `b` past the last are not read.
+    unsafe {
+        for p in (0..t.k).step_by(WHOLE) {
+            let count = (t.k - p).min(WHOLE);
+            for j in (0..t.n).step_by(32) {
+                let mask = mask32(t.n - j);
+                let (low, high) = ((mask & 0xffff) as __mmask16, (mask >> 16) as __mmask16);
+                let mut bv = [[_mm512_setzero_si512(); 2]; WHOLE / 2];
+                for r in (0..count).step_by(2) {
+                    let row = t.b.add((p + r) * t.b_row).cast::<i16>().add(j);
+                    let next = row.wrapping_byte_add(t.b_row);
+                    let r0 = _mm512_maskz_loadu_epi16(mask, row);
+                    let r1 = _mm512_maskz_loadu_epi16(if r + 1 < count { mask } else { 0 }, next);
+                    bv[r / 2] = weave(r0, r1);
+                }
+                for i in 0..t.m {
+                    let c: *mut f32 = t.c.add(i * t.c_row).cast::<f32>().add(j);
+                    let c_high = c.wrapping_add(LANES);
+                    let mut sums = [
+                        _mm512_maskz_loadu_ps(low, c),
+                        _mm512_maskz_loadu_ps(high, c_high),
+                    ];
+                    for r in (0..count).step_by(2) {
+                        let one =
+                            |r: usize| i32::from(t.a.at(i, p + r).cast::<u16>().read_unaligned());
+                        let odd = if r + 1 < count { one(r + 1) } else { 0 };
+                        let av = _mm512_set1_epi32(one(r) | odd << 16);
+                        sums[0] = dp(sums[0], av, bv[r / 2][0]);
+                        sums[1] = dp(sums[1], av, bv[r / 2][1]);
+                    }
+                    _mm512_mask_storeu_ps(c, low, sums[0]);
+                    _mm512_mask_storeu_ps(c_high, high, sums[1]);
+                }
+            }
+        }
+    }
+}
+
+#[target_feature(
+    enable = "avx512bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx2,fma,bmi1,bmi2"
+)]
+unsafe fn narrow_by_instruction(x: &[f32], out: &mut [u16]) {
+    // SAFETY: loads and stores are cut to the slices.
+    unsafe {
+        for i in (0..x.len().min(out.len())).step_by(LANES) {
+            let n = (x.len().min(out.len()) - i).min(LANES);
+            let v = _mm512_maskz_loadu_ps(mask16(n), x.as_ptr().add(i));
+            let v = transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
+            _mm256_mask_storeu_epi16(out.as_mut_ptr().add(i).cast(), mask16(n), v);
+        }
+    }
+}
+
+fn narrow(x: &[f32], out: &mut [u16]) {
+    // SAFETY: the kernels that name this function are chosen where `available`.
+    unsafe { narrow_by_instruction(x, out) }
+}
+
 /// Packs pairs, see [`super::kernel::pack`]: an odd last row's partners are 0.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx2,fma,bmi1,bmi2")]
 pub(super) unsafe fn pack(
@@ -254,8 +319,16 @@ pub(super) const KERNELS: Kernels = {
             table!(2 false [1 2 3 4 5 6 7 8 9 10 11 12 13 14]),
         ],
         dots: &[dots::<1>, dots::<2>, dots::<3>, dots::<4>],
+        rows: Some(rows),
         pack,
-        half: Some(&half::BF16),
+        half: Some(
+            &const {
+                Half {
+                    widen: half::BF16.widen,
+                    narrow,
+                }
+            },
+        ),
         widened: false,
         unit: None,
     }

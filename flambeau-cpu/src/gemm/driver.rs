@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::half;
-use super::kernel::{Dots, Kernels, Mat, Piece, Tile, TileFn, Unit};
+use super::kernel::{Dots, Kernels, Mat, Piece, Rows, Tile, TileFn, Unit};
 use crate::threads::{SyncPtr, parallel_for};
 
 /// `c = alpha * a * b + beta * d`, see [`super::gemm_add`]. Pointers are of the kernels' types.
@@ -50,6 +50,8 @@ const SLICE: usize = 128;
 pub(super) enum Path {
     /// Vectors along `k`, nothing packed.
     Dots,
+    /// Vectors along `n`, one pass over a large `b`.
+    Rows,
     /// Vectors along `n`.
     Tiles { pack_b: bool },
 }
@@ -108,6 +110,7 @@ pub(super) unsafe fn run_by(p: &Problem, kernels: &Kernels, threads: usize, path
     unsafe {
         match path.unwrap_or_else(|| choose(p, kernels)) {
             Path::Dots => dots(p, kernels, threads),
+            Path::Rows => rows(p, kernels, threads),
             Path::Tiles { pack_b } => tiles(p, kernels, threads, pack_b),
         }
     }
@@ -162,6 +165,10 @@ fn orient(p: &mut Problem, kernels: &Kernels) {
 /// Estimates in units of one vector multiplication; the figures are measured.
 fn choose(p: &Problem, kernels: &Kernels) -> Path {
     if !kernels.direct.is_empty() && p.b.col == kernels.element {
+        let large = p.k * p.n * kernels.element > 512 << 10;
+        if p.m <= 8 && large && p.alpha == 1.0 && kernels.rows.is_some() {
+            return Path::Rows;
+        }
         let few = match kernels.pair {
             1 => p.m <= 8 || p.k * p.n <= 64 << 10,
             // Pairs are put together again for each tile of rows.
@@ -376,6 +383,50 @@ unsafe fn dots_along(p: &Problem, kernels: &Kernels, threads: usize) {
     }
 }
 
+/// The row path; `alpha` is 1.
+unsafe fn rows(p: &Problem, kernels: &Kernels, threads: usize) {
+    let Some(kernel) = kernels.rows else { return };
+    // Sums of a block stay in the L1 or L2 cache.
+    let cols = Cut::new(p.n.div_ceil(kernels.lanes), 1024 / kernels.lanes);
+    let col = |part: usize| (cols.start(part) * kernels.lanes).min(p.n);
+    let task = |range: Range<usize>| {
+        for t in range {
+            let (first, n) = (col(t), col(t + 1) - col(t));
+            // SAFETY: rows and columns in range; tasks have different columns.
+            unsafe {
+                with_sums(p, kernels, 0..p.m, first..first + n, |to| {
+                    let (k, wide) = (0, true);
+                    let (c, d, beta) = (to.c, to.d, to.beta);
+                    let start = Problem {
+                        n,
+                        k,
+                        c,
+                        d,
+                        beta,
+                        wide,
+                        ..*p
+                    };
+                    tiles(&start, kernels, 1, false);
+                    kernel(&Rows {
+                        m: p.m,
+                        n,
+                        k: p.k,
+                        a: p.a,
+                        b: p.b.at(0, first),
+                        b_row: p.b.row,
+                        c: c.at,
+                        c_row: c.row,
+                    });
+                });
+            }
+        }
+    };
+    match threads {
+        1 => task(0..cols.parts),
+        _ => parallel_for(cols.parts, 1, task),
+    }
+}
+
 /// Tasks to hand out at a time, so that each is worth it.
 fn grain(p: &Problem, tasks: usize) -> usize {
     let each = p.m * p.n * p.k / tasks + 1;
@@ -437,7 +488,9 @@ unsafe fn tiles(p: &Problem, kernels: &Kernels, threads: usize, pack_b: bool) {
     };
     let unit = kernels.unit.filter(|_| pack_b);
     let vectors = match tables.get(3) {
-        Some(wide) if p.m <= wide.len() => 4,
+        // Tall tiles save reading `b`, which is little work where `k` is short; wide ones write
+        // longer runs.
+        Some(wide) if p.m <= wide.len() || p.k <= 8 => 4,
         _ => 2,
     };
     let width = vectors * kernels.lanes;
@@ -593,7 +646,10 @@ impl Pass<'_> {
         let (k0, k1) = self.elements(self.steps.0, self.steps.1);
         let work = self.p.m * (self.cols.1 - self.cols.0) * (k1 - k0);
         let tasks = (work / super::TASK).clamp(1, 4 * threads);
-        let down = Cut::new(tiles, (tiles / tasks).max(1));
+        let down = match tiles < tasks.max(8) && !self.pack_a && panels >= tasks {
+            true => Cut::new(tiles, tiles),
+            false => Cut::new(tiles, (tiles / tasks).max(1)),
+        };
         let across = Cut::new(panels, panels.div_ceil(tasks.div_ceil(down.parts)));
         parallel_for(down.parts * across.parts, 1, |range| {
             for t in range {
@@ -624,6 +680,8 @@ impl Pass<'_> {
         let part = |d: usize| self.steps.0 + depth.start(d) * pad;
         let (top, bottom) = (self.rows.start(tiles.0), self.rows.start(tiles.1));
         let group = match self.p.has_sums(self.kernels) {
+            // One tile's sums need not leave the L1 cache.
+            true if self.block == 1 => 4,
             true => (C_BLOCK / ((bottom - top) * self.width)).max(1),
             false => panels.1 - panels.0,
         };

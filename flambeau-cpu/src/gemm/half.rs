@@ -2,12 +2,12 @@
 
 use super::kernel::{Half, Kernels, PackFn, Piece};
 
-pub(super) static BF16: Half = Half {
+pub(super) const BF16: Half = Half {
     widen: widen_bf16,
     narrow: narrow_bf16,
 };
 
-pub(super) static F16: Half = Half {
+pub(super) const F16: Half = Half {
     widen: widen_f16,
     narrow: narrow_f16,
 };
@@ -18,6 +18,7 @@ pub(super) const fn widened(by: Kernels, half: &'static Half) -> Kernels {
         element: 2,
         direct: &[],
         dots: &[],
+        rows: None,
         half: Some(half),
         widened: true,
         ..by

@@ -279,6 +279,66 @@ pub(super) unsafe fn finish_dots<V: Vector, const MR: usize>(
     }
 }
 
+/// What a row kernel is told: it adds the product of `m` rows of `a` to those of `c`, whose rows
+/// and `b`'s are contiguous. Distances are in bytes.
+pub(super) struct Rows {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub a: Mat,
+    pub b: *const u8,
+    pub b_row: usize,
+    pub c: *mut u8,
+    pub c_row: usize,
+}
+
+/// Rows of `b` added at a time: streams that the hardware follows.
+const STREAMS: usize = 8;
+
+/// A few rows times a large `b`, which is read in long runs and once.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+pub(super) unsafe fn rows<V: Vector>(t: &Rows) {
+    let whole = t.k - t.k % STREAMS;
+    // SAFETY: handed on.
+    unsafe {
+        for p in (0..whole).step_by(STREAMS) {
+            add_rows::<V, STREAMS>(t, p);
+        }
+        for p in whole..t.k {
+            add_rows::<V, 1>(t, p);
+        }
+    }
+}
+
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn add_rows<V: Vector, const N: usize>(t: &Rows, p: usize) {
+    // SAFETY: the caller vouches for the matrices; the last vector of a row is cut to its end.
+    unsafe {
+        for j in (0..t.n).step_by(V::LANES) {
+            let width = (t.n - j).min(V::LANES);
+            let mut bv = [V::splat(V::Scalar::ZERO); N];
+            for r in 0..N {
+                let row: *const V::Scalar = t.b.add((p + r) * t.b_row).cast();
+                bv[r] = V::load_first(row.add(j), width);
+            }
+            for i in 0..t.m {
+                let c: *mut V::Scalar = t.c.add(i * t.c_row).cast();
+                let mut sum = V::load_first(c.add(j), width);
+                for r in 0..N {
+                    let av = V::splat(*t.a.at(i, p + r).cast());
+                    sum = av.mul_add(bv[r], sum);
+                }
+                sum.store_first(c.add(j), width);
+            }
+        }
+    }
+}
+
 /// A part of the columns that [`pack`] copies.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Piece {
@@ -366,6 +426,7 @@ pub(super) unsafe fn pack<V: Vector>(
 
 pub(super) type TileFn = unsafe fn(&Tile);
 pub(super) type DotsFn = unsafe fn(&Dots);
+pub(super) type RowsFn = unsafe fn(&Rows);
 pub(super) type PackFn = unsafe fn(usize, &[Piece], *const u8, (usize, usize), *mut u8);
 
 /// How one element type is multiplied with one kind of vector or tile unit. Pointers carry no
@@ -387,6 +448,7 @@ pub struct Kernels {
     pub(super) packed: [&'static [TileFn]; 2],
     /// `dots[mr - 1]`; may be empty.
     pub(super) dots: &'static [DotsFn],
+    pub(super) rows: Option<RowsFn>,
     pub(super) pack: PackFn,
     /// Of half types: how sums get into `c`.
     pub(super) half: Option<&'static Half>,
@@ -419,7 +481,7 @@ pub(super) struct Unit {
 macro_rules! kernels {
     ($(#[$feature:meta])* $name:ident: $v:ty, tall [$($mr:literal)*], wide [$($wide:literal)*], dots [$($dot:literal)*]) => {
         pub const $name: Kernels = {
-            // SAFETY (all three): the caller's duties are those of the function called.
+            // SAFETY (all four): the caller's duties are those of the function called.
             $(#[$feature])*
             unsafe fn tile<const MR: usize, const NV: usize>(t: &Tile) {
                 // SAFETY: as above.
@@ -430,6 +492,12 @@ macro_rules! kernels {
             unsafe fn dots<const MR: usize>(t: &Dots) {
                 // SAFETY: as above.
                 unsafe { kernel::dots::<$v, MR>(t) }
+            }
+
+            $(#[$feature])*
+            unsafe fn rows(t: &Rows) {
+                // SAFETY: as above.
+                unsafe { kernel::rows::<$v>(t) }
             }
 
             $(#[$feature])*
@@ -454,6 +522,7 @@ macro_rules! kernels {
                 direct: &[TALL[0], TALL[1], &[$(tile::<$wide, 3>),*], &[$(tile::<$wide, 4>),*]],
                 packed: TALL,
                 dots: &[$(dots::<$dot>),*],
+                rows: Some(rows),
                 pack,
                 half: None,
                 widened: false,

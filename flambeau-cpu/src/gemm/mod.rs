@@ -152,8 +152,8 @@ fn pairs() -> Option<&'static Kernels> {
     }
 }
 
-/// Multiplications that are worth a task of their own: some tens of microseconds.
-const TASK: usize = 1 << 20;
+/// Multiplications that are worth a task of their own: a few microseconds.
+const TASK: usize = 1 << 17;
 
 /// The sizes of a batch of products of `m` x `k` and `k` x `n` matrices.
 #[derive(Clone, Copy, Debug)]
@@ -395,7 +395,7 @@ unsafe fn run(
     let threads = num_threads();
     if threads == 1 || work.saturating_mul(batch) < 2 * TASK {
         (0..batch).for_each(|i| one(i, 1));
-    } else if batch >= 4 * threads || (batch > 1 && work < 2 * TASK) {
+    } else if batch >= 4 * threads || (batch > 1 && work < 16 * TASK) {
         parallel_for(batch, (TASK / work).clamp(1, batch.div_ceil(2)), |r| {
             r.for_each(|i| one(i, 1))
         });

@@ -4,7 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::Real;
-use super::kernel::{self, Dots, Kernels, Piece, Tile, TileFn, Vector, kernels};
+use super::kernel::{self, Dots, Kernels, Piece, Rows, Tile, TileFn, Vector, kernels};
 
 #[derive(Clone, Copy)]
 pub(super) struct Lanes<T, const N: usize>([T; N]);

@@ -121,6 +121,10 @@ fn check_by<T: Test>(
     );
     let make = |len: usize, seed| noise(len, seed).into_iter().map(T::of).collect::<Vec<T>>();
     let (a, b) = (make(la * batch, 1), make(lb * batch, 2));
+    let alpha = match extra {
+        Extra::None | Extra::Bias => 1.0,
+        _ => 1.5,
+    };
     let (beta, bias) = (0.5, make(m * n * batch, 4));
     let dense = Layout {
         batch: m * n,
@@ -167,7 +171,7 @@ fn check_by<T: Test>(
         let mut c = before.clone();
         let sizes = Sizes { batch, m, n, k };
         // SAFETY: `levels` has kernels for this CPU only.
-        unsafe { gemm_by(kernels, sizes, 1.5, (&a, sa), (&b, sb), add, (&mut c, sc)) };
+        unsafe { gemm_by(kernels, sizes, alpha, (&a, sa), (&b, sb), add, (&mut c, sc)) };
         results.push(c);
     }
     let what = format!("{batch} x ({m}, {n}, {k}), layouts {kinds:?}, {extra:?}");
@@ -184,7 +188,7 @@ fn check_by<T: Test>(
                 }
                 let at = place(sc, t, i, j);
                 touched[at] = true;
-                let (mut want, mut slack) = (1.5 * sum, 1.5 * size);
+                let (mut want, mut slack) = (alpha * sum, alpha * size);
                 let added = match extra {
                     Extra::None => 0.0,
                     Extra::Own => before[at].wide(),
@@ -293,6 +297,10 @@ fn large<T: Test>() {
         check_by::<T>(kernels, (1, 15, 40, 33_001), [1, 0, 0], Extra::Bias);
         check_by::<T>(kernels, (1, 20, 2500, 400), [0, 0, 0], Extra::Matrix);
         check_by::<T>(kernels, (1, 260, 300, 300), [0, 1, 0], Extra::None);
+        // Few rows and a large `b`.
+        check_by::<T>(kernels, (1, 1, 1101, 403), [0, 0, 0], Extra::None);
+        check_by::<T>(kernels, (2, 5, 2070, 401), [1, 2, 0], Extra::Bias);
+        check_by::<T>(kernels, (1, 1101, 1, 405), [1, 0, 1], Extra::None);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::kernel::{self, Dots, Kernels, Piece, Tile, TileFn, Vector, kernels};
+use super::kernel::{self, Dots, Kernels, Piece, Rows, Tile, TileFn, Vector, kernels};
 
 /// Lanes below `n` have their top bit set.
 #[inline(always)]
