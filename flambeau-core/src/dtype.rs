@@ -1,5 +1,7 @@
 //! Element types and PyTorch's promotion rules.
 
+use crate::ops::elementwise::convert_slice;
+use flambeau_cpu::convert;
 use half::{bf16, f16};
 use std::fmt;
 
@@ -195,6 +197,16 @@ pub trait Stored:
     fn from_i32(v: i32) -> Self {
         Self::from_i64(v as i64)
     }
+    /// [`to_f32`](Stored::to_f32) of each element.
+    #[doc(hidden)]
+    fn widen(x: &[Self], out: &mut [f32]) {
+        convert_slice(x, out, Self::to_f32);
+    }
+    /// [`from_f32`](Stored::from_f32) of each element.
+    #[doc(hidden)]
+    fn narrow(x: &[f32], out: &mut [Self]) {
+        convert_slice(x, out, Self::from_f32);
+    }
 }
 
 macro_rules! stored {
@@ -231,7 +243,7 @@ macro_rules! stored_from_float {
 stored!(f32, f64, i64, i32, i16, i8, u8);
 
 macro_rules! stored_half {
-    ($($t:ty),*) => {$(
+    ($($t:ty, $widen:ident, $narrow:ident);*) => {$(
         impl sealed::Sealed for $t {}
         impl Stored for $t {
             #[inline(always)]
@@ -248,10 +260,12 @@ macro_rules! stored_half {
             fn from_f64(v: f64) -> Self { <$t>::from_f32(v as f32) }
             #[inline(always)]
             fn from_i64(v: i64) -> Self { <$t>::from_f32(v as f32) }
+            fn widen(x: &[Self], out: &mut [f32]) { convert::$widen(x, out) }
+            fn narrow(x: &[f32], out: &mut [Self]) { convert::$narrow(x, out) }
         }
     )*};
 }
-stored_half!(f16, bf16);
+stored_half!(f16, f16_to_f32, f32_to_f16; bf16, bf16_to_f32, f32_to_bf16);
 
 macro_rules! element {
     ($($t:ty => $d:ident),*) => {$(

@@ -35,7 +35,8 @@ fn memory_does_not_grow_with_steps() -> Result<()> {
     (0..3000).try_for_each(|_| step(&x))?;
     let after = stats();
     assert_eq!(after.allocated_bytes, before.allocated_bytes);
-    assert_eq!(after.peak, before.peak);
+    // The peak is looked at each time that 64 KiB more or fewer are in use.
+    assert!(after.peak <= before.peak + (64 << 10));
     // A single node left in each step would be 3000 times some 500 bytes.
     assert!(
         resident() < memory + (1 << 20),

@@ -592,18 +592,32 @@ fn spill(list: &mut Vec<Block>, class: usize) {
     shared.lists[class].extend(list.drain(..n));
 }
 
+/// Keeps a block, at the expense of others where there are too many: what was released last is
+/// what a program in a steady state asks for next.
 #[cold]
 fn release_shared(block: Block, class: usize) {
     let size = class_size(class) as i64;
     let limit = PEAK.load(Ordering::Relaxed).max(CACHE_MIN);
+    let mut evicted = Vec::new();
     let mut shared = lock();
+    for other in (0..CLASSES).rev().filter(|&c| c != class) {
+        while shared.cached + size > limit
+            && let Some(block) = shared.lists[other].pop()
+        {
+            shared.cached -= class_size(other) as i64;
+            evicted.push((block, other));
+        }
+    }
     if shared.cached + size <= limit {
         shared.cached += size;
         shared.lists[class].push(block);
     } else {
-        drop(shared);
-        system_free(block, class);
+        evicted.push((block, class));
     }
+    drop(shared);
+    evicted
+        .into_iter()
+        .for_each(|(block, class)| system_free(block, class));
 }
 
 /// The allocator's statistics.

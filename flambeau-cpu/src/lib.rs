@@ -6,6 +6,8 @@
 pub mod alloc;
 pub mod attention;
 pub mod conv;
+pub mod convert;
+pub mod copy;
 pub mod float;
 pub mod gemm;
 pub mod lanes;
@@ -17,4 +19,5 @@ pub mod random;
 pub mod recurrent;
 pub mod reduce;
 pub mod simd;
+pub mod softmax;
 pub mod threads;

@@ -2,85 +2,176 @@
 
 use std::ops::Range;
 
+use crate::float::Float;
 use crate::simd_fn;
 
 /// Elements that are added in [`LANES`] running sums before the pairwise part takes over.
-const BLOCK: usize = 512;
+const BLOCK: usize = 4096;
 /// Running sums of a block: four vectors of the widest kind.
-const LANES: usize = 64;
+pub const LANES: usize = 64;
 
 /// The blocks of `0..n` reduced by `block` and combined pairwise.
 #[inline(always)]
-fn pairwise<T: Copy>(n: usize, block: &impl Fn(Range<usize>) -> T, join: &impl Fn(T, T) -> T) -> T {
+fn pairwise<T: Copy + Default>(
+    n: usize,
+    block: impl Fn(Range<usize>) -> T,
+    join: impl Fn(T, T) -> T,
+) -> T {
+    if n <= BLOCK {
+        return block(0..n);
+    }
     // A binary counter: level i of `stack` holds the result of 2^i blocks where bit i of the
     // number of blocks so far is set.
-    let mut stack: [Option<T>; 60] = [None; 60];
+    let mut stack = [T::default(); 52];
     let whole = n / BLOCK;
     for i in 0..whole {
         let mut value = block(i * BLOCK..(i + 1) * BLOCK);
-        let mut level = 0;
-        while let Some(left) = stack[level].take() {
-            value = join(left, value);
-            level += 1;
+        let level = i.trailing_ones() as usize;
+        for left in &stack[..level] {
+            value = join(*left, value);
         }
-        stack[level] = Some(value);
+        stack[level] = value;
     }
     let mut value = block(whole * BLOCK..n);
-    for left in stack.iter().take(60).flatten() {
-        value = join(*left, value);
+    for (level, left) in stack.iter().enumerate() {
+        if whole >> level & 1 == 1 {
+            value = join(*left, value);
+        }
     }
     value
 }
 
-/// Folds lanes in halves.
+/// Joins lanes in halves. The bounds are constants, so that the lanes stay in registers.
 #[inline(always)]
-fn fold<T: Copy>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] = join(lanes[i], lanes[i + width]);
-        }
-        width /= 2;
+pub fn fold_lanes<T: Copy>(mut lanes: [T; LANES], join: impl Fn(T, T) -> T) -> T {
+    for i in 0..32 {
+        lanes[i] = join(lanes[i], lanes[i + 32]);
     }
-    lanes[0]
+    let mut half = [lanes[0]; 16];
+    for i in 0..16 {
+        half[i] = join(lanes[i], lanes[i + 16]);
+    }
+    fold16(half, join)
 }
 
-/// The element that `better` ends with, or `nan` if any element is one.
+/// The same for 16 lanes.
 #[inline(always)]
-fn extreme<T: Copy>(
-    x: &[T],
-    start: T,
-    better: impl Fn(T, T) -> T,
-    is_nan: impl Fn(T) -> bool,
-    nan: T,
-) -> T {
-    let mut best = [start; LANES];
-    let mut seen = [false; LANES];
-    let chunks = x.chunks_exact(LANES);
-    let rest = chunks.remainder();
+pub(crate) fn fold16<T: Copy>(lanes: [T; 16], join: impl Fn(T, T) -> T) -> T {
+    let mut half = [lanes[0]; 8];
+    for i in 0..8 {
+        half[i] = join(lanes[i], lanes[i + 8]);
+    }
+    let mut quarter = [lanes[0]; 4];
+    for i in 0..4 {
+        quarter[i] = join(half[i], half[i + 4]);
+    }
+    join(join(quarter[0], quarter[2]), join(quarter[1], quarter[3]))
+}
+
+/// `step(running result, element)` over a slice in [`LANES`] lanes, from `start` on. What is missing in
+/// the last chunk is read as `pad` and not counted.
+#[inline(always)]
+fn run_lanes<T: Copy, A: Copy>(x: &[T], start: A, pad: T, step: impl Fn(A, T) -> A) -> [A; LANES] {
+    let mut acc = [start; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
     for x in chunks {
         for i in 0..LANES {
-            best[i] = better(best[i], x[i]);
-            seen[i] |= is_nan(x[i]);
+            acc[i] = step(acc[i], x[i]);
         }
     }
-    for i in 0..rest.len() {
-        best[i] = better(best[i], rest[i]);
-        seen[i] |= is_nan(rest[i]);
+    if !rest.is_empty() {
+        // Padded to a whole chunk: a loop over what is left would keep the lanes in memory.
+        let mut last = [pad; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        for i in 0..LANES {
+            let next = step(acc[i], last[i]);
+            acc[i] = if i < rest.len() { next } else { acc[i] };
+        }
     }
-    match seen.contains(&true) {
-        true => nan,
-        false => fold(best, better),
+    acc
+}
+
+/// Lanes of [`sums`].
+const PAIR_LANES: usize = 32;
+
+/// `W` sums over the pairs of elements of two slices of the same length.
+#[inline(always)]
+pub(crate) fn sums<T: Float, const W: usize>(
+    x: &[T],
+    y: &[T],
+    term: impl Fn(T, T) -> [T; W],
+) -> [T; W] {
+    let mut acc = [[T::ZERO; PAIR_LANES]; W];
+    let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks(), y.as_chunks());
+    for (x, y) in xs.iter().zip(ys) {
+        let (x, y): (&[T; PAIR_LANES], &[T; PAIR_LANES]) = (x, y);
+        for i in 0..PAIR_LANES {
+            let t = term(x[i], y[i]);
+            for w in 0..W {
+                acc[w][i] += t[w];
+            }
+        }
     }
+    if !x_rest.is_empty() {
+        let (mut x, mut y) = ([T::ZERO; PAIR_LANES], [T::ZERO; PAIR_LANES]);
+        x[..x_rest.len()].copy_from_slice(x_rest);
+        y[..y_rest.len()].copy_from_slice(y_rest);
+        for i in 0..PAIR_LANES {
+            let t = term(x[i], y[i]);
+            for w in 0..W {
+                acc[w][i] += if i < x_rest.len() { t[w] } else { T::ZERO };
+            }
+        }
+    }
+    let mut out = [T::ZERO; W];
+    for w in 0..W {
+        let mut half = [T::ZERO; 16];
+        for i in 0..16 {
+            half[i] = acc[w][i] + acc[w][i + 16];
+        }
+        out[w] = fold16(half, |a, b| a + b);
+    }
+    out
+}
+
+/// The element that `$better` ends with, or `$nan` if any element is one.
+macro_rules! extreme {
+    ($x:expr, $start:expr, $better:tt, $nan:expr) => {{
+        let (mut best, mut seen) = ([$start; LANES], [false; LANES]);
+        // Slices, not arrays: a loop over an array is unrolled before it could be vectorised.
+        let chunks = $x.chunks_exact(LANES);
+        let rest = chunks.remainder();
+        for x in chunks {
+            for i in 0..LANES {
+                best[i] = if x[i] $better best[i] { x[i] } else { best[i] };
+                seen[i] |= x[i] != x[i];
+            }
+        }
+        for i in 0..rest.len() {
+            best[i] = if rest[i] $better best[i] { rest[i] } else { best[i] };
+            seen[i] |= rest[i] != rest[i];
+        }
+        if seen.contains(&true) {
+            $nan
+        } else {
+            fold_lanes(best, #[inline(always)] |a, b| if b $better a { b } else { a })
+        }
+    }};
 }
 
 macro_rules! reductions {
-    ($t:ident, $sum:ident, $sum_map:ident, $dot:ident, $max:ident, $min:ident, $add_rows:ident) => {
+    ($t:ident, $sum:ident, $sum_map:ident, $dot:ident, $max:ident, $min:ident, $add_rows:ident,
+        $sum_rows:ident) => {
         simd_fn! {
-            /// Sum of a slice; 0 for an empty one. Blocks of 512 in 64 running sums, the blocks
+            /// Sum of a slice; 0 for an empty one. Blocks of 4,096 in 64 running sums, the blocks
             /// pairwise: the error grows with the logarithm of the length.
             pub fn $sum(x: &[$t]) -> $t {
-                $sum_map(x, |v| v)
+                $sum_map(x, 0.0, |v| v)
+            }
+
+            /// The sums of the rows of `n` elements of `x`, one for each place of `out`.
+            pub fn $sum_rows(x: &[$t], n: usize, out: &mut [$t]) {
+                each_row(x, n, out, #[inline(always)] |x| $sum_map(x, 0.0, |v| v), 0.0, |a, b| a + b)
             }
 
             /// Sum of `x[i] * y[i]`, added up as in the sum.
@@ -89,31 +180,19 @@ macro_rules! reductions {
             /// If the lengths differ.
             pub fn $dot(x: &[$t], y: &[$t]) -> $t {
                 assert_eq!(x.len(), y.len(), "slices of different lengths");
-                pairwise(x.len(), &|r: Range<usize>| {
-                    let (x, y) = (&x[r.clone()], &y[r]);
-                    let mut acc = [0.0; LANES];
-                    let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-                    let (xr, yr) = (xs.remainder(), ys.remainder());
-                    for (x, y) in xs.zip(ys) {
-                        for i in 0..LANES {
-                            acc[i] += x[i] * y[i];
-                        }
-                    }
-                    for i in 0..xr.len() {
-                        acc[i] += xr[i] * yr[i];
-                    }
-                    fold(acc, |a, b| a + b)
-                }, &|a, b| a + b)
+                pairwise(x.len(), #[inline(always)] |r: Range<usize>| {
+                    sums(&x[r.clone()], &y[r], #[inline(always)] |a, b| [a * b])[0]
+                }, |a, b| a + b)
             }
 
             /// Greatest element; NaN if there is one, minus infinity for an empty slice.
             pub fn $max(x: &[$t]) -> $t {
-                extreme(x, $t::NEG_INFINITY, |a, b| if b > a { b } else { a }, |v| v != v, $t::NAN)
+                extreme!(x, $t::NEG_INFINITY, >, $t::NAN)
             }
 
             /// Least element; NaN if there is one, infinity for an empty slice.
             pub fn $min(x: &[$t]) -> $t {
-                extreme(x, $t::INFINITY, |a, b| if b < a { b } else { a }, |v| v != v, $t::NAN)
+                extreme!(x, $t::INFINITY, <, $t::NAN)
             }
 
             /// Adds the rows of the matrix `x` (`x.len() / out.len()` rows, contiguous) to `out`.
@@ -137,30 +216,60 @@ macro_rules! reductions {
             }
         }
 
-        /// Sum of `f(x[i])`, added up as in the sum; to be inlined into a dispatched function.
+        /// Sum of `f(x[i])`, added up as in the sum; to be inlined into a dispatched function. `f` is
+        /// also asked about `pad`, whatever it makes of that.
         #[inline(always)]
-        pub fn $sum_map(x: &[$t], f: impl Fn($t) -> $t) -> $t {
+        pub fn $sum_map(x: &[$t], pad: $t, f: impl Fn($t) -> $t) -> $t {
             pairwise(
                 x.len(),
-                &|r| {
-                    let x = &x[r];
-                    let mut acc = [0.0; LANES];
-                    let xs = x.chunks_exact(LANES);
-                    let xr = xs.remainder();
-                    for x in xs {
-                        for i in 0..LANES {
-                            acc[i] += f(x[i]);
-                        }
-                    }
-                    for i in 0..xr.len() {
-                        acc[i] += f(xr[i]);
-                    }
-                    fold(acc, |a, b| a + b)
+                #[inline(always)]
+                |r| {
+                    let lanes = run_lanes(&x[r], 0.0, pad, #[inline(always)] |acc, v| acc + f(v));
+                    fold_lanes(lanes, #[inline(always)] |a, b| a + b)
                 },
-                &|a, b| a + b,
+                |a, b| a + b,
             )
         }
     };
+}
+
+/// Rows shorter than this are reduced element by element: filling the lanes would cost more.
+const SHORT: usize = 32;
+
+/// `row` of each row of `n` elements, or of short ones a plain fold.
+#[inline(always)]
+pub fn each_row<T: Copy>(
+    x: &[T],
+    n: usize,
+    out: &mut [T],
+    row: impl Fn(&[T]) -> T,
+    start: T,
+    join: impl Fn(T, T) -> T,
+) {
+    assert_eq!(x.len(), n * out.len(), "lengths of the rows");
+    if n >= SHORT {
+        for (x, o) in x.chunks_exact(n).zip(out) {
+            *o = row(x);
+        }
+    } else if n > 0 {
+        // Four at a time, which need not wait for each other.
+        for (x, o) in x.chunks_exact(n).zip(out) {
+            let (quads, rest) = x.as_chunks::<4>();
+            let mut acc = [start; 4];
+            for q in quads {
+                for i in 0..4 {
+                    acc[i] = join(acc[i], q[i]);
+                }
+            }
+            let mut sum = join(join(acc[0], acc[1]), join(acc[2], acc[3]));
+            for &v in rest {
+                sum = join(sum, v);
+            }
+            *o = sum;
+        }
+    } else {
+        out.fill(start);
+    }
 }
 
 reductions!(
@@ -170,7 +279,8 @@ reductions!(
     dot_f32,
     max_f32,
     min_f32,
-    add_rows_f32
+    add_rows_f32,
+    sum_rows_f32
 );
 reductions!(
     f64,
@@ -179,7 +289,8 @@ reductions!(
     dot_f64,
     max_f64,
     min_f64,
-    add_rows_f64
+    add_rows_f64,
+    sum_rows_f64
 );
 
 #[cfg(test)]
@@ -237,6 +348,19 @@ mod tests {
                 assert_eq!(min_f32(&x), -2.0);
                 x[at] = f32::NAN;
                 assert!(max_f32(&x).is_nan() && min_f32(&x).is_nan());
+            }
+        }
+    }
+
+    #[test]
+    fn each_row_is_summed() {
+        for n in [1, 3, 4, 10, 31, 32, 33, 64, 100, 5000] {
+            let x: Vec<f32> = noise(7 * n).iter().map(|v| v - 0.5).collect();
+            let mut sum = [0.0; 7];
+            sum_rows_f32(&x, n, &mut sum);
+            for (x, sum) in x.chunks_exact(n).zip(sum) {
+                let exact: f64 = x.iter().map(|&v| f64::from(v)).sum();
+                assert!((f64::from(sum) - exact).abs() < 1e-4, "{n}");
             }
         }
     }

@@ -133,10 +133,12 @@ pub trait Task {
     fn run(self) -> Self::Output;
 }
 
-impl<R, F: FnOnce() -> R> Task for F {
+// Not `FnOnce`: a closure that could be called again is called once through a shim, which takes no
+// `#[inline(always)]` and so may be left out of line, compiled for the baseline.
+impl<R, F: FnMut() -> R> Task for F {
     type Output = R;
     #[inline(always)]
-    fn run(self) -> R {
+    fn run(mut self) -> R {
         self()
     }
 }

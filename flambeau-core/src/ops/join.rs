@@ -8,6 +8,7 @@ use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Dims, Shape, numel, wrap_dim, wrap_dims};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail, with_stored};
+use flambeau_cpu::simd::dispatch as dispatch_simd;
 use flambeau_cpu::threads::parallel_chunks_mut;
 use smallvec::{SmallVec, smallvec};
 
@@ -67,6 +68,20 @@ impl Op for Cat {
             let reads: Vec<_> = parts.iter().map(|t| (t.read(), t.shape()[self.dim] * inner)).collect();
             Tensor::build::<S>("cat", &shape, dtype, |out| {
                 if row == 0 {
+                    return;
+                }
+                if row >= GRAIN {
+                    // Long rows: threads share each piece.
+                    for (o, mut out) in out.chunks_exact_mut(row).enumerate() {
+                        for (read, len) in &reads {
+                            let (piece, rest) = out.split_at_mut(*len);
+                            let x = &read.slice::<S>()[o * len..(o + 1) * len];
+                            parallel_chunks_mut(piece, GRAIN, |i, piece| {
+                                piece.copy_from_slice(&x[i * GRAIN..][..piece.len()]);
+                            });
+                            out = rest;
+                        }
+                    }
                     return;
                 }
                 let per_chunk = (GRAIN / row).max(1);
@@ -147,9 +162,14 @@ impl Op for Flip {
                             from += step * if self.dims.contains(&d) { size - 1 - at } else { at };
                             step *= size;
                         }
-                        out.copy_from_slice(&src[from * n..(from + 1) * n]);
+                        let row = &src[from * n..(from + 1) * n];
                         if last {
-                            out.reverse();
+                            dispatch_simd(
+                                #[inline(always)]
+                                || out.iter_mut().zip(row.iter().rev()).for_each(|(o, &v)| *o = v),
+                            );
+                        } else {
+                            out.copy_from_slice(row);
                         }
                     }
                 });

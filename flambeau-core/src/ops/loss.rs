@@ -12,6 +12,7 @@ use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail};
 use flambeau_cpu::float::Float;
 use flambeau_cpu::simd::dispatch as dispatch_simd;
+use flambeau_cpu::softmax;
 use flambeau_cpu::threads::parallel_chunks_mut;
 use smallvec::smallvec;
 
@@ -94,35 +95,35 @@ impl ClassLossOp {
             );
         }
         let mut losses = vec![0.0f64; rows];
-        let mut total_weight = 0.0;
+        let class_weight = |c: usize| w.map_or(1.0, |w| wide(w[c]));
         let log_probabilities = Tensor::build::<T>(self.name, x.shape(), x.dtype(), |out| {
             if self.logits {
-                log_softmax_rows(x_all, classes, out);
+                softmax::forward(x_all, out, [rows, classes, 1], true);
             } else {
                 out.copy_from_slice(x_all);
             }
-            for ((loss, &y), l) in losses
-                .iter_mut()
-                .zip(targets)
-                .zip(out.chunks_exact(classes.max(1)))
-            {
-                if y == self.ignore_index {
-                    continue;
+            let out: &[T] = out;
+            let per_chunk = GRAIN.div_ceil(classes.max(1));
+            parallel_chunks_mut(&mut losses, per_chunk, |i, losses| {
+                for (k, loss) in losses.iter_mut().enumerate() {
+                    let row = i * per_chunk + k;
+                    let y = targets[row];
+                    if y == self.ignore_index {
+                        continue;
+                    }
+                    let l = &out[row * classes..(row + 1) * classes];
+                    *loss =
+                        -(1.0 - self.smoothing) * class_weight(y as usize) * wide(l[y as usize]);
+                    if self.smoothing > 0.0 {
+                        let weighted = |(c, &v): (usize, &T)| class_weight(c) * wide(v);
+                        let spread: f64 = l.iter().enumerate().map(weighted).sum();
+                        *loss -= self.smoothing / classes as f64 * spread;
+                    }
                 }
-                let class_weight = |c: usize| w.map_or(1.0, |w| wide(w[c]));
-                let wy = class_weight(y as usize);
-                total_weight += wy;
-                *loss = -(1.0 - self.smoothing) * wy * wide(l[y as usize]);
-                if self.smoothing > 0.0 {
-                    let spread: f64 = l
-                        .iter()
-                        .enumerate()
-                        .map(|(c, &v)| class_weight(c) * wide(v))
-                        .sum();
-                    *loss -= self.smoothing / classes as f64 * spread;
-                }
-            }
+            });
         })?;
+        let counted = targets.iter().filter(|&&y| y != self.ignore_index);
+        let total_weight: f64 = counted.map(|&y| class_weight(y as usize)).sum();
         let dtype = x.dtype();
         let scalar =
             |v: f64| Tensor::build::<T>(self.name, &[], dtype, |out| out[0] = narrow::<T>(v));
@@ -172,33 +173,39 @@ impl ClassLossOp {
             1.0
         };
         Tensor::build::<T>(self.name, l.shape(), l.dtype(), |out| {
-            if self.logits {
-                exp_slice(l_all, out);
-            }
-            for (i, (row, &y)) in out
-                .chunks_exact_mut(classes.max(1))
-                .zip(targets)
-                .enumerate()
-            {
-                if y == self.ignore_index {
-                    row.fill(T::ZERO);
-                    continue;
-                }
-                let g = wide(if g.len() == 1 { g[0] } else { g[i] }) * scale;
-                let target_weight = (1.0 - self.smoothing) * class_weight(y as usize);
-                if self.logits {
-                    let mass = narrow::<T>(g * (target_weight + all));
-                    row.iter_mut().for_each(|p| *p *= mass);
-                } else {
-                    row.fill(T::ZERO);
-                }
-                if self.smoothing > 0.0 {
-                    for (c, p) in row.iter_mut().enumerate() {
-                        *p -= narrow::<T>(g * spread * class_weight(c));
+            let per_chunk = GRAIN.div_ceil(classes.max(1));
+            parallel_chunks_mut(out, per_chunk * classes.max(1), |i, out| {
+                for (k, row) in out.chunks_exact_mut(classes.max(1)).enumerate() {
+                    let i = i * per_chunk + k;
+                    let y = targets[i];
+                    if y == self.ignore_index {
+                        row.fill(T::ZERO);
+                        continue;
                     }
+                    let g = wide(if g.len() == 1 { g[0] } else { g[i] }) * scale;
+                    let target_weight = (1.0 - self.smoothing) * class_weight(y as usize);
+                    if self.logits {
+                        let mass = narrow::<T>(g * (target_weight + all));
+                        let l = &l_all[i * classes..(i + 1) * classes];
+                        dispatch_simd(
+                            #[inline(always)]
+                            || {
+                                for (p, l) in row.iter_mut().zip(l) {
+                                    *p = l.exp() * mass;
+                                }
+                            },
+                        );
+                    } else {
+                        row.fill(T::ZERO);
+                    }
+                    if self.smoothing > 0.0 {
+                        for (c, p) in row.iter_mut().enumerate() {
+                            *p -= narrow::<T>(g * spread * class_weight(c));
+                        }
+                    }
+                    row[y as usize] -= narrow::<T>(g * target_weight);
                 }
-                row[y as usize] -= narrow::<T>(g * target_weight);
-            }
+            });
         })
     }
 
@@ -314,48 +321,8 @@ fn to_lane(op: &'static str, x: &Tensor, lane: DType) -> Result<Tensor> {
     }
 }
 
-/// The logarithm of softmax over each row of `classes`.
-fn log_softmax_rows<T: Float>(x: &[T], classes: usize, out: &mut [T]) {
-    let rows = ROWS.div_ceil(classes.max(1));
-    parallel_chunks_mut(out, rows * classes.max(1), |i, out| {
-        let x = &x[i * rows * classes..][..out.len()];
-        dispatch_simd(
-            #[inline(always)]
-            || {
-                for (x, out) in x
-                    .chunks_exact(classes.max(1))
-                    .zip(out.chunks_exact_mut(classes.max(1)))
-                {
-                    let max =
-                        x.iter().fold(
-                            T::NEG_INFINITY,
-                            |m, &v| if v > m || v.is_nan() { v } else { m },
-                        );
-                    // A row of -inf alone has no finite maximum to shift by.
-                    let shift = if max == T::NEG_INFINITY { T::ZERO } else { max };
-                    let mut sum = T::ZERO;
-                    for (o, &v) in out.iter_mut().zip(x) {
-                        *o = v - shift;
-                        sum += (*o).exp();
-                    }
-                    let log_sum = sum.log();
-                    out.iter_mut().for_each(|o| *o -= log_sum);
-                }
-            },
-        );
-    });
-}
-
 /// Elements of rows a thread takes at a time.
-const ROWS: usize = 1 << 13;
-
-/// e to the power of each element.
-fn exp_slice<T: Float>(x: &[T], out: &mut [T]) {
-    dispatch_simd(
-        #[inline(always)]
-        || out.iter_mut().zip(x).for_each(|(o, v)| *o = v.exp()),
-    );
-}
+const GRAIN: usize = 1 << 14;
 
 impl Tensor {
     /// Cross-entropy between logits `[batch, classes, …]` (or `[classes]`) and targets

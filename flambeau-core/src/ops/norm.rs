@@ -76,44 +76,44 @@ impl BatchNorm {
         let s = channel_shape(x.shape());
         let guard = x.read();
         let src = &guard.slice::<T>()[..x.numel()];
-        let (mean, var) = match &self.running {
-            Some((mean, var)) => (
-                to_lane("batch_norm", mean, lane)?,
-                to_lane("batch_norm", var, lane)?,
-            ),
+        let affine: Vec<_> = affine.iter().map(Tensor::read).collect();
+        let mut affine = affine.iter().map(|a| &a.slice::<T>()[..s.channels]);
+        let weight = if self.weighted { affine.next() } else { None };
+        let bias = affine.next();
+        let (tensor, mean, var) = match &self.running {
+            Some((mean, var)) => {
+                let (mean, var) = (
+                    to_lane("batch_norm", mean, lane)?,
+                    to_lane("batch_norm", var, lane)?,
+                );
+                let mut scale = inverse(&var.read().slice::<T>()[..s.channels], self.eps);
+                if let Some(w) = weight {
+                    scale.iter_mut().zip(w).for_each(|(s, &w)| *s *= w);
+                }
+                let mut shift: Vec<T> = (mean.read().slice::<T>().iter().zip(&scale))
+                    .map(|(&m, &s)| -(m * s))
+                    .collect();
+                if let Some(b) = bias {
+                    shift.iter_mut().zip(b).for_each(|(s, &b)| *s += b);
+                }
+                let tensor = Tensor::build::<T>("batch_norm", x.shape(), lane, |out| {
+                    kernels::scale_shift(&s, src, [&scale, &shift], out)
+                })?;
+                (tensor, mean, var)
+            }
             None => {
                 let (mut mean, mut var) = (vec![T::ZERO; s.channels], vec![T::ZERO; s.channels]);
-                kernels::channel_stats(&s, src, &mut mean, &mut var);
-                let tensor = |v: Vec<T>| {
+                let tensor = Tensor::build::<T>("batch_norm", x.shape(), lane, |out| {
+                    let stats = [&mut mean[..], &mut var];
+                    kernels::batch_norm_forward(&s, src, [weight, bias], self.eps, out, stats);
+                })?;
+                let stats = |v: Vec<T>| {
                     Tensor::build::<T>("batch_norm", &[s.channels], lane, |out| {
                         out.copy_from_slice(&v)
                     })
                 };
-                (tensor(mean)?, tensor(var)?)
+                (tensor, stats(mean)?, stats(var)?)
             }
-        };
-        let tensor = {
-            let (mean, var) = (mean.read(), var.read());
-            let affine: Vec<_> = affine.iter().map(Tensor::read).collect();
-            let mut affine = affine.iter().map(|a| &a.slice::<T>()[..s.channels]);
-            let mut scale = inverse(&var.slice::<T>()[..s.channels], self.eps);
-            if self.weighted
-                && let Some(w) = affine.next()
-            {
-                scale.iter_mut().zip(w).for_each(|(s, &w)| *s *= w);
-            }
-            let mut shift: Vec<T> = mean
-                .slice::<T>()
-                .iter()
-                .zip(&scale)
-                .map(|(&m, &s)| -(m * s))
-                .collect();
-            if let Some(b) = affine.next() {
-                shift.iter_mut().zip(b).for_each(|(s, &b)| *s += b);
-            }
-            Tensor::build::<T>("batch_norm", x.shape(), lane, |out| {
-                kernels::scale_shift(&s, src, &scale, &shift, out)
-            })?
         };
         Ok(Output {
             tensor,
@@ -133,10 +133,8 @@ impl BatchNorm {
         );
         let s = channel_shape(x.shape());
         let (xr, gr, mean, var) = (x.read(), g.read(), ctx.extra(0).read(), ctx.extra(1).read());
-        let (xs, gs) = (&xr.slice::<T>()[..x.numel()], &gr.slice::<T>()[..x.numel()]);
         let mean = &mean.slice::<T>()[..s.channels];
         let inverse = inverse(&var.slice::<T>()[..s.channels], self.eps);
-        let sums = kernels::gradient_sums(&s, xs, gs, mean);
         let mut scale = inverse.clone();
         if self.weighted {
             let w = to_lane("batch_norm", &ctx.input(1)?, lane)?;
@@ -145,35 +143,32 @@ impl BatchNorm {
                 .zip(&w.read().slice::<T>()[..s.channels])
                 .for_each(|(s, &w)| *s *= w);
         }
-        let build = |shape: &[usize], fill: &dyn Fn(&mut [T])| {
+        let of = kernels::BatchNormGradient {
+            x: &xr.slice::<T>()[..x.numel()],
+            grad: &gr.slice::<T>()[..x.numel()],
+            statistics: [mean, &inverse, &scale],
+            training: self.running.is_none(),
+        };
+        let build = |shape: &[usize], fill: &mut dyn FnMut(&mut [T])| {
             Tensor::build::<T>("batch_norm", shape, lane, |out| fill(out))
         };
-        let mut grads: Grads = smallvec![None];
+        let (mut sums, mut grads): (_, Grads) = (Vec::new(), smallvec![None]);
         if ctx.needs(0) {
-            grads[0] = Some(build(x.shape(), &|out| {
-                if self.running.is_some() {
-                    let zero = vec![T::ZERO; s.channels];
-                    kernels::scale_shift(&s, gs, &scale, &zero, out);
-                } else {
-                    kernels::batch_norm_backward(
-                        &s,
-                        [xs, gs],
-                        [mean, &inverse, &scale],
-                        &sums,
-                        out,
-                    );
-                }
+            grads[0] = Some(build(x.shape(), &mut |out| {
+                sums = kernels::batch_norm_backward(&s, &of, Some(out));
             })?);
+        } else {
+            sums = kernels::batch_norm_backward(&s, &of, None);
         }
         if self.weighted {
-            grads.push(Some(build(&[s.channels], &|out| {
+            grads.push(Some(build(&[s.channels], &mut |out| {
                 for ((o, sums), &i) in out.iter_mut().zip(&sums).zip(&inverse) {
                     *o = <T as Float>::from_f64(sums[1]) * i;
                 }
             })?));
         }
         if self.biased {
-            grads.push(Some(build(&[s.channels], &|out| {
+            grads.push(Some(build(&[s.channels], &mut |out| {
                 out.iter_mut()
                     .zip(&sums)
                     .for_each(|(o, sums)| *o = <T as Float>::from_f64(sums[0]));
@@ -277,8 +272,7 @@ impl LayerNorm {
             kernels::layer_norm_forward(
                 self.width,
                 &guard.slice::<T>()[..x.numel()],
-                weight,
-                bias,
+                [weight, bias],
                 self.eps,
                 out,
                 &mut stats,
@@ -313,27 +307,32 @@ impl LayerNorm {
         };
         let wr = weight.as_ref().map(Tensor::read);
         let w = wr.as_ref().map(|w| &w.slice::<T>()[..self.width]);
+        let affine = self.weighted || self.biased;
+        let width = if affine { self.width } else { 0 };
+        let (mut gw, mut gb) = (vec![T::ZERO; width], vec![T::ZERO; width]);
+        let mut run = |out: Option<&mut [T]>| {
+            let affine = affine.then_some([&mut gw[..], &mut gb[..]]);
+            kernels::layer_norm_backward(self.width, [xs, gs], w, stats, out, affine);
+        };
         let mut grads: Grads = smallvec![None];
         if ctx.needs(0) {
             grads[0] = Some(Tensor::build::<T>("layer_norm", x.shape(), lane, |out| {
-                kernels::layer_norm_backward(self.width, xs, gs, w, stats, out);
+                run(Some(out));
             })?);
+        } else {
+            run(None);
         }
-        if self.weighted || self.biased {
-            let (mut gw, mut gb) = (vec![T::ZERO; self.width], vec![T::ZERO; self.width]);
-            kernels::layer_norm_backward_affine(self.width, xs, gs, stats, &mut gw, &mut gb);
-            let tensor = |v: Vec<T>| {
-                Tensor::build::<T>("layer_norm", &[self.width], lane, |out| {
-                    out.copy_from_slice(&v)
-                })
-                .map(Some)
-            };
-            if self.weighted {
-                grads.push(tensor(gw)?);
-            }
-            if self.biased {
-                grads.push(tensor(gb)?);
-            }
+        let tensor = |v: Vec<T>| {
+            Tensor::build::<T>("layer_norm", &[self.width], lane, |out| {
+                out.copy_from_slice(&v)
+            })
+            .map(Some)
+        };
+        if self.weighted {
+            grads.push(tensor(gw)?);
+        }
+        if self.biased {
+            grads.push(tensor(gb)?);
         }
         Ok(grads)
     }
@@ -365,6 +364,183 @@ impl Op for LayerNorm {
         let mut out = in_lane!(lane, T => self.run::<T>(&x, &affine, lane))?;
         if dtype != lane {
             out.tensor = to_contiguous("layer_norm", &out.tensor, dtype)?;
+        }
+        Ok(out)
+    }
+
+    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        if is_grad_enabled() {
+            return by_twin(ctx, grad, |inputs| self.composite(inputs));
+        }
+        let lane = ctx.extra(0).dtype();
+        in_lane!(lane, T => self.gradient::<T>(ctx, grad, lane))
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::INPUTS
+    }
+}
+
+/// Inputs `(x, weight?, bias?)`, `x` as `[batch, channels, …]`, normalised over each of `groups` blocks
+/// of a sample's channels; the extra result holds mean and inverse deviation of each block.
+#[derive(Debug)]
+struct GroupNorm {
+    groups: usize,
+    eps: f64,
+    weighted: bool,
+    biased: bool,
+}
+
+impl GroupNorm {
+    /// The channels of all samples, each on its own.
+    fn shape(x: &Tensor) -> ChannelShape {
+        let s = channel_shape(x.shape());
+        ChannelShape {
+            batch: 1,
+            channels: s.batch * s.channels,
+            ..s
+        }
+    }
+
+    /// For each channel of each sample, of `channels` each: its number, and its block's statistics.
+    fn blocks<'a, T: Copy>(
+        &self,
+        channels: usize,
+        stats: &'a [[T; 2]],
+    ) -> impl Iterator<Item = (usize, [T; 2])> + 'a {
+        let of_block = channels / self.groups;
+        (0..stats.len() * of_block).map(move |i| (i % channels, stats[i / of_block]))
+    }
+
+    fn run<T: Float + Stored>(&self, x: &Tensor, affine: &[Tensor], lane: DType) -> Result<Output> {
+        let (channels, blocks) = (x.shape()[1], x.shape()[0] * self.groups);
+        let guard = x.read();
+        let src = &guard.slice::<T>()[..x.numel()];
+        let affine: Vec<_> = affine.iter().map(Tensor::read).collect();
+        let mut affine = affine.iter().map(|a| &a.slice::<T>()[..channels]);
+        let weight = if self.weighted { affine.next() } else { None };
+        let bias = affine.next();
+        let mut stats = vec![[T::ZERO; 2]; blocks];
+        kernels::row_statistics(x.numel() / blocks, src, self.eps, &mut stats);
+        let coefficients = self.blocks(channels, &stats).map(|(c, [mean, inverse])| {
+            let scale = weight.map_or(inverse, |w| inverse * w[c]);
+            (scale, bias.map_or(T::ZERO, |b| b[c]) - mean * scale)
+        });
+        let (scale, shift): (Vec<T>, Vec<T>) = coefficients.unzip();
+        let tensor = Tensor::build::<T>("group_norm", x.shape(), lane, |out| {
+            kernels::scale_shift(&Self::shape(x), src, [&scale, &shift], out)
+        })?;
+        let stats = Tensor::build::<T>("group_norm", &[blocks, 2], lane, |out| {
+            out.copy_from_slice(stats.as_flattened())
+        })?;
+        Ok(Output {
+            tensor,
+            extras: smallvec![stats],
+        })
+    }
+
+    fn gradient<T: Float + Stored>(
+        &self,
+        ctx: &Ctx<'_>,
+        grad: &Tensor,
+        lane: DType,
+    ) -> Result<Grads> {
+        let (x, g) = (
+            to_lane("group_norm", &ctx.input(0)?, lane)?,
+            to_lane("group_norm", grad, lane)?,
+        );
+        let (s, channels) = (Self::shape(&x), x.shape()[1]);
+        let (xr, gr, sr) = (x.read(), g.read(), ctx.extra(0).read());
+        let (xs, gs) = (&xr.slice::<T>()[..x.numel()], &gr.slice::<T>()[..x.numel()]);
+        let (stats, _) = sr.slice::<T>()[..2 * x.shape()[0] * self.groups].as_chunks::<2>();
+        let mut grads: Grads = smallvec![None];
+        if ctx.needs(0) {
+            let width = x.numel() / stats.len();
+            let input = |g: &[T]| {
+                Tensor::build::<T>("group_norm", x.shape(), lane, |out| {
+                    kernels::layer_norm_backward(width, [xs, g], None, stats, Some(out), None)
+                })
+            };
+            grads[0] = Some(if self.weighted {
+                let w = to_lane("group_norm", &ctx.input(1)?, lane)?;
+                let w = w.read().slice::<T>()[..channels].repeat(x.shape()[0]);
+                let zeros = vec![T::ZERO; w.len()];
+                let weighted = Tensor::build::<T>("group_norm", x.shape(), lane, |out| {
+                    kernels::scale_shift(&s, gs, [&w, &zeros], out)
+                })?;
+                input(&weighted.read().slice::<T>()[..x.numel()])?
+            } else {
+                input(gs)?
+            });
+        }
+        if !self.weighted && !self.biased {
+            return Ok(grads);
+        }
+        let statistics = self.blocks(channels, stats).map(|(_, [m, i])| (m, i));
+        let (mean, inverse): (Vec<T>, Vec<T>) = statistics.unzip();
+        let of = kernels::BatchNormGradient {
+            x: xs,
+            grad: gs,
+            statistics: [&mean, &inverse, &inverse],
+            training: false,
+        };
+        let sums = kernels::batch_norm_backward(&s, &of, None);
+        let per_channel = |term: &dyn Fn(usize) -> f64| {
+            Tensor::build::<T>("group_norm", &[channels], lane, |out| {
+                for (c, o) in out.iter_mut().enumerate() {
+                    let sum = (c..sums.len()).step_by(channels).map(term).sum();
+                    *o = <T as Float>::from_f64(sum);
+                }
+            })
+            .map(Some)
+        };
+        if self.weighted {
+            grads.push(per_channel(&|i| sums[i][1] * Float::to_f64(inverse[i]))?);
+        }
+        if self.biased {
+            grads.push(per_channel(&|i| sums[i][0])?);
+        }
+        Ok(grads)
+    }
+
+    /// The same from plain operations.
+    fn composite(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        let x = &inputs[0];
+        let width = x.numel() / (x.shape()[0] * self.groups);
+        let rows = LayerNorm {
+            width,
+            eps: self.eps,
+            weighted: false,
+            biased: false,
+        };
+        let y = rows.composite(&[x.reshape([-1, width as i64])?])?;
+        let mut per_channel = vec![1; x.dim()];
+        per_channel[1] = x.shape()[1];
+        affine(
+            y.reshape(x.shape())?,
+            &inputs[1..],
+            self.weighted,
+            &per_channel,
+        )
+    }
+}
+
+impl Op for GroupNorm {
+    fn name(&self) -> &'static str {
+        "group_norm"
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let dtype = inputs[0].dtype();
+        let lane = lane(dtype);
+        let x = to_lane("group_norm", inputs[0], lane)?;
+        let affine = inputs[1..]
+            .iter()
+            .map(|p| to_lane("group_norm", p, lane))
+            .collect::<Result<Vec<_>>>()?;
+        let mut out = in_lane!(lane, T => self.run::<T>(&x, &affine, lane))?;
+        if dtype != lane {
+            out.tensor = to_contiguous("group_norm", &out.tensor, dtype)?;
         }
         Ok(out)
     }
@@ -588,15 +764,16 @@ impl Tensor {
         if self.numel() == 0 {
             return self.copy();
         }
-        let width = self.numel() / (self.shape()[0] * groups);
-        let y = self
-            .reshape([self.shape()[0] * groups, width])?
-            .layer_norm(&[width], None, None, eps)?
-            .reshape(self.shape())?;
-        let mut per_channel = vec![1; self.dim()];
-        per_channel[1] = channels;
-        let params: Vec<Tensor> = weight.into_iter().chain(bias).cloned().collect();
-        affine(y, &params, weight.is_some(), &per_channel)
+        let op = GroupNorm {
+            groups,
+            eps,
+            weighted: weight.is_some(),
+            biased: bias.is_some(),
+        };
+        let mut inputs = vec![self];
+        inputs.extend(weight);
+        inputs.extend(bias);
+        dispatch::call(op, &inputs)
     }
 }
 

@@ -4,6 +4,7 @@ use super::Tensor;
 use crate::dtype::{Element, Scalar, Stored};
 use crate::shape::{Dims, sizes};
 use crate::{DType, Device, Result, bail};
+use flambeau_cpu::threads::parallel_chunks_mut;
 
 /// What a creation function leaves to choose: type and device. `Create::default()` is `f32` on
 /// the CPU.
@@ -117,7 +118,9 @@ impl Tensor {
                     other => T::from_i64(other.to_i64()),
                 }
             };
-            Tensor::build::<T>("full", &shape, dtype, |out| out.fill(v))
+            Tensor::build::<T>("full", &shape, dtype, |out| {
+                parallel_chunks_mut(out, 1 << 15, |_, out| out.fill(v));
+            })
         })
     }
 

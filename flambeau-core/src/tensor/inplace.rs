@@ -1,4 +1,7 @@
 //! What every in-place operation does: check, write, count the version, rewrite the history.
+//!
+//! An elementwise operation that is not recorded writes straight into memory (`map_in_place`);
+//! any other computes its result first, whose memory then becomes the tensor's.
 
 use super::Tensor;
 use crate::autograd::{
@@ -61,6 +64,20 @@ impl Tensor {
             return Err(no_grad_view(op));
         }
         Ok(())
+    }
+
+    /// Whether an in-place operation that reads `others` leaves no history: it may then write
+    /// straight into memory, and end with [`written`](Tensor::written).
+    pub(crate) fn changes_unrecorded(&self, others: &[&Tensor]) -> bool {
+        !is_grad_enabled() || !(self.tracked() || others.iter().any(|t| t.tracked()))
+    }
+
+    /// Counts a write of `op` that is done and leaves no history.
+    #[track_caller]
+    pub(crate) fn written(&self, op: &'static str) -> Tensor {
+        self.0.storage.bump_version();
+        note_writer(&self.0.storage, op, Location::caller());
+        self.clone()
     }
 
     /// Makes this tensor what `result` is, in place: elements, and history where recording is on.

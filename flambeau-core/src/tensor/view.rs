@@ -2,6 +2,7 @@
 
 use super::Tensor;
 use crate::dispatch;
+use crate::ops::elementwise::fill_in_place;
 use crate::ops::strided::{AsStrided, Geometry};
 use crate::ops::view::{Identity, Kind, ToDtype, View, view_strides};
 use crate::shape::{
@@ -666,6 +667,10 @@ impl Tensor {
     #[track_caller]
     pub fn fill_(&self, value: impl Into<crate::Scalar>) -> Result<Tensor> {
         self.check_inplace("fill_")?;
+        let value = value.into();
+        if self.changes_unrecorded(&[]) && fill_in_place(self, value) {
+            return Ok(self.written("fill_"));
+        }
         self.overwrite("fill_", self.full_like(value)?)
     }
 
@@ -673,6 +678,9 @@ impl Tensor {
     #[track_caller]
     pub fn zero_(&self) -> Result<Tensor> {
         self.check_inplace("zero_")?;
+        if self.changes_unrecorded(&[]) && fill_in_place(self, crate::Scalar::Int(0)) {
+            return Ok(self.written("zero_"));
+        }
         self.overwrite("zero_", self.zeros_like()?)
     }
 }

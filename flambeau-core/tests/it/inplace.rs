@@ -231,3 +231,103 @@ fn gradients_retained_follow_the_newest_history() -> Result<()> {
     assert_eq!((grad(&y), grad(&x)), (vec![1.0; 2], vec![32.0; 2]));
     Ok(())
 }
+
+#[test]
+fn what_is_not_recorded_is_written_where_it_lies() -> Result<()> {
+    let address = |x: &Tensor| x.with_bytes(|b| b.as_ptr() as usize);
+    let x = Tensor::arange_with(0, 3000, 1, DType::F32)?.view([3, 1000])?;
+    let (at, version) = (address(&x)?, x.version());
+    let row = x.select(0, 1)?;
+    x.add_(&Tensor::ones([1000])?)?.mul_(2)?.neg_()?;
+    row.fill_(7)?;
+    assert_eq!((address(&x)?, x.version()), (at, version + 4));
+    assert_eq!(address(&row)?, at + 4000);
+    let v = x.to_vec::<f32>()?;
+    assert_eq!(
+        (v[0], v[999], v[1000], v[2999]),
+        (-2.0, -2000.0, 7.0, -6000.0)
+    );
+    // Itself as the other operand, a broadcast row and column, other types, and every size of piece.
+    for n in [1usize, 5, 63, 64, 65, 1000, 1024, 1025, 40_000] {
+        let x = Tensor::arange_with(0, n, 1, DType::F32)?;
+        let half = x.to_dtype(DType::BF16)?;
+        assert_eq!(
+            x.copy()?.add_(&x)?.to_vec::<f32>()?,
+            x.mul(2)?.to_vec::<f32>()?
+        );
+        let y = x.copy()?;
+        y.mul_(&y)?;
+        assert_eq!(y.to_vec::<f32>()?, x.square()?.to_vec::<f32>()?);
+        let want = half.add(1)?.to_bytes()?;
+        assert_eq!(half.copy()?.add_(1)?.to_bytes()?, want);
+        let want = half.add(&half)?.to_bytes()?;
+        assert_eq!(half.copy()?.add_(&half)?.to_bytes()?, want);
+        let m = x.view([1, n])?.expand([3, n])?.contiguous()?;
+        let column = Tensor::new([[1f32], [2.0], [3.0]])?;
+        let want = m.add(&column)?.to_vec::<f32>()?;
+        assert_eq!(m.copy()?.add_(&column)?.to_vec::<f32>()?, want);
+        let want = m.sub(&x)?.to_vec::<f32>()?;
+        assert_eq!(m.sub_(&x)?.to_vec::<f32>()?, want);
+    }
+    Ok(())
+}
+
+#[test]
+fn operands_in_the_memory_that_is_written_count_as_they_were() -> Result<()> {
+    let m = || Tensor::arange_with(0, 10_000, 1, DType::F32)?.view([100, 100]);
+    for other in [
+        |m: &Tensor| m.t(),
+        |m: &Tensor| m.select(0, 0),
+        |m: &Tensor| m.select(1, 3)?.unsqueeze(1),
+        |m: &Tensor| m.flip([0]),
+    ] {
+        let x = m()?;
+        let want = x.add(other(&x)?)?.to_vec::<f32>()?;
+        assert_eq!(x.add_(other(&x)?)?.to_vec::<f32>()?, want);
+    }
+    // Overlapping parts, of which neither is the other.
+    let x = Tensor::arange_with(0, 5000, 1, DType::F32)?;
+    let want = x
+        .slice(0, 1, 5000, 1)?
+        .add(x.slice(0, 0, 4999, 1)?)?
+        .to_vec::<f32>()?;
+    let part = x.slice(0, 1, 5000, 1)?;
+    assert_eq!(part.add_(x.slice(0, 0, 4999, 1)?)?.to_vec::<f32>()?, want);
+    Ok(())
+}
+
+#[test]
+fn a_direct_write_is_noticed_by_what_was_saved() -> Result<()> {
+    let w = leaf(&[1.0, 2.0]);
+    let x = Tensor::new([3f32, 4.0])?;
+    let y = w.mul(&x)?;
+    x.add_(1)?;
+    let error = y.sum()?.backward().unwrap_err().to_string();
+    assert!(
+        error.contains("changed in place") && error.contains("add"),
+        "{error}"
+    );
+    let y = w.mul(&x)?;
+    x.zero_()?;
+    let error = y.sum()?.backward().unwrap_err().to_string();
+    assert!(
+        error.contains("changed in place") && error.contains("zero_"),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[test]
+fn threads_that_change_each_others_operands_do_not_block() -> Result<()> {
+    let (x, y) = (Tensor::zeros([2000])?, Tensor::zeros([2000])?);
+    std::thread::scope(|s| {
+        for (a, b) in [(&x, &y), (&y, &x)] {
+            s.spawn(move || {
+                let step = |_| a.add_(b)?.clamp_(0, 1)?.add_(1).map(drop);
+                (0..300).try_for_each(step).unwrap();
+            });
+        }
+    });
+    assert!(x.ge(1.0)?.all()?.item::<bool>()? && x.le(4.0)?.all()?.item::<bool>()?);
+    Ok(())
+}

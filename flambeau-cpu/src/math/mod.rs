@@ -10,7 +10,7 @@ mod exp;
 mod log;
 mod trig;
 
-pub use erf::{erf, erfc, gelu};
+pub use erf::{erf, erfc, gelu, gelu_slope};
 pub use exp::{exp, exp2, expm1, gelu_tanh, sigmoid, silu, tanh};
 pub use log::{log, log1p, log2, log10, pow};
 pub use trig::{cos, sin, tan, vcos, vsin, vtan};
@@ -66,6 +66,8 @@ pub trait Real: Copy + Send + Sync + 'static {
     fn tan(self) -> Self;
     /// x times the normal distribution function at x (GELU, exact form).
     fn gelu(self) -> Self;
+    /// The derivative of GELU's exact form.
+    fn gelu_slope(self) -> Self;
     /// GELU's tanh approximation.
     fn gelu_tanh(self) -> Self;
     /// x * sigmoid(x).
@@ -134,6 +136,10 @@ impl Real for f32 {
     #[inline(always)]
     fn gelu(self) -> f32 {
         gelu(self)
+    }
+    #[inline(always)]
+    fn gelu_slope(self) -> f32 {
+        gelu_slope(self)
     }
     #[inline(always)]
     fn gelu_tanh(self) -> f32 {
@@ -209,6 +215,12 @@ impl Real for f64 {
     #[inline]
     fn gelu(self) -> f64 {
         0.5 * self * libm::erfc(-self * std::f64::consts::FRAC_1_SQRT_2)
+    }
+    #[inline]
+    fn gelu_slope(self) -> f64 {
+        const DENSITY: f64 = 0.398_942_280_401_432_7;
+        let below = 0.5 * libm::erfc(-self * std::f64::consts::FRAC_1_SQRT_2);
+        below + self * (-0.5 * self * self).exp() * DENSITY
     }
     #[inline]
     fn gelu_tanh(self) -> f64 {

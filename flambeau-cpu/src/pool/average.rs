@@ -123,7 +123,9 @@ pub fn avg_pool_backward<T: Float>(
         dispatch(
             #[inline(always)]
             || {
-                for (row, (grads, divisors)) in grads.zip(divisors.chunks_exact(o[2])).enumerate() {
+                for (row, (grads, divisors)) in
+                    grads.clone().zip(divisors.chunks_exact(o[2])).enumerate()
+                {
                     s.row_parts(row / o[1], row % o[1], o[2], |first, windows| {
                         let shares = grads[windows.clone()].iter().zip(&divisors[windows]);
                         for (i, (grad, divisor)) in shares.enumerate() {

@@ -62,7 +62,7 @@ unary_ops! { ACTIVATIONS:
     SILU = silu, silu_() Number {
         float: |x, p| R::silu(x),
         saves: Saves::INPUTS,
-        grad: |c, g, _| g.mul(unary(&SILU_SLOPE, &c.input(0)?, PLAIN)?),
+        grad: |c, g, _| binary(&SILU_BACKWARD, g, &c.input(0)?),
         domain: (-2.0, 2.0),
         torch: "F.silu(x)",
     }
@@ -70,7 +70,7 @@ unary_ops! { ACTIVATIONS:
     GELU = gelu, gelu_() Number {
         float: |x, p| R::gelu(x),
         saves: Saves::INPUTS,
-        grad: |c, g, _| g.mul(unary(&GELU_SLOPE, &c.input(0)?, [FRAC_1_SQRT_2, NORMAL, 0.0])?),
+        grad: |c, g, _| binary(&GELU_BACKWARD, g, &c.input(0)?),
         domain: (-2.0, 2.0),
         torch: "F.gelu(x)",
     }
@@ -205,36 +205,38 @@ static SOFTPLUS_SLOPE: Unary = unary_row!("softplus_backward", Number,
     torch: "",
 );
 
-static SILU_SLOPE: Unary = unary_row!("silu_backward", Number,
-    float: |x, p| {
+/// The gradient of silu from that of its result, and the input.
+static SILU_BACKWARD: Binary = binary_row!("silu_backward", Same,
+    float: |g, x| {
         let s = R::sigmoid(x);
-        s * (1.0 + x * (1.0 - s))
+        g * (s * (1.0 + x * (1.0 - s)))
     },
-    saves: Saves::INPUTS,
-    grad: |c, g, _| {
-        // s (1 - s) (2 + x (1 - 2 s))
-        let x = c.input(0)?;
+    saves: |_| Saves::INPUTS,
+    grad: |c, u| {
+        // The derivative of the slope: s (1 - s) (2 + x (1 - 2 s)).
+        let (g, x) = (c.input(0)?, c.input(1)?);
         let s = x.sigmoid()?;
         let bend = s.mul(-2.0)?.add(1.0)?.mul(&x)?.add(2.0)?;
-        g.mul(s.mul(s.neg()?.add(1.0)?)?.mul(bend)?)
+        let bend = s.mul(s.neg()?.add(1.0)?)?.mul(bend)?;
+        Ok(smallvec![Some(binary(&SILU_BACKWARD, u, &x)?), Some(u.mul(g)?.mul(bend)?)])
     },
-    domain: (-2.0, 2.0),
+    domain: super::binary::SIGNED,
     torch: "",
 );
 
-/// p = [1 / sqrt(2), 1 / sqrt(2 pi)]: numbers come in the loop's type.
-static GELU_SLOPE: Unary = unary_row!("gelu_backward", Number,
-    float: |x, p| {
-        0.5 * R::erfc(-x * p[0]) + x * R::exp(-0.5 * x * x) * p[1]
-    },
-    saves: Saves::INPUTS,
-    grad: |c, g, _| {
-        // The density at x, times 2 - x^2.
-        let square = c.input(0)?.square()?;
+/// The gradient of gelu from that of its result, and the input.
+static GELU_BACKWARD: Binary = binary_row!("gelu_backward", Same,
+    float: |g, x| g * R::gelu_slope(x),
+    saves: |_| Saves::INPUTS,
+    grad: |c, u| {
+        let (g, x) = (c.input(0)?, c.input(1)?);
+        // The derivative of the slope: the density at x, times 2 - x^2.
+        let square = x.square()?;
         let density = square.mul(-0.5)?.exp()?.mul(NORMAL)?;
-        g.mul(density.mul(square.neg()?.add(2.0)?)?)
+        let bend = density.mul(square.neg()?.add(2.0)?)?;
+        Ok(smallvec![Some(binary(&GELU_BACKWARD, u, &x)?), Some(u.mul(g)?.mul(bend)?)])
     },
-    domain: (-2.0, 2.0),
+    domain: super::binary::SIGNED,
     torch: "",
 );
 

@@ -197,10 +197,49 @@ pub(crate) fn binary(def: &'static Binary, a: &Tensor, b: &Tensor) -> Result<Ten
     dispatch::call(BinaryOp(def), &[a, b])
 }
 
+/// Runs a row in the memory of `a`; false, with nothing done, where that cannot be, be it for an
+/// error's sake.
+#[track_caller]
+fn write_in_place(def: &'static Binary, a: &Tensor, b: &Tensor) -> Result<bool> {
+    fn each<T: Lane + super::KernelResult>(
+        def: &Binary,
+        a: &Tensor,
+        b: &Tensor,
+        kernel: Option<Loop<T>>,
+    ) -> Result<bool> {
+        let Some(kernel) = kernel else {
+            return Ok(false);
+        };
+        super::map_in_place::<T, T, 2>(def.name, a, [a, b], &|[a, b], out| kernel(a, b, out))
+    }
+    let dtype = a.dtype();
+    let fits = broadcast(def.name, a.shape(), b.shape()).is_ok_and(|s| s[..] == *a.shape());
+    // Narrow integers wrap before the operation.
+    let narrow = matches!(dtype, DType::U8 | DType::I8 | DType::I16);
+    if !fits
+        || narrow
+        || !def.kind.keeps(dtype)
+        || result_type(&[a, b]) != dtype
+        || (def.check)(dtype, a, b).is_err()
+        || a.device() != b.device()
+    {
+        return Ok(false);
+    }
+    match lane_of(dtype) {
+        DType::F32 => each(def, a, b, def.f32),
+        DType::F64 => each(def, a, b, def.f64),
+        DType::I64 => each(def, a, b, def.i64),
+        _ => each(def, a, b, def.i32),
+    }
+}
+
 /// Runs a row in place on `a`.
 #[track_caller]
 pub(crate) fn binary_(def: &'static Binary, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     a.check_inplace(def.name)?;
+    if a.changes_unrecorded(&[b]) && write_in_place(def, a, b)? {
+        return Ok(a.written(def.name));
+    }
     let result = if (def.saves)(&[a.tracked(), b.tracked()]).has(0) {
         // `b` may be `a`, which is then the original too.
         let x = original(a, &[b])?;

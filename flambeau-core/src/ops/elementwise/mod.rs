@@ -17,10 +17,11 @@ pub(crate) mod unary;
 
 use crate::autograd::is_grad_enabled;
 use crate::dtype::{Element, Stored};
-use crate::shape::broadcast_strides;
+use crate::shape::{broadcast_strides, contiguous_strides};
 use crate::storage::Read;
 use crate::tensor::Tensor;
-use crate::{DType, Result, with_stored};
+use crate::{DType, Result, Scalar, with_stored};
+use flambeau_cpu::copy::{Axis, copy_strided};
 use flambeau_cpu::threads::parallel_chunks_mut;
 use smallvec::SmallVec;
 
@@ -40,6 +41,17 @@ pub(crate) enum Kind {
     Number,
 }
 
+impl Kind {
+    /// Whether the result of operands of `dtype` has that type too, and there is one.
+    fn keeps(self, dtype: DType) -> bool {
+        match self {
+            Kind::Float => dtype.is_floating_point(),
+            Kind::Same => true,
+            Kind::Number => dtype != DType::Bool,
+        }
+    }
+}
+
 /// What an in-place operation on `x` with a rule that reads `x` computes from: a copy where it will
 /// be recorded, for the rule wants the elements that are about to be overwritten.
 pub(crate) fn original(x: &Tensor, others: &[&Tensor]) -> Result<Tensor> {
@@ -54,18 +66,26 @@ pub(crate) fn original(x: &Tensor, others: &[&Tensor]) -> Result<Tensor> {
 pub(crate) trait Lane: Stored {
     const DTYPE: DType;
     fn load<S: Stored>(s: S) -> Self;
+    /// [`load`](Lane::load) of each element of `x`, into `out`.
+    fn load_slice<S: Stored>(x: &[S], out: &mut [Self]);
 }
 
 macro_rules! lane {
-    ($($t:ty, $d:ident, $to:ident);*) => {$(
+    ($($t:ty, $d:ident, $to:ident, |$x:ident, $out:ident| $slice:expr);*) => {$(
         impl Lane for $t {
             const DTYPE: DType = DType::$d;
             #[inline(always)]
             fn load<S: Stored>(s: S) -> $t { s.$to() }
+            fn load_slice<S: Stored>($x: &[S], $out: &mut [$t]) { $slice }
         }
     )*};
 }
-lane!(f32, F32, to_f32; f64, F64, to_f64; i32, I32, to_i32; i64, I64, to_i64);
+lane!(
+    f32, F32, to_f32, |x, out| S::widen(x, out);
+    f64, F64, to_f64, |x, out| convert_slice(x, out, S::to_f64);
+    i32, I32, to_i32, |x, out| convert_slice(x, out, S::to_i32);
+    i64, I64, to_i64, |x, out| convert_slice(x, out, S::to_i64)
+);
 
 /// The lane in which elements of `dtype` are computed.
 pub(crate) const fn lane_of(dtype: DType) -> DType {
@@ -112,52 +132,60 @@ impl<'a> Source<'a> {
             .then(|| self.read.slice::<C>())
     }
 
+    /// Elements in a row of the innermost dimension, and how far they lie apart.
+    fn last(&self) -> (usize, usize) {
+        self.dims[self.dims.len() - 1]
+    }
+
+    /// Where element `i` lies.
+    fn place(&self, i: usize) -> usize {
+        let (mut rest, mut at) = (i, 0);
+        for &(size, stride) in self.dims.iter().rev() {
+            at += rest % size * stride;
+            rest /= size;
+        }
+        at
+    }
+
+    /// Elements `start..start + len` as they stand, where they are contiguous and of lane `C`.
+    fn piece<C: Lane>(&self, start: usize, len: usize) -> Option<&[C]> {
+        let (size, stride) = self.last();
+        let fits = self.dtype == C::DTYPE && stride == 1 && start % size + len <= size;
+        fits.then(|| &self.read.slice::<C>()[self.place(start)..][..len])
+    }
+
     /// Elements `start..start + out.len()` of the row-major order.
     fn gather<C: Lane>(&self, start: usize, out: &mut [C]) {
-        with_stored!(self.dtype, S => gather(self.read.slice::<S>(), &self.dims, start, out, C::load::<S>));
+        with_stored!(self.dtype, S => self.gather_of::<S, C>(start, out));
+    }
+
+    fn gather_of<S: Stored, C: Lane>(&self, start: usize, out: &mut [C]) {
+        let src = self.read.slice::<S>();
+        let (inner, stride) = self.last();
+        let mut done = 0;
+        while done < out.len() {
+            let base = self.place(start + done);
+            let len = (inner - (start + done) % inner).min(out.len() - done);
+            let piece = &mut out[done..done + len];
+            match stride {
+                0 => piece.fill(C::load(src[base])),
+                1 => C::load_slice(&src[base..base + len], piece),
+                _ => piece
+                    .iter_mut()
+                    .zip(src[base..].iter().step_by(stride))
+                    .for_each(|(o, &v)| *o = C::load(v)),
+            }
+            done += len;
+        }
     }
 }
 
-#[inline(always)]
-fn gather<S: Stored, C>(
-    src: &[S],
-    dims: &[(usize, usize)],
-    start: usize,
-    out: &mut [C],
-    convert: impl Fn(S) -> C,
-) {
-    let (&(inner, stride), outer) = dims
-        .split_last()
-        .expect("a source has at least one dimension");
-    let (mut row, mut column) = (start / inner, start % inner);
-    let mut done = 0;
-    while done < out.len() {
-        let mut base = column * stride;
-        let mut rest = row;
-        for &(size, stride) in outer.iter().rev() {
-            base += rest % size * stride;
-            rest /= size;
-        }
-        let len = (inner - column).min(out.len() - done);
-        let piece = &mut out[done..done + len];
-        match stride {
-            0 => {
-                let v = src[base];
-                piece.iter_mut().for_each(|o| *o = convert(v));
-            }
-            1 => piece
-                .iter_mut()
-                .zip(&src[base..base + len])
-                .for_each(|(o, &v)| *o = convert(v)),
-            _ => piece
-                .iter_mut()
-                .zip(src[base..].iter().step_by(stride))
-                .for_each(|(o, &v)| *o = convert(v)),
-        }
-        done += len;
-        column = 0;
-        row += 1;
-    }
+/// `f` of each element of `x`, into `out`.
+pub(crate) fn convert_slice<S: Copy, T>(x: &[S], out: &mut [T], f: impl Fn(S) -> T) {
+    flambeau_cpu::simd::dispatch(
+        #[inline(always)]
+        || out.iter_mut().zip(x).for_each(|(o, &v)| *o = f(v)),
+    );
 }
 
 /// Runs `$body` with `$t` standing for what storage holds for a type that no kernel writes as it is.
@@ -194,21 +222,30 @@ macro_rules! with_narrow {
 pub(crate) trait KernelResult: Stored {
     /// Whether `dtype` is stored as this type.
     fn stores(dtype: DType) -> bool;
-    /// Into another stored type.
-    fn convert<S: Stored>(self) -> S;
+    /// Each element of `x` as `dtype`, which is stored as `S`.
+    fn store_slice<S: Stored>(x: &[Self], out: &mut [S], dtype: DType);
 }
 
 macro_rules! result {
-    ($($t:ty, [$($d:ident)|*], $from:ident($as:ty));*) => {$(
+    ($($t:ty, [$($d:ident)|*], |$x:ident, $out:ident| $store:expr);*) => {$(
         impl KernelResult for $t {
             fn stores(dtype: DType) -> bool { matches!(dtype, $(DType::$d)|*) }
-            #[inline(always)]
-            fn convert<S: Stored>(self) -> S { S::$from(self as $as) }
+            fn store_slice<S: Stored>($x: &[$t], $out: &mut [S], dtype: DType) {
+                if dtype == DType::Bool {
+                    return convert_slice($x, $out, |v| S::from_i32(v.to_bool() as i32));
+                }
+                $store
+            }
         }
     )*};
 }
-result!(f32, [F32], from_f32(f32); f64, [F64], from_f64(f64); i32, [I32], from_i32(i32); i64, [I64], from_i64(i64);
-    u8, [U8 | Bool], from_i32(i32));
+result!(
+    f32, [F32], |x, out| S::narrow(x, out);
+    f64, [F64], |x, out| convert_slice(x, out, S::from_f64);
+    i32, [I32], |x, out| convert_slice(x, out, S::from_i32);
+    i64, [I64], |x, out| convert_slice(x, out, S::from_i64);
+    u8, [U8 | Bool], |x, out| convert_slice(x, out, |v| S::from_i32(v.into()))
+);
 
 /// Computes a chunk of results from chunks of operands.
 pub(crate) type Kernel<'a, C, D, const N: usize> = &'a (dyn Fn([&[C]; N], &mut [D]) + Sync);
@@ -231,85 +268,169 @@ pub(crate) fn map<C: Lane, D: KernelResult, const N: usize>(
             kernel(reads.each_ref().map(|r| &r.slice::<C>()[..n]), out);
         });
     }
-    let sources = inputs.map(|t| Source::new(t, shape));
+    let copies = rows_first(op, shape, inputs)?;
+    let sources = std::array::from_fn(|i| {
+        let t = copies[i].as_ref().unwrap_or(inputs[i]);
+        Some(Source::new(t, shape))
+    });
     if D::stores(dtype) {
-        return Tensor::build::<D>(op, shape, dtype, |out| {
-            parallel_chunks_mut(out, GRAIN, |i, out| {
-                let len = out.len();
-                blocks(&sources, i * GRAIN, len, usize::MAX, &mut |at, chunks| {
-                    kernel(chunks, &mut out[at..at + chunks[0].len()])
-                });
-            });
-        });
+        return Tensor::build::<D>(op, shape, dtype, |out| write(&sources, out, kernel));
     }
-    let boolean = dtype == DType::Bool;
     with_narrow!(dtype, S => Tensor::build::<S>(op, shape, dtype, |out| {
-        parallel_chunks_mut(out, GRAIN, |i, out| {
-            let len = out.len();
-            blocks(&sources, i * GRAIN, len, CHUNK, &mut |at, chunks| {
-                let mut results = [D::default(); CHUNK];
-                let results = &mut results[..chunks[0].len()];
-                kernel(chunks, results);
-                for (o, &mut r) in out[at..].iter_mut().zip(results) {
-                    *o = if boolean { S::from_i32(r.to_bool() as i32) } else { r.convert() };
-                }
-            });
-        });
+        write_as::<C, D, S, N>(&sources, out, dtype, kernel)
     }))
 }
 
-/// Calls `sink(at, operands)` for consecutive pieces of the `len` elements from `start` on, at
-/// most `limit` elements each; `at` counts from `start`. Operands that lie as the kernel wants
-/// them are passed as they are, others gathered in pieces of [`CHUNK`].
-fn blocks<C: Lane, const N: usize>(
-    sources: &[Source; N],
-    start: usize,
-    len: usize,
-    limit: usize,
-    sink: &mut dyn FnMut(usize, [&[C]; N]),
-) {
-    let direct: [Option<&[C]>; N] = std::array::from_fn(|i| sources[i].direct::<C>());
-    if direct.iter().all(Option::is_some) {
-        let mut at = 0;
-        while at < len {
-            let (from, piece) = (start + at, limit.min(len - at));
-            sink(
-                at,
-                direct.map(|d| &d.unwrap_or_default()[from..from + piece]),
-            );
-            at += piece;
-        }
-    } else if len <= 64 {
-        gathered::<C, N, 64>(sources, &direct, start, len, sink);
+/// [`map`] into the memory of `target`, which may be among the inputs and is of type `dtype`. False,
+/// with nothing done, where that cannot be: another operand shares the memory, or a thread is
+/// using it.
+pub(crate) fn map_in_place<C: Lane, D: KernelResult, const N: usize>(
+    op: &'static str,
+    target: &Tensor,
+    inputs: [&Tensor; N],
+    kernel: Kernel<'_, C, D, N>,
+) -> Result<bool> {
+    let (shape, dtype) = (target.shape(), target.dtype());
+    let itself = inputs.map(|t| {
+        t.shares_storage(target)
+            && (t.shape(), t.strides(), t.0.offset) == (shape, target.strides(), target.0.offset)
+    });
+    let clash = (inputs.iter().zip(itself)).any(|(t, same)| !same && t.shares_storage(target));
+    if clash || !target.is_contiguous() {
+        return Ok(false);
+    }
+    let copies = rows_first(op, shape, inputs)?;
+    let sources = std::array::from_fn(|i| {
+        let t = copies[i].as_ref().unwrap_or(inputs[i]);
+        (!itself[i]).then(|| Source::new(t, shape))
+    });
+    // Never waited for: the operands are locked already.
+    let Some(mut guard) = target.0.storage.try_write(target.0.offset) else {
+        return Ok(false);
+    };
+    let n = target.numel();
+    if D::stores(dtype) {
+        write(&sources, &mut guard.slice::<D>()[..n], kernel);
     } else {
-        gathered::<C, N, CHUNK>(sources, &direct, start, len, sink);
+        with_narrow!(dtype, S => {
+            write_as::<C, D, S, N>(&sources, &mut guard.slice::<S>()[..n], dtype, kernel)
+        });
+    }
+    Ok(true)
+}
+
+/// Copies of the operands whose rows lie across memory, as a transpose's do: reading those element
+/// by element would touch a cache line for each.
+fn rows_first<const N: usize>(
+    op: &'static str,
+    shape: &[usize],
+    inputs: [&Tensor; N],
+) -> Result<[Option<Tensor>; N]> {
+    let mut out = [const { None }; N];
+    for (out, t) in out.iter_mut().zip(inputs) {
+        if t.shape() == shape && !t.is_contiguous() && t.numel() > CHUNK {
+            let (_, stride) = Source::new(t, shape).last();
+            if stride >= 8 {
+                *out = Some(to_contiguous(op, t, t.dtype())?);
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Runs `kernel` over all of `out`, on several threads. An operand without a source is what `out`
+/// holds.
+fn write<C: Lane, D: Stored, const N: usize>(
+    sources: &[Option<Source>; N],
+    out: &mut [D],
+    kernel: Kernel<'_, C, D, N>,
+) {
+    parallel_chunks_mut(out, GRAIN, |i, out| {
+        blocks(sources, i * GRAIN, out, usize::MAX, kernel);
+    });
+}
+
+/// The same, storing the results as `dtype`.
+fn write_as<C: Lane, D: KernelResult, S: Stored, const N: usize>(
+    sources: &[Option<Source>; N],
+    out: &mut [S],
+    dtype: DType,
+    kernel: Kernel<'_, C, D, N>,
+) {
+    parallel_chunks_mut(out, GRAIN, |i, out| {
+        blocks(sources, i * GRAIN, out, CHUNK, &|chunks, out: &mut [S]| {
+            let mut results = [D::default(); CHUNK];
+            let results = &mut results[..out.len()];
+            kernel(chunks, results);
+            D::store_slice(results, out, dtype);
+        });
+    });
+}
+
+/// Calls `sink(operands, piece)` for consecutive pieces of `out`, whose first element is number
+/// `start`, at most `limit` elements each. Operands that lie as the kernel wants them are passed as
+/// they are, others gathered in pieces of [`CHUNK`].
+fn blocks<C: Lane, S: Stored, const N: usize>(
+    sources: &[Option<Source>; N],
+    start: usize,
+    out: &mut [S],
+    limit: usize,
+    sink: Kernel<'_, C, S, N>,
+) {
+    let direct: [Option<&[C]>; N] =
+        std::array::from_fn(|i| sources[i].as_ref().and_then(Source::direct::<C>));
+    if direct.iter().all(Option::is_some) {
+        let mut from = start;
+        for out in out.chunks_mut(limit) {
+            let chunks = direct.map(|d| &d.unwrap_or_default()[from..from + out.len()]);
+            sink(chunks, out);
+            from += out.len();
+        }
+    } else if out.len() <= 64 {
+        gathered::<C, S, N, 64>(sources, start, out, sink);
+    } else {
+        gathered::<C, S, N, CHUNK>(sources, start, out, sink);
     }
 }
 
-fn gathered<C: Lane, const N: usize, const B: usize>(
-    sources: &[Source; N],
-    direct: &[Option<&[C]>; N],
+/// Rows this long are worth a call of the kernel each; shorter ones are gathered several at a time.
+const ROW: usize = 64;
+
+fn gathered<C: Lane, S: Stored, const N: usize, const B: usize>(
+    sources: &[Option<Source>; N],
     start: usize,
-    len: usize,
-    sink: &mut dyn FnMut(usize, [&[C]; N]),
+    out: &mut [S],
+    sink: Kernel<'_, C, S, N>,
 ) {
+    // The longest run along which each operand is a row, or the same element again and again.
+    let row = (sources.iter().flatten().map(|s| s.last().0).min()).unwrap_or(usize::MAX);
     let mut buffers = [[C::default(); B]; N];
     let mut at = 0;
-    while at < len {
-        let (from, piece) = (start + at, B.min(len - at));
+    while at < out.len() {
+        let from = start + at;
+        let mut len = B.min(out.len() - at);
+        if row >= ROW {
+            len = len.min(row - from % row);
+        }
+        let out = &mut out[at..at + len];
+        let mut pieces: [Option<&[C]>; N] = [None; N];
         for i in 0..N {
-            // An operand that is one element throughout is gathered once.
-            let constant = sources[i].dims.len() == 1 && sources[i].dims[0].1 == 0;
-            if direct[i].is_none() && !(constant && at > 0) {
-                sources[i].gather(from, &mut buffers[i][..piece]);
+            let buffer = &mut buffers[i][..len];
+            match &sources[i] {
+                None => C::load_slice(out, buffer),
+                Some(source) => {
+                    pieces[i] = source.piece(from, len);
+                    // An operand that is one element throughout is gathered once.
+                    let constant = source.dims.len() == 1 && source.dims[0].1 == 0;
+                    if pieces[i].is_none() && !(constant && at > 0) {
+                        source.gather(from, buffer);
+                    }
+                }
             }
         }
-        let chunks = std::array::from_fn(|i| match direct[i] {
-            Some(d) => &d[from..from + piece],
-            None => &buffers[i][..piece],
-        });
-        sink(at, chunks);
-        at += piece;
+        let chunks = std::array::from_fn(|i| pieces[i].unwrap_or(&buffers[i][..len]));
+        sink(chunks, out);
+        at += len;
     }
 }
 
@@ -323,13 +444,53 @@ pub(crate) fn cast_one<S: Stored, T: Element>(v: S) -> T {
     T::restore(converted)
 }
 
+/// Runs `$body` with `$t` standing for a type that storage holds, of the size of `$dtype`'s: what
+/// only moves elements is compiled for each size once.
+macro_rules! with_size {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype.size() {
+            1 => {
+                type $t = u8;
+                $body
+            }
+            2 => {
+                type $t = i16;
+                $body
+            }
+            4 => {
+                type $t = i32;
+                $body
+            }
+            _ => {
+                type $t = i64;
+                $body
+            }
+        }
+    };
+}
+
+/// The dimensions of a copy between strides.
+fn axes(shape: &[usize], from: &[usize], to: &[usize]) -> SmallVec<[Axis; 6]> {
+    let strides = from.iter().zip(to);
+    (shape.iter().zip(strides))
+        .map(|(&size, (&from, &to))| Axis { size, from, to })
+        .collect()
+}
+
 /// The elements of `x`, converted, as a new contiguous tensor without history.
 pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Result<Tensor> {
+    if dtype == x.dtype() && x.is_contiguous() {
+        let read = x.read();
+        return with_size!(dtype, S => Tensor::build::<S>(op, x.shape(), dtype, |out| {
+            let x = read.slice::<S>();
+            parallel_chunks_mut(out, GRAIN, |i, out| out.copy_from_slice(&x[i * GRAIN..][..out.len()]));
+        }));
+    }
     if dtype == x.dtype() {
-        let source = Source::new(x, x.shape());
-        return with_stored!(dtype, S => Tensor::build::<S>(op, x.shape(), dtype, |out| {
-            let src = source.read.slice::<S>();
-            parallel_chunks_mut(out, GRAIN, |i, out| gather(src, &source.dims, i * GRAIN, out, |v| v));
+        let axes = axes(x.shape(), x.strides(), &contiguous_strides(x.shape()));
+        let read = x.read();
+        return with_size!(dtype, S => Tensor::build::<S>(op, x.shape(), dtype, |out| {
+            copy_strided(read.slice::<S>(), out, &axes)
         }));
     }
     fn convert<C: Lane + KernelResult>(
@@ -337,15 +498,25 @@ pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Resul
         x: &Tensor,
         dtype: DType,
     ) -> Result<Tensor> {
-        map::<C, C, 1>(op, x.shape(), dtype, [x], &|[x], out| {
-            out.copy_from_slice(x)
-        })
+        let copy = rows_first(op, x.shape(), [x])?;
+        let source = Source::new(copy[0].as_ref().unwrap_or(x), x.shape());
+        if C::stores(dtype) {
+            return Tensor::build::<C>(op, x.shape(), dtype, |out| {
+                parallel_chunks_mut(out, GRAIN, |i, out| source.gather(i * GRAIN, out));
+            });
+        }
+        let sources = [Some(source)];
+        with_narrow!(dtype, S => Tensor::build::<S>(op, x.shape(), dtype, |out| {
+            parallel_chunks_mut(out, GRAIN, |i, out| {
+                blocks(&sources, i * GRAIN, out, usize::MAX, &|[x]: [&[C]; 1], out: &mut [S]| {
+                    C::store_slice(x, out, dtype)
+                });
+            });
+        }))
     }
     fn truth<C: Lane>(op: &'static str, x: &Tensor) -> Result<Tensor> {
         map::<C, u8, 1>(op, x.shape(), DType::Bool, [x], &|[x], out| {
-            out.iter_mut()
-                .zip(x)
-                .for_each(|(o, v)| *o = u8::from(v.to_bool()));
+            convert_slice(x, out, |v| u8::from(v.to_bool()));
         })
     }
     // Truth is decided in the source's lane, other values are converted to the result's.
@@ -370,48 +541,41 @@ pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Resul
 
 /// Writes the elements of `x` into `target`, of the same shape and type but any layout.
 pub(crate) fn copy_into(x: &Tensor, target: &Tensor) -> Result<()> {
-    // Contiguous first: it frees the read lock and whatever memory both share.
-    let x = to_contiguous("copy_", x, x.dtype())?;
-    let dims: SmallVec<[(usize, usize); 6]> = target
-        .shape()
-        .iter()
-        .copied()
-        .zip(target.strides().iter().copied())
-        .collect();
-    with_stored!(x.dtype(), S => {
+    if !x.shares_storage(target) {
+        let axes = axes(x.shape(), x.strides(), target.strides());
         let read = x.read();
-        let src = &read.slice::<S>()[..x.numel()];
-        let mut write = target.write();
-        scatter(src, &dims, write.slice::<S>());
-    });
+        // Never waited for while the source is locked.
+        if let Some(mut write) = target.0.storage.try_write(target.0.offset) {
+            with_size!(x.dtype(), S => copy_strided(read.slice::<S>(), write.slice::<S>(), &axes));
+            return Ok(());
+        }
+    }
+    // A copy is locked by nobody else, and does not change while it is read.
+    let x = to_contiguous("copy_", x, x.dtype())?;
+    let axes = axes(x.shape(), x.strides(), target.strides());
+    let read = x.read();
+    let mut write = target.write();
+    with_size!(x.dtype(), S => copy_strided(read.slice::<S>(), write.slice::<S>(), &axes));
     Ok(())
 }
 
-/// Distributes contiguous elements over strided places.
-fn scatter<S: Copy>(src: &[S], dims: &[(usize, usize)], out: &mut [S]) {
-    let Some((&(inner, stride), outer)) = dims.split_last() else {
-        if let Some(&v) = src.first() {
-            out[0] = v;
-        }
-        return;
+/// Every element of `target` as `value`, without history. False, with nothing done, where a thread
+/// is using the memory or it does not lie in one piece.
+pub(crate) fn fill_in_place(target: &Tensor, value: Scalar) -> bool {
+    if !target.is_contiguous() {
+        return false;
+    }
+    let Some(mut guard) = target.0.storage.try_write(target.0.offset) else {
+        return false;
     };
-    if src.is_empty() {
-        return;
-    }
-    for (row, src) in src.chunks_exact(inner).enumerate() {
-        let (mut base, mut rest) = (0, row);
-        for &(size, stride) in outer.iter().rev() {
-            base += rest % size * stride;
-            rest /= size;
-        }
-        if stride == 1 {
-            out[base..base + inner].copy_from_slice(src);
-        } else {
-            out[base..]
-                .iter_mut()
-                .step_by(stride.max(1))
-                .zip(src)
-                .for_each(|(o, &v)| *o = v);
-        }
-    }
+    with_stored!(target.dtype(), S => {
+        let value = match (target.dtype(), value) {
+            (DType::Bool, v) => S::from_i32((v.to_f64() != 0.0) as i32),
+            (_, Scalar::Float(v)) => S::from_f64(v),
+            (_, v) => S::from_i64(v.to_i64()),
+        };
+        let out = &mut guard.slice::<S>()[..target.numel()];
+        parallel_chunks_mut(out, GRAIN, |_, out| out.fill(value));
+    });
+    true
 }

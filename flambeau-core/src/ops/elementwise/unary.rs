@@ -108,6 +108,19 @@ fn each<T: Lane + super::KernelResult>(
     })
 }
 
+/// [`each`] in the memory of `x` itself, where there is such a kernel and that can be.
+fn each_<T: Lane + super::KernelResult>(
+    op: &'static str,
+    x: &Tensor,
+    kernel: Option<Loop<T>>,
+    params: Params,
+) -> Result<bool> {
+    let Some(kernel) = kernel else {
+        return Ok(false);
+    };
+    super::map_in_place::<T, T, 1>(op, x, [x], &|[x], out| kernel(x, out, params))
+}
+
 /// Runs a row.
 #[track_caller]
 pub(crate) fn unary(def: &'static Unary, x: &Tensor, params: Params) -> Result<Tensor> {
@@ -118,6 +131,18 @@ pub(crate) fn unary(def: &'static Unary, x: &Tensor, params: Params) -> Result<T
 #[track_caller]
 pub(crate) fn unary_(def: &'static Unary, x: &Tensor, params: Params) -> Result<Tensor> {
     x.check_inplace(def.name)?;
+    let direct = (def.check)(params).is_none() && def.kind.keeps(x.dtype());
+    if direct && x.changes_unrecorded(&[]) {
+        let run = |op| match lane_of(x.dtype()) {
+            DType::F32 => each_(op, x, Some(def.f32), params),
+            DType::F64 => each_(op, x, Some(def.f64), params),
+            DType::I64 => each_(op, x, def.i64, params),
+            _ => each_(op, x, def.i32, params),
+        };
+        if run(def.name)? {
+            return Ok(x.written(def.name));
+        }
+    }
     let result = if def.saves.has(0) {
         unary(def, &original(x, &[])?, params)
     } else {

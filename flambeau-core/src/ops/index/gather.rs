@@ -1,6 +1,6 @@
 //! `gather`, `scatter`, `scatter_add`: an index of its own for every element.
 
-use super::plan::{Accumulate, index_values, with_lane};
+use super::plan::{Accumulate, out_of_range, positions, with_lane};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
 use crate::ops::elementwise::{lane_of, to_contiguous};
@@ -14,8 +14,8 @@ use smallvec::smallvec;
 const GRAIN: usize = 1 << 14;
 
 /// Where the elements that an index names lie in a contiguous tensor.
-struct Places {
-    index: Vec<i64>,
+struct Places<'a> {
+    index: &'a [i64],
     /// The index's sizes, and the tensor's strides but 0 along the indexed dimension.
     shape: Shape,
     strides: Shape,
@@ -23,9 +23,15 @@ struct Places {
     step: usize,
 }
 
-impl Places {
-    /// Checks the index against a tensor of sizes `shape`.
-    fn new(op: &'static str, shape: &[usize], dim: usize, index: &Tensor) -> Result<Places> {
+impl<'a> Places<'a> {
+    /// Checks the index, whose elements are `values`, against a tensor of sizes `shape`.
+    fn new(
+        op: &'static str,
+        shape: &[usize],
+        dim: usize,
+        index: &Tensor,
+        values: &'a [i64],
+    ) -> Result<Places<'a>> {
         let one = [1];
         let at_least_1d = |s: &[usize]| Shape::from_slice(if s.is_empty() { &one } else { s });
         let (sizes, shape) = (at_least_1d(shape), at_least_1d(index.shape()));
@@ -45,8 +51,7 @@ impl Places {
         } else {
             Shape::from_elem(0, sizes.len())
         };
-        let values = index_values(op, index)?;
-        if let Some(bad) = values.iter().find(|&&i| i < 0 || i >= sizes[dim] as i64) {
+        if let Some(bad) = out_of_range(values, 0, sizes[dim] as i64) {
             bail!(
                 op,
                 "index {bad} is out of range for dimension {dim} of size {}",
@@ -98,7 +103,10 @@ impl Op for Gather {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let (x, index) = (inputs[0].contiguous()?, inputs[1]);
-        let places = Places::new("gather", x.shape(), self.dim, index)?;
+        let positions = positions("gather", index)?;
+        let guard = positions.read();
+        let values = &guard.slice::<i64>()[..index.numel()];
+        let places = Places::new("gather", x.shape(), self.dim, index, values)?;
         let out = with_stored!(x.dtype(), S => {
             let read = x.read();
             let src = read.slice::<S>();
@@ -137,7 +145,10 @@ impl Op for Scatter {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let (x, index, src) = (inputs[0], inputs[1], inputs[2]);
-        let places = Places::new(self.name(), x.shape(), self.dim, index)?;
+        let positions = positions(self.name(), index)?;
+        let guard = positions.read();
+        let values = &guard.slice::<i64>()[..index.numel()];
+        let places = Places::new(self.name(), x.shape(), self.dim, index, values)?;
         let lane = if self.add {
             lane_of(x.dtype())
         } else {
@@ -145,19 +156,45 @@ impl Op for Scatter {
         };
         let out = to_contiguous(self.name(), x, lane)?;
         let src = to_contiguous(self.name(), src, lane)?;
+        // What the dimensions before the indexed one tell apart does not meet.
+        let shape = index.shape();
+        let apart =
+            x.dim() > 0 && shape.len() == x.dim() && shape[..self.dim] == x.shape()[..self.dim];
+        let slabs = if apart {
+            x.shape()[..self.dim].iter().product()
+        } else {
+            1
+        };
         // In order: of several values for one place the last stays, and sums have one order.
-        fn run<T: Stored>(places: &Places, src: &Tensor, out: &Tensor, with: impl Fn(T, T) -> T) {
+        fn run<T: Stored>(
+            places: &Places<'_>,
+            slabs: usize,
+            src: &Tensor,
+            out: &Tensor,
+            with: impl Fn(T, T) -> T + Sync,
+        ) {
+            let n = places.index.len();
+            if n == 0 {
+                return;
+            }
             let read = src.read();
             let (src, mut write) = (read.slice::<T>(), out.write());
-            let out = write.slice::<T>();
-            places.each(0, places.index.len(), |i, at| {
-                out[at] = with(out[at], src[i])
+            let out = &mut write.slice::<T>()[..out.numel()];
+            let (slab, of_index) = (out.len() / slabs, n / slabs);
+            let per_chunk = (GRAIN / slab.max(of_index)).max(1);
+            parallel_chunks_mut(out, per_chunk * slab, |i, out| {
+                let first = i * per_chunk;
+                let (from, to) = (first * of_index, (first + out.len() / slab) * of_index);
+                places.each(from, to, |i, at| {
+                    let o = &mut out[at - first * slab];
+                    *o = with(*o, src[i]);
+                });
             });
         }
         if self.add {
-            with_lane!(x.dtype(), T => run::<T>(&places, &src, &out, T::plus));
+            with_lane!(x.dtype(), T => run::<T>(&places, slabs, &src, &out, T::plus));
         } else {
-            with_stored!(lane, S => run::<S>(&places, &src, &out, |_, v| v));
+            with_stored!(lane, S => run::<S>(&places, slabs, &src, &out, |_, v| v));
         }
         if lane == x.dtype() {
             Ok(out.into())

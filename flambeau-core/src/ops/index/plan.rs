@@ -36,9 +36,9 @@ impl std::fmt::Debug for Plan {
     }
 }
 
-/// The elements of an index tensor.
+/// An index tensor as contiguous `i64`; not copied where it already is.
 #[track_caller]
-pub(crate) fn index_values(op: &'static str, index: &Tensor) -> Result<Vec<i64>> {
+pub(crate) fn positions(op: &'static str, index: &Tensor) -> Result<Tensor> {
     if !index.dtype().is_integer() {
         bail!(
             op,
@@ -46,7 +46,36 @@ pub(crate) fn index_values(op: &'static str, index: &Tensor) -> Result<Vec<i64>>
             index.dtype()
         );
     }
-    index.detach().to_dtype(DType::I64)?.to_vec()
+    if index.dtype() == DType::I64 && index.is_contiguous() {
+        return Ok(index.detach());
+    }
+    to_contiguous(op, index, DType::I64)
+}
+
+/// The elements of an index tensor.
+#[track_caller]
+pub(crate) fn index_values(op: &'static str, index: &Tensor) -> Result<Vec<i64>> {
+    let index = positions(op, index)?;
+    let read = index.read();
+    Ok(read.slice::<i64>()[..index.numel()].to_vec())
+}
+
+/// The first of `values` below `low` or not below `high`.
+pub(crate) fn out_of_range(values: &[i64], low: i64, high: i64) -> Option<i64> {
+    let bad = |v: i64| v < low || v >= high;
+    let chunks = values.len().div_ceil(GRAIN);
+    let mut found = vec![false; chunks];
+    // All of a chunk are looked at: a loop that may end early is not vectorised.
+    parallel_chunks_mut(&mut found, 1, |i, found| {
+        let chunk = &values[i * GRAIN..values.len().min((i + 1) * GRAIN)];
+        found[0] = flambeau_cpu::simd::dispatch(
+            #[inline(always)]
+            || chunk.iter().fold(false, |any, &v| any | bad(v)),
+        );
+    });
+    let chunk = found.iter().position(|&f| f)?;
+    let mut rest = values[chunk * GRAIN..].iter().copied();
+    rest.find(|&v| bad(v))
 }
 
 impl Plan {
@@ -76,7 +105,7 @@ impl Plan {
             let size = shape[dim];
             let values = index_values(op, &index.expand(&common)?)?;
             let low = if wrap { -(size as i64) } else { 0 };
-            if let Some(bad) = values.iter().find(|&&i| i < low || i >= size as i64) {
+            if let Some(bad) = out_of_range(&values, low, size as i64) {
                 bail!(
                     op,
                     "index {bad} is out of range for dimension {dim} of size {size}"
@@ -124,6 +153,9 @@ impl Plan {
         }
         let picked: SmallVec<[usize; 4]> = self.dims.iter().map(|&d| strides[d]).collect();
         let index = self.index.iter().map(|&flat| {
+            if let [stride] = picked[..] {
+                return flat * stride;
+            }
             let (mut rest, mut at) = (flat, 0);
             for (size, stride) in self.sizes.iter().zip(&picked).rev() {
                 at += rest % size * stride;
@@ -168,6 +200,9 @@ impl Places {
 
     /// The base offset of row `i`, rows counted in the result's order.
     fn base(&self, i: usize) -> usize {
+        if let [before] = self.before[..] {
+            return before + self.index[i];
+        }
         self.before[i / self.index.len()] + self.index[i % self.index.len()]
     }
 

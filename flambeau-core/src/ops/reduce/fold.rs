@@ -3,80 +3,96 @@
 //! Work is cut by sizes alone, so the bits of a result do not depend on the number of threads.
 
 use crate::dtype::Stored;
+use crate::ops::elementwise::Lane;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use crate::{DType, Result};
+use crate::{DType, Result, with_stored};
 use flambeau_cpu::reduce as kernels;
 use flambeau_cpu::threads::parallel_chunks_mut;
 
 /// Elements that are folded in one piece.
 const BLOCK: usize = 1 << 15;
-/// Running results of a row.
+/// Running results of narrow columns.
 const LANES: usize = 64;
 /// Columns that are folded side by side, so that their running results stay in the first cache.
 const COLUMNS: usize = 2048;
 
-/// A fold of `T`: over a slice, and over the rows of a matrix.
+/// A fold of `T`: over the rows of a matrix, and down its columns.
 pub(crate) struct Fold<T: 'static> {
     pub(crate) identity: T,
-    row: fn(&[T]) -> T,
+    /// Folds each row of so many elements.
+    rows: fn(&[T], usize, &mut [T]),
     /// Folds rows of `acc.len()` elements, which start `stride` apart, into `acc`.
     columns: fn(&[T], usize, &mut [T]),
 }
 
 macro_rules! folds {
-    ($($id:ident: $t:ty = $identity:expr, |$a:ident, $b:ident| $e:expr $(, $row:path)?;)*) => {$(
+    ($($id:ident: $t:ty = $identity:expr, |$a:ident, $b:ident| $e:expr $(, $rows:path)?;)*) => {$(
         pub(crate) static $id: Fold<$t> = {
             flambeau_cpu::simd_fn! {
                 fn columns(x: &[$t], stride: usize, acc: &mut [$t]) {
                     let width = acc.len();
-                    for row in x.chunks(stride) {
-                        for (o, &$b) in acc.iter_mut().zip(&row[..width]) {
-                            let $a = *o;
-                            *o = $e;
+                    let join = |$a: $t, $b: $t| $e;
+                    // Four rows for each time that the running results are loaded and stored.
+                    let mut fours = x;
+                    while fours.len() >= 3 * stride + width {
+                        let (a, b) = (&fours[..width], &fours[stride..][..width]);
+                        let (c, d) = (&fours[2 * stride..][..width], &fours[3 * stride..][..width]);
+                        for i in 0..width {
+                            acc[i] = join(acc[i], join(join(a[i], b[i]), join(c[i], d[i])));
+                        }
+                        fours = fours.get(4 * stride..).unwrap_or(&[]);
+                    }
+                    for row in fours.chunks(stride) {
+                        for (o, &v) in acc.iter_mut().zip(&row[..width]) {
+                            *o = join(*o, v);
                         }
                     }
                 }
             }
-            Fold { identity: $identity, row: folds!(@row $t, $identity, |$a, $b| $e $(, $row)?), columns }
+            Fold { identity: $identity, rows: folds!(@rows $t, $identity, |$a, $b| $e $(, $rows)?), columns }
         };
     )*};
-    (@row $t:ty, $identity:expr, |$a:ident, $b:ident| $e:expr, $row:path) => { $row };
-    (@row $t:ty, $identity:expr, |$a:ident, $b:ident| $e:expr) => {{
+    (@rows $t:ty, $identity:expr, |$a:ident, $b:ident| $e:expr, $rows:path) => { $rows };
+    (@rows $t:ty, $identity:expr, |$a:ident, $b:ident| $e:expr) => {{
         flambeau_cpu::simd_fn! {
-            fn row(x: &[$t]) -> $t {
-                let mut acc: [$t; LANES] = [$identity; LANES];
-                let chunks = x.chunks_exact(LANES);
-                let rest = chunks.remainder();
-                for x in chunks {
-                    for i in 0..LANES {
-                        let ($a, $b): ($t, $t) = (acc[i], x[i]);
-                        acc[i] = $e;
-                    }
-                }
-                for i in 0..rest.len() {
-                    let ($a, $b): ($t, $t) = (acc[i], rest[i]);
-                    acc[i] = $e;
-                }
-                let mut width = LANES / 2;
-                while width > 0 {
-                    for i in 0..width {
-                        let ($a, $b): ($t, $t) = (acc[i], acc[i + width]);
-                        acc[i] = $e;
-                    }
-                    width /= 2;
-                }
-                acc[0]
+            fn rows(x: &[$t], n: usize, out: &mut [$t]) {
+                kernels::each_row(
+                    x,
+                    n,
+                    out,
+                    #[inline(always)]
+                    |x: &[$t]| {
+                        let mut acc: [$t; LANES] = [$identity; LANES];
+                        // Slices, not arrays: a loop over an array is unrolled before it could be
+                        // vectorised.
+                        let chunks = x.chunks_exact(LANES);
+                        let rest = chunks.remainder();
+                        for x in chunks {
+                            for i in 0..LANES {
+                                let ($a, $b): ($t, $t) = (acc[i], x[i]);
+                                acc[i] = $e;
+                            }
+                        }
+                        for i in 0..rest.len() {
+                            let ($a, $b): ($t, $t) = (acc[i], rest[i]);
+                            acc[i] = $e;
+                        }
+                        kernels::fold_lanes(acc, |$a: $t, $b: $t| $e)
+                    },
+                    $identity,
+                    |$a: $t, $b: $t| $e,
+                )
             }
         }
-        row
+        rows
     }};
 }
 
 // A NaN, once met, stays.
 folds! {
-    SUM_F32: f32 = 0.0, |a, b| a + b, kernels::sum_f32;
-    SUM_F64: f64 = 0.0, |a, b| a + b, kernels::sum_f64;
+    SUM_F32: f32 = 0.0, |a, b| a + b, kernels::sum_rows_f32;
+    SUM_F64: f64 = 0.0, |a, b| a + b, kernels::sum_rows_f64;
     SUM_I64: i64 = 0, |a, b| a.wrapping_add(b);
     PROD_F32: f32 = 1.0, |a, b| a * b;
     PROD_F64: f64 = 1.0, |a, b| a * b;
@@ -93,23 +109,21 @@ folds! {
     ALL: u8 = 1, |a, b| a & b;
 }
 
-/// Calls `f(row, piece)` on the pieces of `outer` rows of `n` elements, and `join` on the results
-/// of a row where there are several.
+/// Reduces rows of `n` elements: `f(first row, elements, results)` takes some whole rows, or a piece
+/// of a long one, whose results `join` puts together.
 pub(crate) fn fold_rows<T: Stored>(
     x: &[T],
     n: usize,
     out: &mut [T],
-    f: impl Fn(usize, &[T]) -> T + Sync,
-    join: impl Fn(&[T]) -> T,
+    f: impl Fn(usize, &[T], &mut [T]) + Sync,
+    join: impl Fn(&[T], &mut [T]),
 ) {
     let pieces = n.div_ceil(BLOCK);
     if pieces <= 1 {
-        let per_chunk = BLOCK / n.max(1);
+        let per_chunk = (BLOCK / n.max(1)).max(1);
         parallel_chunks_mut(out, per_chunk, |i, out| {
-            for (k, o) in out.iter_mut().enumerate() {
-                let row = i * per_chunk + k;
-                *o = f(row, &x[row * n..(row + 1) * n]);
-            }
+            let row = i * per_chunk;
+            f(row, &x[row * n..(row + out.len()) * n], out);
         });
         return;
     }
@@ -117,10 +131,10 @@ pub(crate) fn fold_rows<T: Stored>(
     parallel_chunks_mut(&mut parts, 1, |i, part| {
         let (row, piece) = (i / pieces, i % pieces);
         let x = &x[row * n..(row + 1) * n];
-        part[0] = f(row, &x[piece * BLOCK..n.min((piece + 1) * BLOCK)]);
+        f(row, &x[piece * BLOCK..n.min((piece + 1) * BLOCK)], part);
     });
-    for (o, parts) in out.iter_mut().zip(parts.chunks_exact(pieces)) {
-        *o = join(parts);
+    for (o, parts) in out.chunks_exact_mut(1).zip(parts.chunks_exact(pieces)) {
+        join(parts, o);
     }
 }
 
@@ -130,7 +144,8 @@ impl<T: Stored> Fold<T> {
         if n == 0 || out.is_empty() {
             out.fill(self.identity);
         } else if inner == 1 {
-            fold_rows(x, n, out, |_, piece| (self.row)(piece), self.row);
+            let rows = |x: &[T], out: &mut [T]| (self.rows)(x, x.len() / out.len(), out);
+            fold_rows(x, n, out, |_, x, out| rows(x, out), rows);
         } else {
             self.columns(x, n, inner, out);
         }
@@ -196,6 +211,37 @@ impl<T: Stored> Fold<T> {
             let at = i * COLUMNS;
             (self.columns)(&x[at..at + (n - 1) * stride + out.len()], stride, out);
         }
+    }
+
+    /// Folds rows of `n` elements of the contiguous `x`, converted a chunk at a time.
+    pub(crate) fn converted_rows(&self, x: &Tensor, n: usize, out: &mut [T])
+    where
+        T: Lane,
+    {
+        const CHUNK: usize = 4096;
+        with_stored!(x.dtype(), S => {
+            let read = x.read();
+            let src = &read.slice::<S>()[..x.numel()];
+            let pieces = n.div_ceil(BLOCK).max(1);
+            let mut parts = vec![T::default(); out.len() * pieces];
+            let per_chunk = (BLOCK / n.max(1)).max(1);
+            parallel_chunks_mut(&mut parts, per_chunk, |i, parts| {
+                let mut buffer = [T::default(); CHUNK];
+                for (k, part) in parts.iter_mut().enumerate() {
+                    let (row, piece) = ((i * per_chunk + k) / pieces, (i * per_chunk + k) % pieces);
+                    let x = &src[row * n..(row + 1) * n];
+                    let x = &x[piece * BLOCK..n.min((piece + 1) * BLOCK)];
+                    let mut chunks = [self.identity; BLOCK / CHUNK];
+                    for (x, result) in x.chunks(CHUNK).zip(chunks.chunks_exact_mut(1)) {
+                        let buffer = &mut buffer[..x.len()];
+                        T::load_slice(x, buffer);
+                        (self.rows)(buffer, x.len(), result);
+                    }
+                    (self.rows)(&chunks, chunks.len(), std::slice::from_mut(part));
+                }
+            });
+            (self.rows)(&parts, pieces, out);
+        });
     }
 
     /// Folds dimensions `dims` of the contiguous `x` of stored type `T`; they become size 1.

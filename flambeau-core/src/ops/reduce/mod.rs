@@ -9,7 +9,7 @@ pub(crate) mod softmax;
 use crate::autocast::Cast;
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
-use crate::ops::elementwise::{lane_of, to_contiguous};
+use crate::ops::elementwise::{Lane, lane_of, to_contiguous};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Dims, Shape, wrap_dims};
 use crate::tensor::Tensor;
@@ -72,19 +72,22 @@ impl Op for Reduce {
                 .collect(),
             None => self.dims.clone(),
         };
-        let y = in_lane(self.name(), permuted.as_ref().unwrap_or(x), lane)?;
+        let y = permuted.as_ref().unwrap_or(x);
         let out = match lane {
             DType::F32 => {
-                let out = self.fold_f32().dims(self.name(), &y, &dims, lane)?;
+                let out = self.folded(self.fold_f32(), y, &dims, lane)?;
                 self.divided::<f32>(x, out, |v, n| v / n as f32)
             }
             DType::F64 => {
-                let out = self.fold_f64().dims(self.name(), &y, &dims, lane)?;
+                let out = self.folded(self.fold_f64(), y, &dims, lane)?;
                 self.divided::<f64>(x, out, |v, n| v / n)
             }
-            DType::I64 => self.fold_i64().dims(self.name(), &y, &dims, lane)?,
-            DType::Bool => self.fold_bool().dims(self.name(), &y, &dims, lane)?,
-            _ => self.fold_i32().dims(self.name(), &y, &dims, lane)?,
+            DType::I64 => self.folded(self.fold_i64(), y, &dims, lane)?,
+            DType::Bool => {
+                let y = in_lane(self.name(), y, lane)?;
+                self.fold_bool().dims(self.name(), &y, &dims, lane)?
+            }
+            _ => self.folded(self.fold_i32(), y, &dims, lane)?,
         };
         let out = match order {
             Some(order) => {
@@ -192,6 +195,27 @@ impl Reduce {
         } else {
             &fold::ALL
         }
+    }
+
+    /// Dimensions `dims` of `x` folded in a lane, as size 1.
+    fn folded<T: Lane>(
+        &self,
+        fold: &Fold<T>,
+        x: &Tensor,
+        dims: &[usize],
+        lane: DType,
+    ) -> Result<Tensor> {
+        // Whole rows of another type are converted on the way, without a copy of all of them.
+        let kept = x.dim() - dims.len();
+        let n: usize = x.shape()[kept..].iter().product();
+        let rows = n >= 64 && x.is_contiguous() && dims.iter().all(|&d| d >= kept);
+        if rows && x.dtype() != lane {
+            let shape = kept_shape(x.shape(), dims, true);
+            return Tensor::build::<T>(self.name(), &shape, lane, |out| {
+                fold.converted_rows(x, n, out)
+            });
+        }
+        fold.dims(self.name(), &in_lane(self.name(), x, lane)?, dims, lane)
     }
 
     /// Divided by the number of elements where this is a mean.

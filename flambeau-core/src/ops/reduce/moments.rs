@@ -9,17 +9,22 @@ use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Dims, Shape, wrap_dims};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result};
-use flambeau_cpu::reduce::{sum_f32, sum_f64, sum_map_f32, sum_map_f64};
+use flambeau_cpu::reduce::{sum_map_f32, sum_map_f64};
 use smallvec::smallvec;
 
+/// The sums of squared distances from the mean of each row of so many elements.
+type Squares<T> = fn(&[T], usize, &[T], &mut [T]);
+
 flambeau_cpu::simd_fn! {
-    /// The sum of squared distances from `mean`.
-    fn squares_f32(x: &[f32], mean: f32) -> f32 {
-        sum_map_f32(x, |v| (v - mean) * (v - mean))
+    fn squares_f32(x: &[f32], n: usize, means: &[f32], out: &mut [f32]) {
+        for ((x, &mean), o) in x.chunks_exact(n).zip(means).zip(out) {
+            *o = sum_map_f32(x, mean, |v| (v - mean) * (v - mean));
+        }
     }
-    /// The same in `f64`.
-    fn squares_f64(x: &[f64], mean: f64) -> f64 {
-        sum_map_f64(x, |v| (v - mean) * (v - mean))
+    fn squares_f64(x: &[f64], n: usize, means: &[f64], out: &mut [f64]) {
+        for ((x, &mean), o) in x.chunks_exact(n).zip(means).zip(out) {
+            *o = sum_map_f64(x, mean, |v| (v - mean) * (v - mean));
+        }
     }
 }
 
@@ -61,27 +66,9 @@ impl Op for Second {
             Moment::Norm => sum.sqrt(),
         };
         let out = if lane == DType::F64 {
-            self.rows(
-                &rows,
-                n,
-                &shape,
-                lane,
-                &SUM_F64,
-                squares_f64,
-                sum_f64,
-                finish,
-            )
+            self.rows(&rows, n, &shape, lane, &SUM_F64, squares_f64, finish)
         } else {
-            self.rows(
-                &rows,
-                n,
-                &shape,
-                lane,
-                &SUM_F32,
-                squares_f32,
-                sum_f32,
-                finish,
-            )
+            self.rows(&rows, n, &shape, lane, &SUM_F32, squares_f32, finish)
         }?;
         let out = if lane == x.dtype() {
             out
@@ -131,8 +118,7 @@ impl Second {
         shape: &[usize],
         lane: DType,
         sum: &Fold<T>,
-        squares: fn(&[T], T) -> T,
-        join: fn(&[T]) -> T,
+        squares: Squares<T>,
         finish: impl Fn(f64) -> f64,
     ) -> Result<Tensor> {
         let read = rows.read();
@@ -145,7 +131,16 @@ impl Second {
                     *m = T::from_f64(m.to_f64() / n as f64);
                 }
             }
-            fold_rows(x, n, out, |row, piece| squares(piece, means[row]), join);
+            if n > 0 {
+                let of_rows = |row: usize, x: &[T], out: &mut [T]| {
+                    squares(x, x.len() / out.len(), &means[row..], out);
+                };
+                fold_rows(x, n, out, of_rows, |parts, out| {
+                    sum.run(parts, parts.len(), 1, out)
+                });
+            } else {
+                out.fill(T::default());
+            }
             for o in out {
                 *o = T::from_f64(finish(o.to_f64()));
             }

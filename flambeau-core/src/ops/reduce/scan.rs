@@ -47,7 +47,12 @@ impl Op for Scan {
             in_lane(self.name(), t, lane)
         };
         let (x, c) = (read(0)?, read(1)?);
-        // Floating point accumulates in f64, as in PyTorch.
+        // Floating point accumulates in f64, as in PyTorch. A loop for each kind: a call for each
+        // element would cost more than the element.
+        let sum = |v, _, y| v + y;
+        let product = |v, _, y| v * y;
+        let linear = |v, c, y| v + c * y;
+        let (wide, narrow) = (f32::to_f64, f32::from_f64);
         let out = match (lane, self.kind) {
             (DType::I64, Kind::Prod) => {
                 self.run::<i64, i64>(&x, &c, |v, _, y| v.wrapping_mul(y), |v| v, |v| v)
@@ -55,8 +60,12 @@ impl Op for Scan {
             (DType::I64, _) => {
                 self.run::<i64, i64>(&x, &c, |v, _, y| v.wrapping_add(y), |v| v, |v| v)
             }
-            (DType::F32, _) => self.run(&x, &c, self.step(), f32::to_f64, f32::from_f64),
-            _ => self.run::<f64, f64>(&x, &c, self.step(), |v| v, |v| v),
+            (DType::F32, Kind::Sum) => self.run::<f32, f64>(&x, &c, sum, wide, narrow),
+            (DType::F32, Kind::Prod) => self.run::<f32, f64>(&x, &c, product, wide, narrow),
+            (DType::F32, Kind::Linear) => self.run::<f32, f64>(&x, &c, linear, wide, narrow),
+            (_, Kind::Sum) => self.run::<f64, f64>(&x, &c, sum, |v| v, |v| v),
+            (_, Kind::Prod) => self.run::<f64, f64>(&x, &c, product, |v| v, |v| v),
+            (_, Kind::Linear) => self.run::<f64, f64>(&x, &c, linear, |v| v, |v| v),
         }?;
         if lane == dtype {
             Ok(out.into())
@@ -102,16 +111,7 @@ impl Op for Scan {
 }
 
 impl Scan {
-    /// The step for floating point: element, coefficient, result before.
-    fn step(&self) -> fn(f64, f64, f64) -> f64 {
-        match self.kind {
-            Kind::Sum => |v, _, y| v + y,
-            Kind::Prod => |v, _, y| v * y,
-            Kind::Linear => |v, c, y| v + c * y,
-        }
-    }
-
-    fn run<T: Stored, A: Copy>(
+    fn run<T: Stored, A: Copy + Default>(
         &self,
         x: &Tensor,
         c: &Tensor,
@@ -126,26 +126,110 @@ impl Scan {
             if out.is_empty() {
                 return;
             }
-            parallel_chunks_mut(out, n * inner, |o, out| {
-                let at = o * n * inner;
+            let slices = (GRAIN / (n * inner)).max(1);
+            let len = n
+                * inner
+                * if inner == 1 {
+                    slices.next_multiple_of(ROWS)
+                } else {
+                    slices
+                };
+            parallel_chunks_mut(out, len, |i, out| {
+                let at = i * len;
                 let (x, c) = (&x_all[at..at + out.len()], &c_all[at..at + out.len()]);
-                let mut acc: Vec<A> = Vec::with_capacity(inner);
-                for k in 0..n {
-                    let row = if self.reverse { n - 1 - k } else { k } * inner;
-                    let span = row..row + inner;
-                    let out = &mut out[span.clone()];
-                    let (x, c) = (&x[span.clone()], &c[span]);
-                    if k == 0 {
-                        acc.extend(x.iter().map(|&v| load(v)));
-                    } else {
-                        for ((y, &v), &c) in acc.iter_mut().zip(x).zip(c) {
-                            *y = step(load(v), load(c), *y);
+                if inner == 1 {
+                    rows(x, c, out, n, self.reverse, &step, &load, &store);
+                } else {
+                    let mut acc = vec![A::default(); inner];
+                    for ((x, c), out) in x
+                        .chunks_exact(n * inner)
+                        .zip(c.chunks_exact(n * inner))
+                        .zip(out.chunks_exact_mut(n * inner))
+                    {
+                        for k in 0..n {
+                            let row = if self.reverse { n - 1 - k } else { k } * inner;
+                            let (x, c) = (&x[row..row + inner], &c[row..row + inner]);
+                            let out = &mut out[row..row + inner];
+                            for (((o, y), &v), &c) in out.iter_mut().zip(&mut acc).zip(x).zip(c) {
+                                *y = if k == 0 {
+                                    load(v)
+                                } else {
+                                    step(load(v), load(c), *y)
+                                };
+                                *o = store(*y);
+                            }
                         }
                     }
-                    out.iter_mut().zip(&acc).for_each(|(o, &y)| *o = store(y));
                 }
             });
         })
+    }
+}
+
+/// Elements a thread takes at a time.
+const GRAIN: usize = 1 << 14;
+/// Rows that run side by side: each element waits for the one before it, but not for other rows.
+const ROWS: usize = 4;
+
+/// The scan of each row of `n` elements.
+#[allow(clippy::too_many_arguments)]
+fn rows<T: Copy, A: Copy + Default>(
+    x: &[T],
+    c: &[T],
+    out: &mut [T],
+    n: usize,
+    reverse: bool,
+    step: impl Fn(A, A, A) -> A,
+    load: impl Fn(T) -> A,
+    store: impl Fn(A) -> T,
+) {
+    let mut parts = (x.chunks_exact(n).zip(c.chunks_exact(n))).zip(out.chunks_exact_mut(n));
+    while let Some(((x, c), out)) = parts.next() {
+        // Rows that there are no more of run along empty.
+        let mut more = || parts.next().unwrap_or_default();
+        let others = [more(), more(), more()];
+        if others[2].1.is_empty() {
+            each_row([((x, c), out)], reverse, &step, &load, &store);
+            for row in others.into_iter().filter(|row| !row.1.is_empty()) {
+                each_row([row], reverse, &step, &load, &store);
+            }
+        } else {
+            let [second, third, fourth] = others;
+            let rows = [((x, c), out), second, third, fourth];
+            each_row(rows, reverse, &step, &load, &store);
+        }
+    }
+}
+
+/// A row's elements, coefficients and results.
+type Row<'a, T> = ((&'a [T], &'a [T]), &'a mut [T]);
+
+/// `R` rows of the same length, an element of each at a time.
+#[inline(always)]
+fn each_row<T: Copy, A: Copy + Default, const R: usize>(
+    mut rows: [Row<'_, T>; R],
+    reverse: bool,
+    step: impl Fn(A, A, A) -> A,
+    load: impl Fn(T) -> A,
+    store: impl Fn(A) -> T,
+) {
+    let n = rows[0].1.len();
+    for ((x, c), out) in &mut rows {
+        (*x, *c) = (&x[..n], &c[..n]);
+        *out = &mut std::mem::take(out)[..n];
+    }
+    let mut acc = [A::default(); R];
+    for k in 0..n {
+        let at = if reverse { n - 1 - k } else { k };
+        for (((x, c), out), acc) in rows.iter_mut().zip(&mut acc) {
+            let v = load(x[at]);
+            *acc = if k == 0 {
+                v
+            } else {
+                step(v, load(c[at]), *acc)
+            };
+            out[at] = store(*acc);
+        }
     }
 }
 

@@ -2,151 +2,15 @@
 
 use super::{around, expect_float, in_lane, kept_shape};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
+use crate::dtype::Stored;
 use crate::ops::elementwise::{lane_of, to_contiguous};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Dims, Shape, wrap_dims};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result};
-use flambeau_cpu::math::Real;
-use flambeau_cpu::threads::parallel_chunks_mut;
+use flambeau_cpu::float::Float;
+use flambeau_cpu::softmax as kernels;
 use smallvec::smallvec;
-
-/// Elements a thread takes at a time.
-const GRAIN: usize = 1 << 13;
-/// Running results of a row.
-const LANES: usize = 16;
-/// Columns that are taken side by side.
-const COLUMNS: usize = 256;
-
-/// One of the two, compiled for the CPU: input, output, elements of a row, elements between
-/// those of a row (1: rows, else `n * inner` elements of `inner` columns), logarithm or not.
-type Kernel<T> = fn(&[T], &mut [T], usize, usize, bool);
-/// The gradient over rows: of the output, the output, result, elements of a row, logarithm or not.
-type Backward<T> = fn(&[T], &[T], &mut [T], usize, bool);
-
-macro_rules! kernels {
-    ($t:ident, $rows:ident, $columns:ident, $backward:ident) => {
-        flambeau_cpu::simd_fn! {
-            fn $rows(x: &[$t], out: &mut [$t], n: usize, _inner: usize, log: bool) {
-                for (x, out) in x.chunks_exact(n).zip(out.chunks_exact_mut(n)) {
-                    // The remainder is padded with minus infinity, which adds exp of it, 0.
-                    let chunks = x.chunks_exact(LANES);
-                    let mut rest = [$t::NEG_INFINITY; LANES];
-                    let tail = chunks.remainder();
-                    rest[..tail.len()].copy_from_slice(tail);
-                    let mut best = rest;
-                    for x in chunks.clone() {
-                        for i in 0..LANES {
-                            best[i] = if x[i] > best[i] { x[i] } else { best[i] };
-                        }
-                    }
-                    let max = best.iter().fold($t::NEG_INFINITY, |a, &b| if b > a { b } else { a });
-                    let mut sums = [0.0; LANES];
-                    let (body, end) = out.split_at_mut(n - tail.len());
-                    for (x, out) in chunks.zip(body.chunks_exact_mut(LANES)) {
-                        for i in 0..LANES {
-                            let e = Real::exp(x[i] - max);
-                            sums[i] += e;
-                            out[i] = e;
-                        }
-                    }
-                    if !tail.is_empty() {
-                        for i in 0..LANES {
-                            rest[i] = Real::exp(rest[i] - max);
-                            // A row of minus infinities alone has no softmax: only its own
-                            // elements may count.
-                            if i < tail.len() {
-                                sums[i] += rest[i];
-                            }
-                        }
-                        end.copy_from_slice(&rest[..end.len()]);
-                    }
-                    let mut width = LANES / 2;
-                    while width > 0 {
-                        for i in 0..width {
-                            sums[i] += sums[i + width];
-                        }
-                        width /= 2;
-                    }
-                    if log {
-                        let ln = Real::log(sums[0]);
-                        for (o, x) in out.iter_mut().zip(x) {
-                            *o = *x - max - ln;
-                        }
-                    } else {
-                        for o in out.iter_mut() {
-                            *o /= sums[0];
-                        }
-                    }
-                }
-            }
-
-            fn $columns(x: &[$t], out: &mut [$t], n: usize, inner: usize, log: bool) {
-                let mut from = 0;
-                while from < inner {
-                    let width = COLUMNS.min(inner - from);
-                    let (mut max, mut sum) = ([$t::NEG_INFINITY; COLUMNS], [0.0; COLUMNS]);
-                    let (max, sum) = (&mut max[..width], &mut sum[..width]);
-                    for k in 0..n {
-                        let row = &x[k * inner + from..][..width];
-                        for (m, &v) in max.iter_mut().zip(row) {
-                            *m = if v > *m { v } else { *m };
-                        }
-                    }
-                    for k in 0..n {
-                        let row = &x[k * inner + from..][..width];
-                        let out = &mut out[k * inner + from..][..width];
-                        for i in 0..width {
-                            let e = Real::exp(row[i] - max[i]);
-                            sum[i] += e;
-                            out[i] = e;
-                        }
-                    }
-                    if log {
-                        sum.iter_mut().for_each(|s| *s = Real::log(*s));
-                    }
-                    for k in 0..n {
-                        let row = &x[k * inner + from..][..width];
-                        let out = &mut out[k * inner + from..][..width];
-                        for i in 0..width {
-                            out[i] = if log { row[i] - max[i] - sum[i] } else { out[i] / sum[i] };
-                        }
-                    }
-                    from += width;
-                }
-            }
-
-            fn $backward(g: &[$t], y: &[$t], out: &mut [$t], n: usize, log: bool) {
-                let rows = g.chunks_exact(n).zip(y.chunks_exact(n)).zip(out.chunks_exact_mut(n));
-                for ((g, y), out) in rows {
-                    let mut sums = [0.0; LANES];
-                    let (gs, ys) = (g.chunks_exact(LANES), y.chunks_exact(LANES));
-                    let (gr, yr) = (gs.remainder(), ys.remainder());
-                    for (g, y) in gs.zip(ys) {
-                        for i in 0..LANES {
-                            sums[i] += if log { g[i] } else { g[i] * y[i] };
-                        }
-                    }
-                    for i in 0..gr.len() {
-                        sums[i] += if log { gr[i] } else { gr[i] * yr[i] };
-                    }
-                    let mut width = LANES / 2;
-                    while width > 0 {
-                        for i in 0..width {
-                            sums[i] += sums[i + width];
-                        }
-                        width /= 2;
-                    }
-                    for ((o, &g), &y) in out.iter_mut().zip(g).zip(y) {
-                        *o = if log { g - Real::exp(y) * sums[0] } else { (g - sums[0]) * y };
-                    }
-                }
-            }
-        }
-    };
-}
-kernels!(f32, rows_f32, columns_f32, backward_f32);
-kernels!(f64, rows_f64, columns_f64, backward_f64);
 
 #[derive(Debug)]
 struct Softmax {
@@ -162,37 +26,17 @@ impl Op for Softmax {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let lane = lane_of(inputs[0].dtype());
         let x = in_lane(self.name(), inputs[0], lane)?;
-        let (_, n, inner) = around(&x, self.dim);
-        fn each<T: crate::dtype::Stored>(
-            op: &Softmax,
-            x: &Tensor,
-            n: usize,
-            inner: usize,
-            kernel: Kernel<T>,
-        ) -> Result<Tensor> {
+        fn each<T: Float + Stored>(op: &Softmax, x: &Tensor) -> Result<Tensor> {
             let read = x.read();
-            let src = &read.slice::<T>()[..x.numel()];
+            let (outer, n, inner) = around(x, op.dim);
             Tensor::build::<T>(op.name(), x.shape(), x.dtype(), |out| {
-                if out.is_empty() {
-                    return;
-                }
-                let piece = n * inner * (GRAIN / (n * inner)).max(1);
-                parallel_chunks_mut(out, piece, |i, out| {
-                    let x = &src[i * piece..i * piece + out.len()];
-                    for (x, out) in x
-                        .chunks(if inner == 1 { x.len() } else { n * inner })
-                        .zip(out.chunks_mut(if inner == 1 { x.len() } else { n * inner }))
-                    {
-                        kernel(x, out, n, inner, op.log);
-                    }
-                });
+                let x = &read.slice::<T>()[..out.len()];
+                kernels::forward(x, out, [outer, n, inner], op.log);
             })
         }
-        let out = match (lane, inner) {
-            (DType::F64, 1) => each(self, &x, n, inner, rows_f64 as Kernel<f64>),
-            (DType::F64, _) => each(self, &x, n, inner, columns_f64 as Kernel<f64>),
-            (_, 1) => each(self, &x, n, inner, rows_f32 as Kernel<f32>),
-            _ => each(self, &x, n, inner, columns_f32 as Kernel<f32>),
+        let out = match lane {
+            DType::F64 => each::<f64>(self, &x),
+            _ => each::<f32>(self, &x),
         }?;
         if lane == inputs[0].dtype() {
             Ok(out.into())
@@ -243,39 +87,26 @@ impl Op for SoftmaxBackward {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let (g, y) = (inputs[0], inputs[1]);
-        let (_, n, inner) = around(y, self.dim);
         let lane = y.dtype();
-        if inner != 1 || g.dtype() != lane || !matches!(lane, DType::F32 | DType::F64) {
+        if g.dtype() != lane || !matches!(lane, DType::F32 | DType::F64) {
             return Ok(self.composite(g, y)?.into());
         }
         let (g, y) = (
             in_lane(self.name(), g, lane)?,
             in_lane(self.name(), y, lane)?,
         );
-        fn each<T: crate::dtype::Stored>(
-            g: &Tensor,
-            y: &Tensor,
-            n: usize,
-            log: bool,
-            kernel: Backward<T>,
-        ) -> Result<Tensor> {
+        fn each<T: Float + Stored>(op: &SoftmaxBackward, g: &Tensor, y: &Tensor) -> Result<Tensor> {
             let (g_read, y_read) = (g.read(), y.read());
-            let (gs, ys) = (g_read.slice::<T>(), y_read.slice::<T>());
-            Tensor::build::<T>("softmax_backward", y.shape(), y.dtype(), |out| {
-                if out.is_empty() {
-                    return;
-                }
-                let piece = n * (GRAIN / n).max(1);
-                parallel_chunks_mut(out, piece, |i, out| {
-                    let span = i * piece..i * piece + out.len();
-                    kernel(&gs[span.clone()], &ys[span], out, n, log);
-                });
+            let (outer, n, inner) = around(y, op.dim);
+            Tensor::build::<T>(op.name(), y.shape(), y.dtype(), |out| {
+                let g = &g_read.slice::<T>()[..out.len()];
+                let y = &y_read.slice::<T>()[..out.len()];
+                kernels::backward(g, y, out, [outer, n, inner], op.log);
             })
         }
-        let out = if lane == DType::F64 {
-            each(&g, &y, n, self.log, backward_f64 as Backward<f64>)
-        } else {
-            each(&g, &y, n, self.log, backward_f32 as Backward<f32>)
+        let out = match lane {
+            DType::F64 => each::<f64>(self, &g, &y),
+            _ => each::<f32>(self, &g, &y),
         }?;
         Ok(out.into())
     }

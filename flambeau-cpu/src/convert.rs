@@ -1,0 +1,151 @@
+//! Conversions between `f32` and the 16-bit floating types, slice by slice.
+//!
+//! `f32` is rounded to the nearest, ties to even; a NaN stays one.
+
+use half::{bf16, f16};
+
+crate::simd_fn! {
+    /// Each element of `x`, exactly, in `out`.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn bf16_to_f32(x: &[bf16], out: &mut [f32]) {
+        assert_eq!(x.len(), out.len(), "slices of different lengths");
+        for (o, x) in out.iter_mut().zip(x) {
+            *o = f32::from_bits(u32::from(x.to_bits()) << 16);
+        }
+    }
+
+    /// Each element of `x`, rounded, in `out`.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn f32_to_bf16(x: &[f32], out: &mut [bf16]) {
+        assert_eq!(x.len(), out.len(), "slices of different lengths");
+        for (o, x) in out.iter_mut().zip(x) {
+            let bits = x.to_bits();
+            let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+            let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
+            // A NaN's upper bits alone could be an infinity's: its quiet bit is set.
+            let kept = if is_nan { bits | 0x40_0000 } else { rounded };
+            *o = bf16::from_bits((kept >> 16) as u16);
+        }
+    }
+}
+
+/// Each element of `x`, exactly, in `out`.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn f16_to_f32(x: &[f16], out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "slices of different lengths");
+    #[cfg(target_arch = "x86_64")]
+    let done = match crate::simd::level() {
+        // SAFETY: `level` returns these only where the CPU has what is enabled there.
+        crate::simd::Level::Avx512 => unsafe { x86::widen16(x, out) },
+        // SAFETY: as above.
+        crate::simd::Level::Avx2 => unsafe { x86::widen8(x, out) },
+        crate::simd::Level::Portable => 0,
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
+    for (o, x) in out[done..].iter_mut().zip(&x[done..]) {
+        *o = x.to_f32();
+    }
+}
+
+/// Each element of `x`, rounded, in `out`.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn f32_to_f16(x: &[f32], out: &mut [f16]) {
+    assert_eq!(x.len(), out.len(), "slices of different lengths");
+    #[cfg(target_arch = "x86_64")]
+    let done = match crate::simd::level() {
+        // SAFETY: `level` returns these only where the CPU has what is enabled there.
+        crate::simd::Level::Avx512 => unsafe { x86::narrow16(x, out) },
+        // SAFETY: as above.
+        crate::simd::Level::Avx2 => unsafe { x86::narrow8(x, out) },
+        crate::simd::Level::Portable => 0,
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
+    for (o, x) in out[done..].iter_mut().zip(&x[done..]) {
+        *o = f16::from_f32(*x);
+    }
+}
+
+/// Whole vectors; each function returns how many elements it has converted.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use half::f16;
+    use std::arch::x86_64::*;
+
+    const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT;
+
+    macro_rules! whole {
+        ($name:ident, $features:literal, $n:literal, $from:ty, $to:ty, |$x:ident, $out:ident| $e:expr) => {
+            /// # Safety
+            /// The CPU must have the enabled features.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $name(x: &[$from], out: &mut [$to]) -> usize {
+                let ((xs, _), (outs, _)) = (x.as_chunks::<$n>(), out.as_chunks_mut::<$n>());
+                for (x, out) in xs.iter().zip(outs) {
+                    let ($x, $out) = (x.as_ptr(), out.as_mut_ptr());
+                    // SAFETY: both have room for the vector; no alignment is needed.
+                    unsafe { $e }
+                }
+                x.len() / $n * $n
+            }
+        };
+    }
+    whole!(widen16, "avx512f", 16, f16, f32, |x, out| _mm512_storeu_ps(
+        out,
+        _mm512_cvtph_ps(_mm256_loadu_si256(x.cast()))
+    ));
+    whole!(widen8, "avx,f16c", 8, f16, f32, |x, out| _mm256_storeu_ps(
+        out,
+        _mm256_cvtph_ps(_mm_loadu_si128(x.cast()))
+    ));
+    whole!(narrow16, "avx512f", 16, f32, f16, |x, out| {
+        _mm256_storeu_si256(out.cast(), _mm512_cvtps_ph::<NEAREST>(_mm512_loadu_ps(x)))
+    });
+    whole!(narrow8, "avx,f16c", 8, f32, f16, |x, out| {
+        _mm_storeu_si128(out.cast(), _mm256_cvtps_ph::<NEAREST>(_mm256_loadu_ps(x)))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_16_bit_number_and_the_ties_between_them() {
+        let all: Vec<u16> = (0..=u16::MAX).collect();
+        let b: Vec<bf16> = all.iter().map(|&v| bf16::from_bits(v)).collect();
+        let h: Vec<f16> = all.iter().map(|&v| f16::from_bits(v)).collect();
+        let mut wide = vec![0.0; b.len()];
+        let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+        bf16_to_f32(&b, &mut wide);
+        assert!(b.iter().zip(&wide).all(|(b, &w)| same(b.to_f32(), w)));
+        // Between each number and the next: just below, at, and just above the middle.
+        let mut x: Vec<f32> = (wide.iter())
+            .flat_map(|w| [0, 0x7fff, 0x8000, 0x8001, 0xffff].map(|d| w.to_bits() | d))
+            .map(f32::from_bits)
+            .collect();
+        f16_to_f32(&h, &mut wide);
+        assert!(h.iter().zip(&wide).all(|(h, &w)| same(h.to_f32(), w)));
+        x.extend(
+            (wide.iter())
+                .flat_map(|w| [0, 0xfff, 0x1000, 0x1001, 0x1fff].map(|d| w.to_bits() | d))
+                .map(f32::from_bits),
+        );
+        let (mut b, mut h) = (vec![bf16::ZERO; x.len()], vec![f16::ZERO; x.len()]);
+        f32_to_bf16(&x, &mut b);
+        f32_to_f16(&x, &mut h);
+        for ((x, b), h) in x.iter().zip(&b).zip(&h) {
+            assert!(same(b.to_f32(), bf16::from_f32(*x).to_f32()), "{x}");
+            assert!(same(h.to_f32(), f16::from_f32(*x).to_f32()), "{x}");
+        }
+    }
+}
