@@ -6,6 +6,7 @@ mod autograd;
 mod create;
 mod display;
 mod extremes;
+mod index;
 mod inplace;
 mod npy;
 mod operators;
