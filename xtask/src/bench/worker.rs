@@ -29,14 +29,27 @@ impl Worker {
         })
     }
 
-    /// The answer to a question.
+    /// Stops the program or lets it go on. Both sides keep threads that wait actively for the next
+    /// loop, for a fifth of a second and more: left running they would take a core from the other.
+    fn signal(&self, signal: &str) -> Result<(), Failure> {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args([signal, &pid]).status()?;
+        if !status.success() {
+            return Err(format!("kill {signal} {pid} failed").into());
+        }
+        Ok(())
+    }
+
+    /// The answer to a question; the program runs only while it works on it.
     pub fn ask(&mut self, question: &str) -> Result<Value, Failure> {
+        self.signal("-CONT")?;
         writeln!(self.questions, "{question}")?;
         self.questions.flush()?;
         let mut answer = String::new();
         if self.answers.read_line(&mut answer)? == 0 {
             return Err(format!("no answer to {question}; see above").into());
         }
+        self.signal("-STOP")?;
         Ok(serde_json::from_str(&answer)?)
     }
 }
