@@ -108,6 +108,21 @@ fn transformer() -> Row {
     .flop(3 * 2 * 1024 * (4 * 256 * 256 + 2 * 256 * 1024 + 2 * 128 * 256))
 }
 
+fn lstm() -> Row {
+    Row::new("lstm_256_8x64_step", || {
+        let net = LSTM::new(256, 256).batch_first(true);
+        let x = Tensor::randn([8, 64, 256])?;
+        let mut optimizer = Sgd::new(net.parameters(), 0.01);
+        Ok(move || {
+            optimizer.zero_grad();
+            let (output, _) = net.forward(&x, None)?;
+            output.square()?.mean()?.backward()?;
+            optimizer.step()
+        })
+    })
+    .flop(3 * 2 * 8 * 64 * 4 * 256 * (256 + 256))
+}
+
 pub fn rows() -> Vec<Row> {
     vec![
         lenet(4),
@@ -121,5 +136,6 @@ pub fn rows() -> Vec<Row> {
         ),
         resnet_infer(),
         transformer(),
+        lstm(),
     ]
 }

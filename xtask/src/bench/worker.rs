@@ -29,8 +29,8 @@ impl Worker {
         })
     }
 
-    /// Stops the program or lets it go on. Both sides keep threads that wait actively for the next
-    /// loop, for a fifth of a second and more: left running they would take a core from the other.
+    /// Stops the program or lets it go on. Both sides have threads that wait actively for the next
+    /// loop: left running they would take a core from the other side.
     fn signal(&self, signal: &str) -> Result<(), Failure> {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args([signal, &pid]).status()?;
