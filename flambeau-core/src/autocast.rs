@@ -102,14 +102,11 @@ impl Autocast {
                 self.dtype
             );
         }
-        DEPTH.set(DEPTH.get() + 1);
-        Ok(AutocastGuard {
-            outer: STATE.replace(State {
-                low: self.enabled.then_some(self.dtype),
-                cache: self.cache,
-            }),
-            _thread: PhantomData,
-        })
+        let state = State {
+            low: self.enabled.then_some(self.dtype),
+            cache: self.cache,
+        };
+        Ok(state.enter())
     }
 }
 
@@ -202,6 +199,20 @@ impl Drop for Restore {
 }
 
 impl State {
+    /// What is in force on this thread.
+    pub(crate) fn current() -> State {
+        STATE.get()
+    }
+
+    /// Begins a region with it.
+    pub(crate) fn enter(self) -> AutocastGuard {
+        DEPTH.set(DEPTH.get() + 1);
+        AutocastGuard {
+            outer: STATE.replace(self),
+            _thread: PhantomData,
+        }
+    }
+
     /// Brings it into force again.
     pub(crate) fn resume(self) -> Restore {
         Restore(STATE.replace(self))

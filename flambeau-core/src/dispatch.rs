@@ -1,7 +1,9 @@
 //! The one point that every operation passes: it computes the result and records the graph.
 
 use crate::autocast::{self, Cast};
-use crate::autograd::{Ctx, Edge, Input, Node, Saved, SavedSet, is_grad_enabled};
+use crate::autograd::{
+    Ctx, Edge, Input, Node, Saved, SavedSet, checkpointed, is_grad_enabled, note,
+};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 use smallvec::SmallVec;
@@ -184,7 +186,11 @@ fn record_node<O: Op>(
     if saves.output {
         saved.set_output(Saved::new(&out.tensor, Edge::None));
     }
+    let checkpointed = checkpointed(&mut saved);
     let node = Arc::new(Node::new(op, ins, saved, location));
+    if checkpointed {
+        note(node.clone());
+    }
     out.tensor.set_first_node(node);
     Ok(())
 }

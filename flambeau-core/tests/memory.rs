@@ -1,8 +1,14 @@
 //! Training steps leave no memory behind. A binary of its own: the counters are the process's.
 #![allow(missing_docs)]
 
+use flambeau_core::autograd::checkpoint;
 use flambeau_core::{Result, Tensor, no_grad};
-use flambeau_cpu::alloc::stats;
+use flambeau_cpu::alloc::{reset_peak, stats};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The tests take turns, as the counters are the process's.
+static ALONE: Mutex<()> = Mutex::new(());
 
 fn step(x: &Tensor) -> Result<()> {
     let y = x.mul(0.5)?;
@@ -29,6 +35,7 @@ fn resident() -> usize {
 
 #[test]
 fn memory_does_not_grow_with_steps() -> Result<()> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let x = Tensor::ones([64, 64])?.requires_grad_(true)?;
     (0..50).try_for_each(|_| step(&x))?;
     let (before, memory) = (stats(), resident());
@@ -53,5 +60,61 @@ fn memory_does_not_grow_with_steps() -> Result<()> {
         assert!(z.sum()?.backward().is_err());
     }
     assert_eq!(stats().allocated_bytes, before.allocated_bytes);
+    Ok(())
+}
+
+const MB: u64 = 1 << 20;
+
+/// Thirty-two operations, each of which saves its result of 1 MB.
+fn chain(x: &Tensor) -> Result<Tensor> {
+    (0..32).try_fold(x.clone(), |x, _| x.tanh())
+}
+
+#[test]
+fn backward_frees_what_it_has_used() -> Result<()> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = stats().allocated_bytes;
+    let x = Tensor::ones([256, 1024])?.requires_grad_(true)?;
+    let first = x.tanh()?;
+    let live = Arc::new(AtomicU64::new(0));
+    let seen = live.clone();
+    first.register_hook(move |_| {
+        seen.store(stats().allocated_bytes, Ordering::Relaxed);
+        Ok(None)
+    })?;
+    let loss = chain(&first)?.sum()?;
+    assert!(stats().allocated_bytes - before >= 34 * MB);
+    loss.backward()?;
+    // x, first, what first saved, the gradient on its way; the loss still holds the whole graph.
+    let left = live.load(Ordering::Relaxed) - before;
+    assert!(left <= 5 * MB, "{left} bytes");
+    Ok(())
+}
+
+/// The most memory that a step of four chains takes above what was in use before.
+fn peak_of(step: impl Fn(&Tensor) -> Result<Tensor>) -> Result<u64> {
+    let before = stats().allocated_bytes;
+    reset_peak();
+    let x = Tensor::ones([256, 1024])?.requires_grad_(true)?;
+    let y = (0..4).try_fold(x, |x, _| step(&x))?;
+    y.sum()?.backward()?;
+    Ok(stats().peak - before)
+}
+
+#[test]
+fn checkpoints_need_less_memory() -> Result<()> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let nested = peak_of(|x| {
+        checkpoint(&[x], |x| {
+            let half = |x: &[Tensor]| (0..16).try_fold(x[0].clone(), |x, _| x.tanh());
+            checkpoint(&[&checkpoint(&[&x[0]], half)?], half)
+        })
+    })?;
+    let checked = peak_of(|x| checkpoint(&[x], |x| chain(&x[0])))?;
+    let plain = peak_of(chain)?;
+    assert!(plain >= 129 * MB, "{plain} bytes");
+    // One chain, the inputs of all, gradients on their way.
+    assert!(checked <= 42 * MB, "{checked} bytes");
+    assert!(nested <= checked - 12 * MB, "{nested} bytes");
     Ok(())
 }

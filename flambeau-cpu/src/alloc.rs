@@ -638,6 +638,21 @@ pub fn stats() -> AllocStats {
     }
 }
 
+/// Counts the peak anew from what is in use now (`torch.cuda.reset_peak_memory_stats`).
+///
+/// ```
+/// use flambeau_cpu::alloc::{Buffer, reset_peak, stats};
+/// drop(Buffer::uninit(1 << 26));
+/// reset_peak();
+/// let before = stats();
+/// drop(Buffer::uninit(1 << 20));
+/// assert!(before.peak < 1 << 26 && stats().peak >= before.allocated_bytes + (1 << 20));
+/// ```
+pub fn reset_peak() {
+    let _ = LOCAL.try_with(Local::publish);
+    PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
+}
+
 /// Gives every block that the shared table and this thread's lists keep back to the system.
 pub fn empty_cache() {
     let mut all = Vec::new();

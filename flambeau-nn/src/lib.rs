@@ -30,7 +30,7 @@ pub use loss::{
     HuberLoss, KLDivLoss, L1Loss, MSELoss, MarginRankingLoss, NLLLoss, PoissonNLLLoss, Reduction,
     SmoothL1Loss, SoftMarginLoss, TripletMarginLoss,
 };
-pub use module::container::{Layers, ModuleList, Sequential};
+pub use module::container::{Layers, ModuleList, Sequential, checkpoint_sequential};
 pub use module::derive;
 pub use module::{Forward, Item, ItemMut, LoadReport, Module, StateDict, Target, Visit, VisitMut};
 pub use parameter::{Buffer, Mode, Parameter};

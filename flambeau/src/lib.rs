@@ -105,6 +105,12 @@ pub mod amp {
     pub use flambeau_nn::amp::*;
 }
 
+/// Less memory for more arithmetic (`torch.utils.checkpoint`).
+pub mod checkpoint {
+    pub use flambeau_core::autograd::{CheckpointOptions, checkpoint, checkpoint_with};
+    pub use flambeau_nn::checkpoint_sequential;
+}
+
 /// Datasets, samplers and the `DataLoader` (`torch.utils.data`).
 pub mod data {
     pub use flambeau_data::*;

@@ -4,6 +4,7 @@
 //! largest number among the pending nodes has received all its gradients: a heap orders the walk,
 //! and no pass to count dependencies is needed. Nothing recurses.
 
+use super::checkpoint::Touched;
 use super::{Ctx, Edge, Node, set_grad_enabled};
 use crate::tensor::Tensor;
 use crate::{Error, Result, bail};
@@ -357,6 +358,7 @@ fn walk(
     let called = Location::caller();
     let _mode = set_grad_enabled(create);
     let _types = crate::autocast::suspend();
+    let mut touched = Touched::default();
     let targets = inputs.map(|inputs| Targets::new(inputs, &roots));
     let mut captured: Vec<Option<Tensor>> = vec![None; inputs.map_or(0, <[Tensor]>::len)];
     let mut pending = Pending::default();
@@ -410,7 +412,7 @@ fn walk(
         } else {
             node.saved.lock().take()
         };
-        let Some(saved) = saved else {
+        let Some(mut saved) = saved else {
             return Err(Error::at(
                 "backward",
                 format!(
@@ -420,6 +422,9 @@ fn walk(
                 called,
             ));
         };
+        while let Some(later) = saved.take_later() {
+            saved = later.resolve(&node, &mut touched)?;
+        }
         let grads = node.op.backward(
             &Ctx {
                 node: &node,

@@ -1,11 +1,14 @@
 //! Automatic differentiation: a graph recorded as the program runs, walked backwards on demand.
 
+mod checkpoint;
 mod engine;
 mod grad_fn;
 mod mode;
 mod node;
 mod twin;
 
+pub use checkpoint::{CheckpointOptions, checkpoint, checkpoint_with};
+pub(crate) use checkpoint::{Later, checkpointed, note};
 pub use engine::{Backward, Grad, grad};
 pub use grad_fn::GradFn;
 pub use mode::{

@@ -1,5 +1,6 @@
 //! The recorded graph: nodes, edges and the tensors saved for the backward pass.
 
+use super::Later;
 use crate::dispatch::Op;
 use crate::shape::{Shape, Strides};
 use crate::storage::Storage;
@@ -184,7 +185,7 @@ impl Saved {
     }
 
     /// The tensor, with its history: `own` where it is the output of that node.
-    fn unpack(&self, own: Option<&Arc<Node>>, what: What, by: &Node) -> Result<Tensor> {
+    pub(crate) fn unpack(&self, own: Option<&Arc<Node>>, what: What, by: &Node) -> Result<Tensor> {
         if self.storage.version() != self.version {
             return Err(self.changed(what, by));
         }
@@ -207,6 +208,7 @@ impl Saved {
     fn changed(&self, what: What, by: &Node) -> Error {
         let what = match what {
             What::Input(i) => format!("input {i}"),
+            What::OfCheckpoint(i) => format!("input {i} of the checkpoint"),
             What::Output => "the output".into(),
         };
         Error::at(
@@ -227,8 +229,10 @@ impl Saved {
 
 /// Which of a node's tensors.
 #[derive(Clone, Copy)]
-enum What {
+pub(crate) enum What {
     Input(usize),
+    /// An input of the checkpointed function that the node belongs to.
+    OfCheckpoint(usize),
     Output,
 }
 
@@ -277,9 +281,36 @@ struct Kept {
     inputs: SmallVec<[(usize, Saved); 2]>,
     output: Option<Saved>,
     extras: SmallVec<[Tensor; 2]>,
+    /// Where it is, the rest will be computed again.
+    later: Option<Later>,
+}
+
+impl From<Later> for SavedSet {
+    fn from(later: Later) -> SavedSet {
+        SavedSet(Some(Box::new(Kept {
+            later: Some(later),
+            ..Kept::default()
+        })))
+    }
 }
 
 impl SavedSet {
+    /// Whether nothing is kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(crate) fn take_later(&mut self) -> Option<Later> {
+        self.0.as_mut()?.later.take()
+    }
+
+    /// Lets the gradients of what was saved flow where those of `inputs` do.
+    pub(crate) fn redirect(&mut self, inputs: &[Input]) {
+        for (i, saved) in self.0.iter_mut().flat_map(|kept| &mut kept.inputs) {
+            saved.edge = inputs[*i].edge.clone();
+        }
+    }
+
     /// Adds input `i`; they come in order.
     pub(crate) fn push_input(&mut self, i: usize, saved: Saved) {
         self.0.get_or_insert_default().inputs.push((i, saved));

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::excessive_precision)]
 
 mod autograd;
+mod checkpoint;
 mod create;
 mod display;
 mod extremes;

@@ -4,7 +4,7 @@ use flambeau_core::{Result, Tensor, manual_seed, random};
 use std::sync::Mutex;
 
 /// The default generator is one for the process; these tests take turns.
-static TURN: Mutex<()> = Mutex::new(());
+pub(crate) static TURN: Mutex<()> = Mutex::new(());
 
 #[test]
 fn a_sequence_of_draws_equals_pytorchs() -> Result<()> {

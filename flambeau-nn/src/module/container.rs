@@ -2,9 +2,12 @@
 
 use super::derive::Field;
 use super::{Forward, Item, ItemMut, Module, Visit, VisitMut, indent, layout};
-use flambeau_core::{Error, Result, Tensor};
+use flambeau_core::autograd::checkpoint;
+use flambeau_core::{Error, Result, Tensor, bail};
 use std::fmt;
+use std::ops::Range;
 use std::panic::Location;
+use std::sync::Arc;
 
 /// A box is the module in it.
 impl<M: Module + ?Sized> Module for Box<M> {
@@ -29,6 +32,64 @@ impl<M: Module + ?Sized> Module for Box<M> {
 }
 
 impl<M: Forward + ?Sized> Forward for Box<M> {
+    #[track_caller]
+    fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        (**self).forward(input)
+    }
+}
+
+/// A shared module, which a function given to
+/// [`checkpoint`](flambeau_core::autograd::checkpoint()) can own: `let block = self.block.clone()`.
+///
+/// ```
+/// use flambeau_core::autograd::checkpoint;
+/// use flambeau_core::{Result, Tensor};
+/// use flambeau_nn::{Forward, Linear, Module, ReLU, Sequential};
+/// use std::sync::Arc;
+/// #[derive(Module)]
+/// struct Net { body: Arc<Sequential>, head: Linear }
+/// impl Net {
+///     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+///         let body = self.body.clone();
+///         self.head.forward(&checkpoint(&[x], move |x| body.forward(&x[0]))?)
+///     }
+/// }
+/// let body = Arc::new(Sequential::new((Linear::new(4, 8), ReLU::new())));
+/// let net = Net { body, head: Linear::new(8, 1) };
+/// net.forward(&Tensor::ones([2, 4])?)?.sum()?.backward()?;
+/// assert!(net.parameters().iter().all(|p| p.grad().is_some()));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+impl<M: Module + ?Sized> Module for Arc<M> {
+    fn type_name(&self) -> &'static str {
+        (**self).type_name()
+    }
+    fn visit<'a>(&'a self, visit: &mut Visit<'_, 'a>) {
+        (**self).visit(visit);
+    }
+    /// Fails while there is another handle on the module: in a graph that is still held, say.
+    fn visit_mut(&mut self, visit: &mut VisitMut<'_>) -> Result<()> {
+        let name = self.type_name();
+        match Arc::get_mut(self) {
+            Some(module) => module.visit_mut(visit),
+            None => bail!(
+                "Module::to",
+                "a {name} is shared with others (a graph, or another module) and cannot be moved; move it before it is shared"
+            ),
+        }
+    }
+    fn as_module(&self) -> &dyn Module {
+        (**self).as_module()
+    }
+    fn extra_repr(&self) -> String {
+        (**self).extra_repr()
+    }
+    fn repr(&self) -> String {
+        (**self).repr()
+    }
+}
+
+impl<M: Forward + ?Sized> Forward for Arc<M> {
     #[track_caller]
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         (**self).forward(input)
@@ -262,6 +323,52 @@ impl Forward for Sequential {
         }
         Ok(x)
     }
+}
+
+/// Calls the modules in `segments` parts of equal length, of which all but the last keep only their
+/// input for the backward pass and run again there (`torch.utils.checkpoint.checkpoint_sequential`);
+/// modules left over belong to the last.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{Linear, Module, Sequential, Tanh, checkpoint_sequential};
+/// use std::sync::Arc;
+/// let layers = (Linear::new(4, 4), Tanh::new(), Linear::new(4, 4), Tanh::new());
+/// let net = Arc::new(Sequential::new(layers));
+/// checkpoint_sequential(&net, 2, &Tensor::ones([3, 4])?)?.sum()?.backward()?;
+/// assert!(net.parameters().iter().all(|p| p.grad().is_some()));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+///
+/// # Errors
+/// Where there are no segments, or more than modules; and those of the modules.
+#[track_caller]
+pub fn checkpoint_sequential(
+    net: &Arc<Sequential>,
+    segments: usize,
+    input: &Tensor,
+) -> Result<Tensor> {
+    if segments == 0 || segments > net.len() {
+        bail!(
+            "checkpoint_sequential",
+            "{segments} segments cannot be made of {} modules",
+            net.len()
+        );
+    }
+    let at = Location::caller();
+    let run = |net: &Sequential, modules: Range<usize>, x: &Tensor| {
+        modules
+            .filter_map(|i| net.get(i))
+            .try_fold(x.clone(), |x, m| m.forward(&x))
+    };
+    let size = net.len() / segments;
+    let mut x = input.clone();
+    for from in (0..segments - 1).map(|i| i * size) {
+        let net = net.clone();
+        x = checkpoint(&[&x], move |x| run(&net, from..from + size, &x[0]))
+            .map_err(|e| relocate(e, at))?;
+    }
+    run(net, (segments - 1) * size..net.len(), &x).map_err(|e| relocate(e, at))
 }
 
 /// A call through a box has no line of the user's: where an error shows one of this crate, it gets

@@ -3,6 +3,7 @@
 use crate::{alone, goldens};
 use flambeau_core::{DType, Device, Result, Tensor};
 use flambeau_nn::*;
+use std::sync::Arc;
 
 #[derive(Module)]
 struct Block {
@@ -329,5 +330,80 @@ fn a_sequential_with_names_and_a_module_list() -> Result<()> {
     }
     assert_eq!(x.shape(), [5, 1]);
     assert_eq!(list.named_parameters()[2].0, "2.weight");
+    Ok(())
+}
+
+#[test]
+fn a_shared_module_is_the_module_in_it() -> Result<()> {
+    #[derive(Module)]
+    struct Shared {
+        block: Arc<Block>,
+        head: Arc<dyn Forward>,
+    }
+    let net = Shared {
+        block: Arc::new(Block::new()),
+        head: Arc::new(Linear::new(2, 1)),
+    };
+    let names: Vec<String> = (net.named_parameters().into_iter())
+        .map(|(n, _)| n)
+        .collect();
+    let want = [
+        "block.conv.weight",
+        "block.bn.weight",
+        "block.bn.bias",
+        "head.weight",
+        "head.bias",
+    ];
+    assert_eq!(names, want);
+    assert!(net.to_string().contains("(block): Block("), "{net}");
+    let net = net.to(DType::F64)?;
+    assert_eq!(net.block.conv.weight.dtype(), DType::F64);
+    let kept = net.block.clone();
+    let error = net.to(DType::F32).err().unwrap().to_string();
+    assert!(error.contains("Block is shared"), "{error}");
+    drop(kept);
+    Ok(())
+}
+
+#[test]
+fn checkpointed_parts_give_the_same_gradients() -> Result<()> {
+    let _alone = alone();
+    let layers = || {
+        Sequential::new((
+            Linear::new(4, 6),
+            Dropout::new(0.5),
+            Tanh::new(),
+            Linear::new(6, 6),
+            Dropout::new(0.3),
+            ReLU::new(),
+            Linear::new(6, 2),
+        ))
+    };
+    let net = Arc::new(layers());
+    let x = Tensor::ones([5, 4])?;
+    let run = |segments: usize| -> Result<Vec<Vec<f32>>> {
+        flambeau_core::manual_seed(1);
+        let y = match segments {
+            0 => net.forward(&x)?,
+            n => checkpoint_sequential(&net, n, &x)?,
+        };
+        y.square()?.sum()?.backward()?;
+        let mut all = vec![y.detach().to_vec()?];
+        for p in net.parameters() {
+            all.push(p.grad().unwrap().to_vec()?);
+            p.zero_grad();
+        }
+        Ok(all)
+    };
+    let want = run(0)?;
+    for segments in [1, 2, 3, 7] {
+        assert_eq!(run(segments)?, want, "{segments} segments");
+    }
+    for segments in [0, 8] {
+        let error = checkpoint_sequential(&net, segments, &x)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("7 modules"), "{error}");
+    }
     Ok(())
 }
