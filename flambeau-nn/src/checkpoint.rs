@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -308,16 +309,14 @@ fn write(path: &Path, tensors: &StateDict, meta: Option<&Map<String, Value>>) ->
             ),
         )
     };
+    // Not `serialize_to_file`: it writes under a random name of its own, which a killed process
+    // would leave behind and nobody could know to be ours.
+    let file = safetensors::serialize(views.iter().map(|(n, b)| (*n, b)), Some(header))
+        .map_err(|e| failed(e.to_string()))?;
     let temporary = Temporary::beside(path);
-    safetensors::serialize_to_file(
-        views.iter().map(|(n, b)| (*n, b)),
-        Some(header),
-        &temporary.0,
-    )
-    .map_err(|e| failed(e.to_string()))?;
     // On the disk before it gets its name: a power cut must not leave the name with half a file.
-    File::open(&temporary.0)
-        .and_then(|f| f.sync_all())
+    File::create(&temporary.0)
+        .and_then(|mut f| f.write_all(&file).and_then(|()| f.sync_all()))
         .and_then(|()| fs::rename(&temporary.0, path))
         .map_err(|e| failed(e.to_string()))?;
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
