@@ -271,7 +271,13 @@ mod x86 {
             // quads[4 j + q] holds, in its quarter l, rows 4 j to 4 j + 3 of column 4 l + q.
             let mut quads = [_mm512_setzero_ps(); 16];
             for j in 0..4 {
-                let p = [0, 1, 2, 3].map(|i| _mm512_castps_pd(pairs[4 * j + i]));
+                // No closures here: one that is not inlined is compiled for the baseline.
+                let p = [
+                    _mm512_castps_pd(pairs[4 * j]),
+                    _mm512_castps_pd(pairs[4 * j + 1]),
+                    _mm512_castps_pd(pairs[4 * j + 2]),
+                    _mm512_castps_pd(pairs[4 * j + 3]),
+                ];
                 quads[4 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(p[0], p[2]));
                 quads[4 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(p[0], p[2]));
                 quads[4 * j + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(p[1], p[3]));
@@ -279,10 +285,14 @@ mod x86 {
             }
             let mut out = [_mm512_setzero_ps(); 16];
             for q in 0..4 {
-                let even =
-                    [0, 8].map(|j| _mm512_shuffle_f32x4::<0x88>(quads[j + q], quads[j + 4 + q]));
-                let odd =
-                    [0, 8].map(|j| _mm512_shuffle_f32x4::<0xdd>(quads[j + q], quads[j + 4 + q]));
+                let even = [
+                    _mm512_shuffle_f32x4::<0x88>(quads[q], quads[4 + q]),
+                    _mm512_shuffle_f32x4::<0x88>(quads[8 + q], quads[12 + q]),
+                ];
+                let odd = [
+                    _mm512_shuffle_f32x4::<0xdd>(quads[q], quads[4 + q]),
+                    _mm512_shuffle_f32x4::<0xdd>(quads[8 + q], quads[12 + q]),
+                ];
                 out[q] = _mm512_shuffle_f32x4::<0x88>(even[0], even[1]);
                 out[4 + q] = _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]);
                 out[8 + q] = _mm512_shuffle_f32x4::<0xdd>(even[0], even[1]);
@@ -319,8 +329,14 @@ mod x86 {
             // quads[4 j + q] holds, in its half l, rows 4 j to 4 j + 3 of column 4 l + q.
             let mut quads = [_mm256_setzero_ps(); 8];
             for j in 0..2 {
-                let low = [0, 2].map(|i| _mm256_unpacklo_ps(r[4 * j + i], r[4 * j + i + 1]));
-                let high = [0, 2].map(|i| _mm256_unpackhi_ps(r[4 * j + i], r[4 * j + i + 1]));
+                let low = [
+                    _mm256_unpacklo_ps(r[4 * j], r[4 * j + 1]),
+                    _mm256_unpacklo_ps(r[4 * j + 2], r[4 * j + 3]),
+                ];
+                let high = [
+                    _mm256_unpackhi_ps(r[4 * j], r[4 * j + 1]),
+                    _mm256_unpackhi_ps(r[4 * j + 2], r[4 * j + 3]),
+                ];
                 quads[4 * j] = _mm256_shuffle_ps::<0x44>(low[0], low[1]);
                 quads[4 * j + 1] = _mm256_shuffle_ps::<0xee>(low[0], low[1]);
                 quads[4 * j + 2] = _mm256_shuffle_ps::<0x44>(high[0], high[1]);
