@@ -1,0 +1,15 @@
+//! flambeau's CUDA runtime. It knows no operation by name: it offers kernels, each described as a
+//! [`Launch`] that needs no device to be made, and what runs them.
+//!
+//! - `kernels/*.cu` hold the kernels in CUDA C++, compiled at run time. A [`Unit`] is one such file
+//!   with the preprocessor definitions that choose its types.
+//! - [`emulate`] (feature `emulate`, for tests) compiles a unit with the system's C++ compiler and
+//!   runs a launch on the CPU, so that indexing and numerics are checked without a GPU.
+
+#[cfg(feature = "emulate")]
+pub mod emulate;
+mod launch;
+mod unit;
+
+pub use launch::{Args, Launch, Pod};
+pub use unit::{HEADERS, Unit};
