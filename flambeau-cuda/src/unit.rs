@@ -9,9 +9,9 @@ use std::hash::{Hash, Hasher};
 ///
 /// ```
 /// use flambeau_cuda::Unit;
-/// let unit = Unit::new("fill.cu").define("T", "float");
-/// assert!(unit.text().starts_with("#define T float\n"));
-/// assert_ne!(unit, Unit::new("fill.cu").define("T", "double"));
+/// let unit = Unit::new("elementwise.cu").define("OUT", "float");
+/// assert!(unit.text().starts_with("#define OUT float\n"));
+/// assert_ne!(unit, Unit::new("elementwise.cu").define("OUT", "double"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Unit {
@@ -45,10 +45,10 @@ macro_rules! files {
 }
 
 /// Files that are compiled.
-const FILES: &[(&str, &str)] = files!("fill.cu");
+const FILES: &[(&str, &str)] = files!("elementwise.cu");
 
 /// Files that others include: name and text.
-pub const HEADERS: &[(&str, &str)] = files!("common.cuh");
+pub const HEADERS: &[(&str, &str)] = files!("common.cuh" "math.cuh");
 
 impl Unit {
     /// The kernel file of that name, as yet without definitions.

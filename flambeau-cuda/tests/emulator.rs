@@ -83,20 +83,6 @@ extern "C" __global__ void count(int* out) { atomicAdd(out + threadIdx.x % 2, 1)
 "#;
 
 #[test]
-fn fills_what_it_is_told_and_no_more() {
-    if no_compiler() {
-        return;
-    }
-    let mut out = vec![0.0f32; 1000];
-    let mut args = Args::new();
-    args.push(out.as_mut_ptr() as u64).push(999i64).push(1.5f32);
-    let fill = Unit::new("fill.cu").define("T", "float");
-    // SAFETY: the arguments are those of `fill`, and `out` has 1000 elements.
-    unsafe { emulate::run(&mut launch(fill, "fill", 3, 64, args)) }.unwrap();
-    assert!(out[..999].iter().all(|&v| v == 1.5) && out[999] == 0.0);
-}
-
-#[test]
 fn barriers_shared_memory_warps_and_atomics_work() {
     if no_compiler() {
         return;

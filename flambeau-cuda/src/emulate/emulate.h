@@ -30,7 +30,6 @@
 #define __align__(n) alignas(n)
 // One block runs at a time, so that a variable of the block is a static one.
 #define __shared__ static
-// The words by which the Rust side finds the entry points in the preprocessed text.
 #define __global__ __attribute__((used, noinline))
 
 // ---------------------------------------------------------------------------------- vector types

@@ -14,6 +14,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 /// Why a kernel could not be compiled or run.
@@ -215,7 +216,15 @@ fn refused(grid: [u32; 3], block: [u32; 3], shared: u32) -> Option<String> {
 fn load(unit: &Unit) -> Result<Module> {
     let text = unit.text();
     let mut hasher = DefaultHasher::new();
-    (&text, HEADERS, EMULATE_H, PREPROCESS, COMPILE, compiler()).hash(&mut hasher);
+    // Everything that has a part in the result, this file too.
+    (
+        &text,
+        HEADERS,
+        EMULATE_H,
+        include_str!("mod.rs"),
+        compiler(),
+    )
+        .hash(&mut hasher);
     let folder = folder()?;
     let path = folder.join(format!("{:016x}.so", hasher.finish()));
     if !path.exists() {
@@ -242,13 +251,11 @@ fn io(what: &'static str) -> impl Fn(std::io::Error) -> Error {
     move |e| Error(format!("emulate: cannot {what}: {e}"))
 }
 
-const PREPROCESS: &[&str] = &["-std=c++17", "-E", "-x", "c++"];
-// Contraction would fuse what `__fmul_rn` keeps apart. A static that is only written is no fault.
+/// Contraction would fuse what `__fmul_rn` keeps apart.
 const COMPILE: &[&str] = &[
     "-std=c++17",
     "-O1",
     "-fPIC",
-    "-shared",
     "-fno-exceptions",
     "-fno-rtti",
     "-ffp-contract=off",
@@ -256,31 +263,33 @@ const COMPILE: &[&str] = &[
     "-w",
 ];
 
-/// Preprocesses, finds the entry points, appends a launcher for each, and compiles.
+/// What finds the entry points: the preprocessor alone, which leaves `__global__` as it is.
+const PREPROCESS: &[&str] = &[
+    "-std=c++17",
+    "-E",
+    "-P",
+    "-DFLAMBEAU_EMULATE",
+    "-D__launch_bounds__(...)=",
+];
+
+/// Finds the entry points, appends a launcher for each, and compiles.
 fn build(unit: &Unit, text: &str, folder: &Path, path: &Path) -> Result<()> {
     let compiler = compiler().ok_or(Error("emulate: there is no C++ compiler".into()))?;
-    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let work = folder.join(format!("{}-{id}", std::process::id()));
+    let headers = headers(compiler, folder)?;
+    let work = scratch(folder)?;
     let result = (|| {
-        std::fs::create_dir_all(&work).map_err(io("make a folder"))?;
-        let write = |name: &str, text: &str| {
-            std::fs::write(work.join(name), text).map_err(io("write a kernel's text"))
+        let new = || {
+            let mut command = Command::new(compiler);
+            command.current_dir(&work).arg("-I").arg(&headers);
+            command
         };
-        for (name, text) in HEADERS {
-            write(name, text)?;
-        }
-        write("emulate.h", EMULATE_H)?;
-        write("unit.cu", &format!("#include \"emulate.h\"\n{text}"))?;
-        let mut command = Command::new(compiler);
-        command.args(PREPROCESS).arg("unit.cu");
-        let mut text = call(unit, command.current_dir(&work))?;
-        let launchers: String = entries(&text).map(launcher).collect();
-        text.push_str(&launchers);
-        write("unit.ii", &text)?;
-        let mut command = Command::new(compiler);
-        command.args(COMPILE).args(["-o", "unit.so", "unit.ii"]);
-        call(unit, command.current_dir(&work))?;
+        write(&work, "unit.cpp", text)?;
+        let preprocessed = call(unit.file(), new().args(PREPROCESS).arg("unit.cpp"))?;
+        let launchers: String = entries(&preprocessed).map(launcher).collect();
+        let whole = format!("#include \"emulate.h\"\n{text}\n{launchers}");
+        write(&work, "unit.cpp", &whole)?;
+        let output = ["-shared", "-o", "unit.so", "unit.cpp"];
+        call(unit.file(), new().args(COMPILE).args(output))?;
         // Another process may have done the same: either library is right.
         std::fs::rename(work.join("unit.so"), path).map_err(io("keep a compiled kernel"))
     })();
@@ -288,21 +297,62 @@ fn build(unit: &Unit, text: &str, folder: &Path, path: &Path) -> Result<()> {
     result
 }
 
-fn call(unit: &Unit, command: &mut Command) -> Result<String> {
+/// The folder of the headers. `emulate.h` is compiled in advance: reading it takes longer than
+/// compiling a kernel.
+fn headers(compiler: &str, folder: &Path) -> Result<PathBuf> {
+    static MADE: OnceLock<Result<PathBuf>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let mut hasher = DefaultHasher::new();
+        (HEADERS, EMULATE_H, COMPILE, compiler).hash(&mut hasher);
+        let path = folder.join(format!("headers-{:016x}", hasher.finish()));
+        if path.exists() {
+            return Ok(path);
+        }
+        let work = scratch(folder)?;
+        for (name, text) in HEADERS {
+            write(&work, name, text)?;
+        }
+        write(&work, "emulate.h", EMULATE_H)?;
+        let output = ["-x", "c++-header", "emulate.h", "-o", "emulate.h.gch"];
+        let mut command = Command::new(compiler);
+        let command = command.current_dir(&work).args(COMPILE).args(output);
+        call("emulate.h", command)?;
+        // Where another process was faster its folder stays.
+        if std::fs::rename(&work, &path).is_err() {
+            let _ = std::fs::remove_dir_all(&work);
+        }
+        Ok(path)
+    })
+    .clone()
+}
+
+/// A new folder for one compilation.
+fn scratch(folder: &Path) -> Result<PathBuf> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = folder.join(format!("{}-{id}", std::process::id()));
+    std::fs::create_dir_all(&path).map_err(io("make a folder"))?;
+    Ok(path)
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
+    std::fs::write(folder.join(name), text).map_err(io("write a kernel's text"))
+}
+
+fn call(file: &str, command: &mut Command) -> Result<String> {
     let output = command.output().map_err(io("run the C++ compiler"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let words = String::from_utf8_lossy(&output.stderr);
-    Err(Error(format!("{}: {words}", unit.file())))
+    Err(Error(format!("{file}: {words}")))
 }
 
-/// The names of the kernels in a preprocessed text: what follows `extern "C" __global__ void`.
+/// The names of the kernels in a preprocessed text.
 fn entries(text: &str) -> impl Iterator<Item = &str> {
-    let marker = "extern \"C\" __attribute__((used, noinline)) void ";
-    text.split(marker)
-        .skip(1)
-        .map(|rest| rest.split('(').next().unwrap_or("").trim())
+    (text.split("extern \"C\" __global__ void").skip(1))
+        .filter_map(|rest| rest.split('(').next())
+        .map(str::trim)
 }
 
 fn launcher(name: &str) -> String {
