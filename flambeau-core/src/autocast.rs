@@ -29,6 +29,15 @@ pub enum Cast {
 }
 
 /// Options of [`autocast`]. The default is `bf16` with a cache.
+///
+/// ```
+/// use flambeau_core::{Autocast, DType, Tensor, autocast};
+/// let x = Tensor::ones([2, 2])?;
+/// let off = Autocast::new().enabled(false);
+/// let y = autocast(off, || x.matmul(&x))?;
+/// assert_eq!(y.dtype(), DType::F32);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Autocast {
     device: Device,
@@ -111,6 +120,15 @@ impl Autocast {
 }
 
 /// Ends a region of [`autocast`] when dropped. Of the thread that made it.
+///
+/// ```
+/// use flambeau_core::{Autocast, DType, autocast_dtype};
+/// let guard = Autocast::new().enter()?;
+/// assert_eq!(autocast_dtype(), Some(DType::BF16));
+/// drop(guard);
+/// assert_eq!(autocast_dtype(), None);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[must_use = "the region ends when the guard is dropped"]
 pub struct AutocastGuard {
     outer: State,
@@ -162,7 +180,15 @@ pub fn autocast<R>(options: impl Into<Autocast>, f: impl FnOnce() -> Result<R>) 
 }
 
 /// The half type of the innermost region on this thread; `None` outside of one, and where it is
-/// not enabled (`torch.is_autocast_enabled`, `torch.get_autocast_dtype`).
+/// not enabled
+/// ([`torch.is_autocast_enabled`](https://pytorch.org/docs/stable/generated/torch.is_autocast_enabled.html),
+/// [`torch.get_autocast_dtype`](https://pytorch.org/docs/stable/generated/torch.get_autocast_dtype.html)).
+///
+/// ```
+/// use flambeau_core::{DType, autocast, autocast_dtype};
+/// assert_eq!(autocast(DType::F16, || Ok(autocast_dtype()))?, Some(DType::F16));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[inline]
 pub fn autocast_dtype() -> Option<DType> {
     STATE.get().low

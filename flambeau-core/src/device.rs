@@ -5,6 +5,13 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A place that holds tensors and computes on them.
+///
+/// ```
+/// use flambeau_core::Device;
+/// assert_eq!("cuda:1".parse::<Device>()?, Device::Cuda(1));
+/// assert_eq!(Device::Cpu.to_string(), "cpu");
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Device {
     /// The processor and its memory.
@@ -17,6 +24,12 @@ pub enum Device {
 impl Device {
     /// `Cuda(index)` where this build and machine offer it, else `Cpu`: the tutorial's
     /// `torch.device("cuda:0" if torch.cuda.is_available() else "cpu")`.
+    ///
+    /// ```
+    /// use flambeau_core::Device;
+    /// let device = Device::cuda_if_available(0);
+    /// assert!(device.check().is_ok());
+    /// ```
     pub fn cuda_if_available(index: usize) -> Device {
         match Device::Cuda(index).check() {
             Ok(()) => Device::Cuda(index),

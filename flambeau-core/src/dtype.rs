@@ -8,6 +8,12 @@ use std::fmt;
 /// The type of a tensor's elements.
 ///
 /// The order is that of promotion inside a category; see [`DType::promote`].
+///
+/// ```
+/// use flambeau_core::DType;
+/// assert_eq!((DType::BF16.size(), DType::BF16.name()), (2, "bfloat16"));
+/// assert_eq!(DType::I64.promote(DType::F16), DType::F16);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DType {
     /// Boolean, one byte.
@@ -66,6 +72,12 @@ impl DType {
 
     /// The type of that name (`"float32"`, with or without `torch.`; `"float"`, `"long"` and the
     /// other aliases of PyTorch too).
+    ///
+    /// ```
+    /// use flambeau_core::DType;
+    /// assert_eq!(DType::from_name("torch.float16"), Some(DType::F16));
+    /// assert_eq!(DType::from_name("long"), Some(DType::I64));
+    /// ```
     pub fn from_name(name: &str) -> Option<DType> {
         let name = name.strip_prefix("torch.").unwrap_or(name);
         Some(match name {
@@ -99,7 +111,8 @@ impl DType {
         }
     }
 
-    /// `torch.promote_types`: the smallest type that holds values of both.
+    /// [`torch.promote_types`](https://pytorch.org/docs/stable/generated/torch.promote_types.html):
+    /// the smallest type that holds values of both.
     ///
     /// ```
     /// use flambeau_core::DType;
@@ -343,6 +356,14 @@ macro_rules! with_stored {
 }
 
 /// A number written in the program: it takes part in promotion by its category alone.
+///
+/// ```
+/// use flambeau_core::{DType, Tensor};
+/// let x = Tensor::new([1i64, 2])?;
+/// assert_eq!(x.mul(2)?.dtype(), DType::I64);
+/// assert_eq!(x.mul(2.0)?.dtype(), DType::F32);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scalar {
     /// A boolean.

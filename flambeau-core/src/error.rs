@@ -9,6 +9,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What went wrong, and where in the user's program.
 ///
 /// Printed as `op: rule and numbers. At file:line:column, in module.path`.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// let x = Tensor::ones([2, 3])?;
+/// let error = x.matmul(&x).unwrap_err();
+/// assert_eq!(error.op(), "matmul");
+/// assert!(error.to_string().contains("[2, 3]"), "{error}");
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 

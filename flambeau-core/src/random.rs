@@ -12,7 +12,8 @@ use std::sync::LazyLock;
 
 static DEFAULT: LazyLock<Mutex<Generator>> = LazyLock::new(|| Mutex::new(Generator::new()));
 
-/// Seeds the default generator (`torch.manual_seed`).
+/// Seeds the default generator
+/// ([`torch.manual_seed`](https://pytorch.org/docs/stable/generated/torch.manual_seed.html)).
 ///
 /// ```
 /// use flambeau_core::{Tensor, manual_seed};
@@ -30,12 +31,15 @@ pub fn with_default<R>(f: impl FnOnce(&mut Generator) -> R) -> R {
     f(&mut DEFAULT.lock())
 }
 
-/// The default generator's state (`torch.get_rng_state`), for [`set_rng_state`].
+/// The default generator's state
+/// ([`torch.get_rng_state`](https://pytorch.org/docs/stable/generated/torch.get_rng_state.html)),
+/// for [`set_rng_state`].
 pub fn get_rng_state() -> Vec<u8> {
     DEFAULT.lock().state()
 }
 
-/// Brings the default generator back to a state that [`get_rng_state`] gave.
+/// Brings the default generator back to a state that [`get_rng_state`] gave
+/// ([`torch.set_rng_state`](https://pytorch.org/docs/stable/generated/torch.set_rng_state.html)).
 ///
 /// # Errors
 /// Where the bytes are not such a state; the generator is then unchanged.
@@ -76,13 +80,34 @@ macro_rules! fill_real {
 }
 
 impl Tensor {
-    /// Uniform numbers from `[0, 1)` (`torch.rand`), `f32`.
+    /// Uniform numbers from `[0, 1)`
+    /// ([`torch.rand`](https://pytorch.org/docs/stable/generated/torch.rand.html)), `f32`.
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, manual_seed};
+    /// manual_seed(0);
+    /// let expected = Tensor::new([[0.49626f32, 0.76822], [0.08848, 0.13203]])?;
+    /// assert!(Tensor::rand([2, 2])?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`zeros`](Tensor::zeros).
     #[track_caller]
     pub fn rand(size: impl Dims) -> Result<Tensor> {
         Tensor::rand_with(size, Create::default())
     }
 
     /// [`rand`](Tensor::rand) of a given type or device.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(Tensor::rand_with([2], DType::F64)?.dtype(), DType::F64);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`zeros_with`](Tensor::zeros_with), and for types that are not floating point.
     #[track_caller]
     pub fn rand_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
         let options = options.into();
@@ -93,13 +118,34 @@ impl Tensor {
         )))
     }
 
-    /// Numbers from the standard normal distribution (`torch.randn`), `f32`.
+    /// Numbers from the standard normal distribution
+    /// ([`torch.randn`](https://pytorch.org/docs/stable/generated/torch.randn.html)), `f32`.
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, manual_seed};
+    /// manual_seed(0);
+    /// let expected = Tensor::new([[1.541f32, -0.29343], [-2.17879, 0.56843]])?;
+    /// assert!(Tensor::randn([2, 2])?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`zeros`](Tensor::zeros).
     #[track_caller]
     pub fn randn(size: impl Dims) -> Result<Tensor> {
         Tensor::randn_with(size, Create::default())
     }
 
     /// [`randn`](Tensor::randn) of a given type or device.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(Tensor::randn_with([2], DType::BF16)?.dtype(), DType::BF16);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`rand_with`](Tensor::rand_with).
     #[track_caller]
     pub fn randn_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
         let options = options.into();
@@ -110,7 +156,15 @@ impl Tensor {
         )))
     }
 
-    /// Integers from `low` to before `high` (`torch.randint`), `i64`.
+    /// Integers from `low` to before `high`
+    /// ([`torch.randint`](https://pytorch.org/docs/stable/generated/torch.randint.html)), `i64`.
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, manual_seed};
+    /// manual_seed(0);
+    /// assert_eq!(Tensor::randint(0, 10, [6])?.to_vec::<i64>()?, [4, 9, 3, 0, 3, 9]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `high` is not above `low`, or the type does not hold the bounds.
@@ -120,6 +174,15 @@ impl Tensor {
     }
 
     /// [`randint`](Tensor::randint) of a given type or device.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(Tensor::randint_with(0, 10, [2], DType::U8)?.dtype(), DType::U8);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`randint`](Tensor::randint), and where the device is not there.
     #[track_caller]
     pub fn randint_with(
         low: i64,
@@ -135,31 +198,85 @@ impl Tensor {
         )))
     }
 
-    /// The integers from 0 to `n - 1` in random order (`torch.randperm`), `i64`.
+    /// The integers from 0 to `n - 1` in random order
+    /// ([`torch.randperm`](https://pytorch.org/docs/stable/generated/torch.randperm.html)), `i64`.
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, manual_seed};
+    /// manual_seed(0);
+    /// assert_eq!(Tensor::randperm(5)?.to_vec::<i64>()?, [4, 0, 1, 3, 2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn randperm(n: usize) -> Result<Tensor> {
         Tensor::from_vec(with_default(|g| g.randperm(n)), [n])
     }
 
-    /// [`rand`](Tensor::rand) in this tensor's shape, type and device.
+    /// [`rand`](Tensor::rand) in this tensor's shape, type and device
+    /// ([`torch.rand_like`](https://pytorch.org/docs/stable/generated/torch.rand_like.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([2, 3])?.rand_like()?.shape(), [2, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For tensors that are not floating point.
     #[track_caller]
     pub fn rand_like(&self) -> Result<Tensor> {
         Tensor::rand_with(self.shape(), (self.dtype(), self.device()))
     }
 
-    /// [`randn`](Tensor::randn) in this tensor's shape, type and device.
+    /// [`randn`](Tensor::randn) in this tensor's shape, type and device
+    /// ([`torch.randn_like`](https://pytorch.org/docs/stable/generated/torch.randn_like.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([2, 3])?.randn_like()?.shape(), [2, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For tensors that are not floating point.
     #[track_caller]
     pub fn randn_like(&self) -> Result<Tensor> {
         Tensor::randn_with(self.shape(), (self.dtype(), self.device()))
     }
 
-    /// [`randint`](Tensor::randint) in this tensor's shape, type and device.
+    /// [`randint`](Tensor::randint) in this tensor's shape, type and device
+    /// ([`torch.randint_like`](https://pytorch.org/docs/stable/generated/torch.randint_like.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert!(Tensor::zeros([99])?.randint_like(3, 5)?.lt(5)?.all()?.item::<bool>()?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`randint`](Tensor::randint).
     #[track_caller]
     pub fn randint_like(&self, low: i64, high: i64) -> Result<Tensor> {
         Tensor::randint_with(low, high, self.shape(), (self.dtype(), self.device()))
     }
 
-    /// Refilled with uniform numbers from `[from, to)`.
+    /// Refilled with uniform numbers from `[from, to)`
+    /// ([`torch.Tensor.uniform_`](https://pytorch.org/docs/stable/generated/torch.Tensor.uniform_.html)).
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, manual_seed};
+    /// manual_seed(0);
+    /// let expected = Tensor::new([-0.00749f32, 0.53644, -0.82305])?;
+    /// assert!(Tensor::empty([3])?.uniform_(-1.0, 1.0)?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where `from` is greater than `to`, for tensors that are not floating point, and as every
+    /// [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn uniform_(&self, from: f64, to: f64) -> Result<Tensor> {
         self.check_inplace("uniform_")?;
@@ -169,7 +286,20 @@ impl Tensor {
         self.assign("uniform_", new)
     }
 
-    /// Refilled with numbers from the normal distribution of that mean and standard deviation.
+    /// Refilled with numbers from the normal distribution of that mean and standard deviation
+    /// ([`torch.Tensor.normal_`](https://pytorch.org/docs/stable/generated/torch.Tensor.normal_.html)).
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, manual_seed};
+    /// manual_seed(0);
+    /// let expected = Tensor::new([13.08199f32, 9.41314, 5.64242])?;
+    /// assert!(Tensor::empty([3])?.normal_(10.0, 2.0)?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where `std` is negative, for tensors that are not floating point, and as every
+    /// [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn normal_(&self, mean: f64, std: f64) -> Result<Tensor> {
         self.check_inplace("normal_")?;
@@ -179,7 +309,21 @@ impl Tensor {
         self.assign("normal_", new)
     }
 
-    /// Refilled with 1 with probability `p`, else 0.
+    /// Refilled with 1 with probability `p`, else 0
+    /// ([`torch.Tensor.bernoulli_`](https://pytorch.org/docs/stable/generated/torch.Tensor.bernoulli_.html)).
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, manual_seed};
+    /// manual_seed(0);
+    /// assert_eq!(
+    ///     Tensor::empty([5])?.bernoulli_(0.3)?.to_vec::<f32>()?,
+    ///     [0.0, 0.0, 0.0, 0.0, 0.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where `p` lies outside 0 to 1, and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn bernoulli_(&self, p: f64) -> Result<Tensor> {
         self.check_inplace("bernoulli_")?;
@@ -192,7 +336,21 @@ impl Tensor {
         self.assign("bernoulli_", new)
     }
 
-    /// Refilled with integers over the type's range (for floats, those it holds exactly).
+    /// Refilled with integers over the type's range (for floats, those it holds exactly)
+    /// ([`torch.Tensor.random_`](https://pytorch.org/docs/stable/generated/torch.Tensor.random_.html)).
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor, manual_seed};
+    /// manual_seed(0);
+    /// assert_eq!(
+    ///     Tensor::zeros_with([3], DType::U8)?.random_()?.to_dtype(DType::I64)?.to_vec::<i64>()?,
+    ///     [172, 47, 117]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn random_(&self) -> Result<Tensor> {
         self.check_inplace("random_")?;
@@ -206,7 +364,20 @@ impl Tensor {
         self.assign("random_", new)
     }
 
-    /// Refilled with numbers from the exponential distribution of rate `lambda`.
+    /// Refilled with numbers from the exponential distribution of rate `lambda`
+    /// ([`torch.Tensor.exponential_`](https://pytorch.org/docs/stable/generated/torch.Tensor.exponential_.html)).
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, manual_seed};
+    /// manual_seed(0);
+    /// let expected = Tensor::new([1.75416f32, 0.61519, 0.30752])?;
+    /// assert!(Tensor::empty([3])?.exponential_(2.0)?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where `lambda` is not above 0, for tensors that are not floating point, and as every
+    /// [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn exponential_(&self, lambda: f64) -> Result<Tensor> {
         self.check_inplace("exponential_")?;
@@ -216,8 +387,16 @@ impl Tensor {
         self.assign("exponential_", new)
     }
 
-    /// 1 with the probability that each element gives, else 0 (`torch.bernoulli`); no gradient
+    /// 1 with the probability that each element gives, else 0
+    /// ([`torch.bernoulli`](https://pytorch.org/docs/stable/generated/torch.bernoulli.html)); no
+    /// gradient
     /// flows.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([0.0f32, 1.0])?.bernoulli()?.to_vec::<f32>()?, [0.0, 1.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where a probability lies outside 0 to 1.
@@ -244,7 +423,17 @@ impl Tensor {
         }
     }
 
-    /// `num_samples` indices drawn from each row of weights (`torch.multinomial`), `i64`.
+    /// `num_samples` indices drawn from each row of weights
+    /// ([`torch.multinomial`](https://pytorch.org/docs/stable/generated/torch.multinomial.html)),
+    /// `i64`.
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, manual_seed};
+    /// manual_seed(0);
+    /// let weights = Tensor::new([0.1f32, 0.7, 0.2])?;
+    /// assert_eq!(weights.multinomial(4, true)?.to_vec::<i64>()?, [2, 1, 1, 2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where weights are negative, not finite or sum to zero, or more are drawn
@@ -294,7 +483,21 @@ impl Tensor {
     }
 }
 
-/// Numbers from the normal distribution (`torch.normal` with numbers), `f32`.
+/// Numbers from the normal distribution
+/// ([`torch.normal`](https://pytorch.org/docs/stable/generated/torch.normal.html) with numbers),
+/// `f32`.
+///
+/// ```
+/// use flambeau_core::{Tensor, manual_seed};
+/// use flambeau_core::random::normal;
+/// manual_seed(0);
+/// let expected = Tensor::new([13.08199f32, 9.41314])?;
+/// assert!(normal(10.0, 2.0, [2])?.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+///
+/// # Errors
+/// Where `std` is negative, and as [`Tensor::zeros`].
 #[track_caller]
 pub fn normal(mean: impl Into<Scalar>, std: impl Into<Scalar>, size: impl Dims) -> Result<Tensor> {
     Tensor::empty(size)?.normal_(mean.into().to_f64(), std.into().to_f64())

@@ -10,6 +10,14 @@ pub type Strides = SmallVec<[usize; 6]>;
 
 /// Anything that reads as a list of dimensions or sizes: arrays, slices, vectors and single
 /// integers of the usual types. `-1` and other negative values mean what the function says.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// assert_eq!(Tensor::zeros(3)?.shape(), [3]);
+/// assert_eq!(Tensor::zeros(vec![2, 3])?.view(-1)?.shape(), [6]);
+/// assert_eq!(Tensor::zeros(())?.dim(), 0);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub trait Dims {
     /// The list.
     fn dims(&self) -> SmallVec<[i64; 6]>;

@@ -8,7 +8,7 @@ use crate::simd::{Level, level};
 /// One kind of vector register holding `N` values of `T`.
 ///
 /// # Safety
-/// The methods may be called only inside [`Kernel::run`], where the CPU has been checked for the
+/// The methods may be called only inside a kernel's `run`, where the CPU has been checked for the
 /// instructions; pointers must be good for what is read or written, at any alignment.
 #[allow(clippy::missing_safety_doc)]
 pub trait Lanes<T>: 'static {

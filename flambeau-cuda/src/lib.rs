@@ -5,7 +5,7 @@
 //!   with the preprocessor definitions that choose its types.
 //! - [`kernels`] has a function for each computation that returns its launches, so that launch
 //!   shapes and arguments are the same on a GPU and in the tests.
-//! - [`emulate`] (feature `emulate`, for tests) compiles a unit with the system's C++ compiler and
+//! - `emulate` (feature `emulate`, for tests) compiles a unit with the system's C++ compiler and
 //!   runs a launch on the CPU, so that indexing and numerics are checked without a GPU.
 
 #[cfg(feature = "emulate")]

@@ -37,7 +37,8 @@ impl Default for CheckpointOptions {
 }
 
 /// Calls `function` with `inputs` without keeping what its gradient needs: the backward pass calls
-/// it again (`torch.utils.checkpoint.checkpoint` with `use_reentrant=False`; Chen et al., arXiv
+/// it again ([`torch.utils.checkpoint.checkpoint`](https://pytorch.org/docs/stable/checkpoint.html)
+/// with `use_reentrant=False`; Chen et al., arXiv
 /// 1604.06174). A third more arithmetic for a fraction of the memory.
 ///
 /// The function must do the same both times. It may return anything, use parameters that it

@@ -14,7 +14,19 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::Location;
 use std::sync::Arc;
 
-/// Options of a backward pass that accumulates into the leaves' `grad` (`torch.autograd.backward`).
+/// Options of a backward pass that accumulates into the leaves' `grad`
+/// ([`torch.autograd.backward`](https://pytorch.org/docs/stable/generated/torch.autograd.backward.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_core::autograd::Backward;
+/// let x = Tensor::ones([2])?.requires_grad_(true)?;
+/// let y = x.square()?.sum()?;
+/// Backward::new().retain_graph(true).run(&[&y])?;
+/// y.backward()?;
+/// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [4.0, 4.0]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Default)]
 pub struct Backward {
     gradients: Vec<Tensor>,
@@ -51,6 +63,16 @@ impl Backward {
     }
 
     /// Accumulates into these tensors alone.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_core::autograd::Backward;
+    /// let a = Tensor::ones([1])?.requires_grad_(true)?;
+    /// let b = Tensor::ones([1])?.requires_grad_(true)?;
+    /// Backward::new().inputs(&[&a]).run(&[&a.mul(&b)?])?;
+    /// assert!(a.grad().is_some() && b.grad().is_none());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     #[must_use]
     pub fn inputs(mut self, inputs: &[&Tensor]) -> Backward {
         self.inputs = Some(inputs.iter().map(|&t| t.clone()).collect());
@@ -102,7 +124,8 @@ pub struct Grad {
 }
 
 /// The gradients of `outputs` with respect to `inputs`, returned rather than accumulated
-/// (`torch.autograd.grad`). `grad_outputs` may be empty where every output has one element.
+/// ([`torch.autograd.grad`](https://pytorch.org/docs/stable/generated/torch.autograd.grad.html)).
+/// `grad_outputs` may be empty where every output has one element.
 ///
 /// ```
 /// use flambeau_core::{Tensor, autograd::{Grad, grad}};

@@ -49,6 +49,16 @@ impl GradFn {
 
     /// Where the gradient flows next: an entry for each input, `None` for one that takes no part
     /// in differentiation. Empty at a leaf.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::ones([2])?.requires_grad_(true)?;
+    /// let node = x.exp()?.sum()?.grad_fn().unwrap();
+    /// let next = node.next_functions()[0].clone().unwrap();
+    /// assert_eq!((node.name(), next.name()), ("SumBackward0".into(), "ExpBackward0".into()));
+    /// assert!(next.next_functions()[0].as_ref().unwrap().variable().unwrap().is(&x));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn next_functions(&self) -> Vec<Option<GradFn>> {
         let At::Node(node) = &self.0 else {
             return Vec::new();

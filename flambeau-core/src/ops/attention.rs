@@ -20,6 +20,16 @@ use smallvec::smallvec;
 const OP: &str = "scaled_dot_product_attention";
 
 /// Options of [`Tensor::scaled_dot_product_attention`].
+///
+/// ```
+/// use flambeau_core::{AttentionOptions, Tensor};
+/// let (x, mask) = (Tensor::eye(2, 2)?, Tensor::new([[true, false], [true, true]])?);
+/// let options = AttentionOptions { mask: Some(&mask), ..Default::default() };
+/// let expected = Tensor::new([[1.0f32, 0.0], [0.33024, 0.66976]])?;
+/// let y = x.scaled_dot_product_attention(&x, &x, options)?;
+/// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AttentionOptions<'a> {
     /// Broadcasts to `[…, queries, keys]`. Of bool: true where a query may attend to a key. Of the
@@ -65,7 +75,8 @@ fn revived(bias: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
 
 impl Tensor {
     /// softmax(Q Kᵀ · scale + mask) V (Vaswani et al., arXiv 1706.03762;
-    /// `F.scaled_dot_product_attention`): queries `[…, L, E]`, keys `[…, S, E]`, values `[…, S, D]`
+    /// [`F.scaled_dot_product_attention`](https://pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html)):
+    /// queries `[…, L, E]`, keys `[…, S, E]`, values `[…, S, D]`
     /// with leading dimensions that broadcast give `[…, L, D]`.
     ///
     /// A query that may attend to nothing gives zeros.
@@ -93,6 +104,15 @@ impl Tensor {
     }
 
     /// The same, and the weights `[…, L, S]` after dropout.
+    ///
+    /// ```
+    /// use flambeau_core::{AttentionOptions, Tensor};
+    /// let x = Tensor::eye(2, 2)?;
+    /// let (y, weights) = x.scaled_dot_product_attention_weights(&x, &x, AttentionOptions::default())?;
+    /// assert!(y.allclose(&weights.matmul(&x)?, 1e-5, 1e-6, false)?);
+    /// assert!(weights.sum_dim(-1, false)?.allclose(&Tensor::new([1.0f32, 1.0])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`scaled_dot_product_attention`](Tensor::scaled_dot_product_attention).

@@ -18,6 +18,14 @@ use smallvec::smallvec;
 
 /// Options of a convolution over `N` spatial dimensions. Defaults: stride 1, padding 0,
 /// dilation 1, groups 1.
+///
+/// ```
+/// use flambeau_core::{ConvOptions, Tensor};
+/// let (x, w) = (Tensor::new([[[1.0f32, 2.0, 3.0]]])?, Tensor::new([[[1.0f32, 1.0]]])?);
+/// let options = ConvOptions { padding: [1], ..ConvOptions::default() };
+/// assert_eq!(x.conv1d(&w, None, &options)?.to_vec3::<f32>()?, [[[1.0, 3.0, 5.0, 3.0]]]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvOptions<const N: usize> {
     /// Step of the window.

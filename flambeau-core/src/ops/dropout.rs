@@ -4,7 +4,19 @@ use crate::{Result, Tensor, bail};
 
 impl Tensor {
     /// Each element zero with probability `p`, the others scaled by 1 / (1 - p); unchanged where
-    /// not `training` (`F.dropout`). Draws from the default generator as PyTorch does on a CPU.
+    /// not `training`
+    /// ([`F.dropout`](https://pytorch.org/docs/stable/generated/torch.nn.functional.dropout.html)).
+    /// Draws from the default generator as PyTorch does on a CPU.
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, manual_seed};
+    /// manual_seed(0);
+    /// assert_eq!(
+    ///     Tensor::ones([6])?.dropout(0.5, true)?.to_vec::<f32>()?,
+    ///     [0.0, 0.0, 2.0, 0.0, 0.0, 0.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `p` lies outside 0 to 1.
@@ -13,7 +25,17 @@ impl Tensor {
         self.dropout_mask("dropout", self.shape().to_vec(), p, training)
     }
 
-    /// Each channel of `[batch, channels, …]` zero with probability `p` (`F.dropout1d`, `2d`, `3d`).
+    /// Each channel of `[batch, channels, …]` zero with probability `p`
+    /// ([`F.dropout2d`](https://pytorch.org/docs/stable/generated/torch.nn.functional.dropout2d.html),
+    /// `1d` and `3d`).
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, manual_seed};
+    /// manual_seed(0);
+    /// let y = Tensor::ones([1, 4, 2, 2])?.feature_dropout(0.5, true)?;
+    /// assert_eq!(y.sum_dim([0, 2, 3], false)?.to_vec::<f32>()?, [0.0, 0.0, 8.0, 0.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `p` lies outside 0 to 1, or there are fewer than two dimensions.

@@ -138,7 +138,8 @@ fn pair(mut left: Tensor, mut right: Tensor, over: &[usize]) -> Result<Tensor> {
 }
 
 impl Tensor {
-    /// The sum of products that the subscripts of `equation` name (`torch.einsum`), operand by
+    /// The sum of products that the subscripts of `equation` name
+    /// ([`torch.einsum`](https://pytorch.org/docs/stable/generated/torch.einsum.html)), operand by
     /// operand from the left.
     ///
     /// Each operand's dimensions have a letter each, and `...` stands for any others, which

@@ -230,7 +230,9 @@ impl Op for Triangle {
 }
 
 impl Tensor {
-    /// The tensors one after the other along dimension `dim` (`torch.cat`); all other sizes must
+    /// The tensors one after the other along dimension `dim`
+    /// ([`torch.cat`](https://pytorch.org/docs/stable/generated/torch.cat.html)); all other sizes
+    /// must
     /// agree, types promote.
     ///
     /// ```
@@ -266,7 +268,16 @@ impl Tensor {
         dispatch::call(Cat { dim }, &tensors)
     }
 
-    /// The tensors, of one shape, along a new dimension `dim` (`torch.stack`).
+    /// The tensors, of one shape, along a new dimension `dim`
+    /// ([`torch.stack`](https://pytorch.org/docs/stable/generated/torch.stack.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (a, b) = (Tensor::new([1i64, 2])?, Tensor::new([3i64, 4])?);
+    /// assert_eq!(Tensor::stack(&[&a, &b], 0)?.to_vec2::<i64>()?, [[1, 2], [3, 4]]);
+    /// assert_eq!(Tensor::stack(&[&a, &b], -1)?.to_vec2::<i64>()?, [[1, 3], [2, 4]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For an empty list and shapes that differ.
@@ -297,7 +308,14 @@ impl Tensor {
     }
 
     /// Views of `size` indices each along dimension `dim`; the last may be shorter
-    /// (`torch.split`).
+    /// ([`torch.split`](https://pytorch.org/docs/stable/generated/torch.split.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let parts = Tensor::arange(0, 5, 1)?.split(2, 0)?;
+    /// assert_eq!(parts.iter().map(Tensor::numel).collect::<Vec<_>>(), [2, 2, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `size` is zero and the dimension is not, or there is no such dimension.
@@ -316,7 +334,15 @@ impl Tensor {
             .collect()
     }
 
-    /// Views of the given sizes along dimension `dim`.
+    /// Views of the given sizes along dimension `dim`
+    /// ([`torch.split`](https://pytorch.org/docs/stable/generated/torch.split.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let parts = Tensor::arange(0, 5, 1)?.split_with_sizes(&[1, 4], 0)?;
+    /// assert_eq!(parts[1].to_vec::<i64>()?, [1, 2, 3, 4]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the sizes do not add up to the dimension's.
@@ -341,7 +367,14 @@ impl Tensor {
     }
 
     /// Up to `chunks` views of equal size along dimension `dim`, but for the last
-    /// (`torch.chunk`).
+    /// ([`torch.chunk`](https://pytorch.org/docs/stable/generated/torch.chunk.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let parts = Tensor::arange(0, 5, 1)?.chunk(3, 0)?;
+    /// assert_eq!(parts.iter().map(Tensor::numel).collect::<Vec<_>>(), [2, 2, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `chunks` is zero.
@@ -365,7 +398,15 @@ impl Tensor {
         Ok(self.shape()[self.dim_index(op, dim)?])
     }
 
-    /// Views of each index of dimension `dim`, without that dimension (`torch.unbind`).
+    /// Views of each index of dimension `dim`, without that dimension
+    /// ([`torch.unbind`](https://pytorch.org/docs/stable/generated/torch.unbind.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let columns = Tensor::new([[1i64, 2], [3, 4]])?.unbind(1)?;
+    /// assert_eq!(columns[1].to_vec::<i64>()?, [2, 4]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For 0-d tensors.
@@ -376,7 +417,17 @@ impl Tensor {
     }
 
     /// The whole tensor repeated, `repeats` times along each dimension; more repeats than
-    /// dimensions add dimensions in front (`Tensor.repeat`).
+    /// dimensions add dimensions in front
+    /// ([`torch.Tensor.repeat`](https://pytorch.org/docs/stable/generated/torch.Tensor.repeat.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([1i64, 2])?.repeat([2, 2])?.to_vec2::<i64>()?,
+    ///     [[1, 2, 1, 2], [1, 2, 1, 2]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For fewer repeats than dimensions, and negative ones.
@@ -404,7 +455,16 @@ impl Tensor {
     }
 
     /// [`repeat`](Tensor::repeat) with as many 1s in front as there are dimensions too many
-    /// (`torch.tile`).
+    /// ([`torch.tile`](https://pytorch.org/docs/stable/generated/torch.tile.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([[1i64, 2], [3, 4]])?.tile(2)?.to_vec2::<i64>()?,
+    ///     [[1, 2, 1, 2], [3, 4, 3, 4]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For negative repeats.
@@ -418,7 +478,14 @@ impl Tensor {
     }
 
     /// Each element (slice, with `dim`) repeated `repeats` times in place
-    /// (`torch.repeat_interleave`); without `dim` (`()`) of the flattened tensor.
+    /// ([`torch.repeat_interleave`](https://pytorch.org/docs/stable/generated/torch.repeat_interleave.html));
+    /// without `dim` (`()`) of the flattened tensor.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 2])?.repeat_interleave(2, 0)?.to_vec::<i64>()?, [1, 1, 2, 2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where there is no such dimension.
@@ -432,7 +499,15 @@ impl Tensor {
     }
 
     /// [`repeat_interleave`](Tensor::repeat_interleave) with a number for each index, a 1-d
-    /// integer tensor.
+    /// integer tensor
+    /// ([`torch.repeat_interleave`](https://pytorch.org/docs/stable/generated/torch.repeat_interleave.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let y = Tensor::new([1i64, 2])?.repeat_interleave_each(&Tensor::new([1i64, 3])?, 0)?;
+    /// assert_eq!(y.to_vec::<i64>()?, [1, 2, 2, 2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the numbers are not as many as the dimension's indices, or negative.
@@ -465,7 +540,17 @@ impl Tensor {
         }
     }
 
-    /// A copy in reverse order along dimensions `dims` (`torch.flip`).
+    /// A copy in reverse order along dimensions `dims`
+    /// ([`torch.flip`](https://pytorch.org/docs/stable/generated/torch.flip.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([[1i64, 2], [3, 4]])?.flip([0, 1])?.to_vec2::<i64>()?,
+    ///     [[4, 3], [2, 1]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where a dimension is out of range or named twice.
@@ -481,7 +566,14 @@ impl Tensor {
     }
 
     /// A copy shifted by `shifts` along `dims`, what leaves at one end coming back at the other
-    /// (`torch.roll`); without `dims` (`()`) the flattened tensor is rolled.
+    /// ([`torch.roll`](https://pytorch.org/docs/stable/generated/torch.roll.html)); without `dims`
+    /// (`()`) the flattened tensor is rolled.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::arange(0, 5, 1)?.roll(2, 0)?.to_vec::<i64>()?, [3, 4, 0, 1, 2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where there are not as many shifts as dimensions.
@@ -526,7 +618,14 @@ impl Tensor {
     }
 
     /// The lower triangle of the matrices in the last two dimensions, up to and with the
-    /// `diagonal`-th diagonal (0 the main one, positive above it); zeros elsewhere (`torch.tril`).
+    /// `diagonal`-th diagonal (0 the main one, positive above it); zeros elsewhere
+    /// ([`torch.tril`](https://pytorch.org/docs/stable/generated/torch.tril.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([[1i64, 2], [3, 4]])?.tril(0)?.to_vec2::<i64>()?, [[1, 0], [3, 4]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For fewer than two dimensions.
@@ -535,14 +634,31 @@ impl Tensor {
         self.triangle(false, diagonal)
     }
 
-    /// The upper triangle, from the `diagonal`-th diagonal on, as [`tril`](Tensor::tril).
+    /// The upper triangle, from the `diagonal`-th diagonal on, as [`tril`](Tensor::tril)
+    /// ([`torch.triu`](https://pytorch.org/docs/stable/generated/torch.triu.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([[1i64, 2], [3, 4]])?.triu(1)?.to_vec2::<i64>()?, [[0, 2], [0, 0]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`tril`](Tensor::tril).
     #[track_caller]
     pub fn triu(&self, diagonal: i64) -> Result<Tensor> {
         self.triangle(true, diagonal)
     }
 
     /// Of a vector the matrix with it on the `diagonal`-th diagonal, of a matrix that diagonal
-    /// (`torch.diag`).
+    /// ([`torch.diag`](https://pytorch.org/docs/stable/generated/torch.diag.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 2])?.diag(0)?.to_vec2::<i64>()?, [[1, 0], [0, 2]]);
+    /// assert_eq!(Tensor::new([[1i64, 2], [3, 4]])?.diag(1)?.to_vec::<i64>()?, [2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For other than one or two dimensions.
@@ -563,7 +679,14 @@ impl Tensor {
         }
     }
 
-    /// The sum of a matrix's main diagonal (`torch.trace`).
+    /// The sum of a matrix's main diagonal
+    /// ([`torch.trace`](https://pytorch.org/docs/stable/generated/torch.trace.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([[1i64, 2], [3, 4]])?.trace()?.item::<i64>()?, 5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For other than two dimensions.

@@ -17,6 +17,14 @@ use flambeau_cpu::threads::parallel_chunks_mut;
 use smallvec::smallvec;
 
 /// How a loss combines its elements.
+///
+/// ```
+/// use flambeau_core::{ClassLoss, Reduction, Tensor};
+/// let (logits, target) = (Tensor::zeros([3, 4])?, Tensor::new([0i64, 1, 2])?);
+/// let options = ClassLoss { reduction: Reduction::Sum, ..ClassLoss::default() };
+/// assert!((logits.cross_entropy(&target, options)?.item::<f32>()? - 4.15888).abs() < 1e-5);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reduction {
     /// One loss for each sample.
@@ -29,6 +37,14 @@ pub enum Reduction {
 }
 
 /// Options of [`Tensor::cross_entropy`] and [`Tensor::nll_loss`].
+///
+/// ```
+/// use flambeau_core::{ClassLoss, Tensor};
+/// let (logits, target) = (Tensor::eye(2, 2)?, Tensor::new([0i64, 1])?);
+/// let options = ClassLoss { label_smoothing: 0.1, ..ClassLoss::default() };
+/// assert!((logits.cross_entropy(&target, options)?.item::<f32>()? - 0.36326).abs() < 1e-5);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ClassLoss<'a> {
     /// A weight for each class, `[classes]`.
@@ -326,7 +342,8 @@ const GRAIN: usize = 1 << 14;
 
 impl Tensor {
     /// Cross-entropy between logits `[batch, classes, …]` (or `[classes]`) and targets
-    /// (`F.cross_entropy`): class indices `[batch, …]` of type `i64`, or probabilities of the
+    /// ([`F.cross_entropy`](https://pytorch.org/docs/stable/generated/torch.nn.functional.cross_entropy.html)):
+    /// class indices `[batch, …]` of type `i64`, or probabilities of the
     /// logits' shape and a floating-point type.
     ///
     /// ```
@@ -361,7 +378,15 @@ impl Tensor {
     }
 
     /// Negative log-likelihood of log-probabilities `[batch, classes, …]` (or `[classes]`) under
-    /// class indices `[batch, …]` (`F.nll_loss`).
+    /// class indices `[batch, …]`
+    /// ([`F.nll_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.nll_loss.html)).
+    ///
+    /// ```
+    /// use flambeau_core::{ClassLoss, Tensor};
+    /// let (logp, target) = (Tensor::new([[-0.5f32, -1.0], [-2.0, -0.25]])?, Tensor::new([1i64, 0])?);
+    /// assert_eq!(logp.nll_loss(&target, ClassLoss::default())?.item::<f32>()?, 1.5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where shapes or types do not fit, or a target is no class.

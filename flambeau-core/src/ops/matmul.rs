@@ -388,7 +388,9 @@ fn plain(name: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 impl Tensor {
-    /// The matrix product (`torch.matmul`): of the last two dimensions, the others broadcasting.
+    /// The matrix product
+    /// ([`torch.matmul`](https://pytorch.org/docs/stable/generated/torch.matmul.html)): of the last
+    /// two dimensions, the others broadcasting.
     /// A vector counts as a row on the left, as a column on the right, and its dimension does not
     /// appear in the result; two vectors give their dot product.
     ///
@@ -441,7 +443,17 @@ impl Tensor {
         }
     }
 
-    /// The product of two matrices, `[m, k]` and `[k, n]` (`torch.mm`).
+    /// The product of two matrices, `[m, k]` and `[k, n]`
+    /// ([`torch.mm`](https://pytorch.org/docs/stable/generated/torch.mm.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([[1.0f32, 2.0]])?.mm(&Tensor::new([[3.0f32], [4.0]])?)?.to_vec2::<f32>()?,
+    ///     [[11.0]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`matmul`](Tensor::matmul), and for other than two dimensions.
@@ -452,7 +464,14 @@ impl Tensor {
     }
 
     /// The products of two batches of matrices, `[b, m, k]` and `[b, k, n]`; nothing broadcasts
-    /// (`torch.bmm`).
+    /// ([`torch.bmm`](https://pytorch.org/docs/stable/generated/torch.bmm.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::arange(0, 8, 1)?.view([2, 2, 2])?;
+    /// assert_eq!(x.bmm(&x)?.to_vec3::<i64>()?, [[[2, 3], [6, 11]], [[46, 55], [66, 79]]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`matmul`](Tensor::matmul), and for other than three dimensions or unequal batches.
@@ -470,7 +489,15 @@ impl Tensor {
         plain("bmm", self, other)
     }
 
-    /// A matrix `[m, k]` times a vector `[k]` (`torch.mv`).
+    /// A matrix `[m, k]` times a vector `[k]`
+    /// ([`torch.mv`](https://pytorch.org/docs/stable/generated/torch.mv.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let y = Tensor::new([[1.0f32, 2.0], [3.0, 4.0]])?.mv(&Tensor::new([1.0f32, 10.0])?)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [21.0, 43.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`matmul`](Tensor::matmul), and for other dimensions.
@@ -480,7 +507,17 @@ impl Tensor {
         self.any_product("mv", vector)
     }
 
-    /// The sum of the products of two vectors (`torch.dot`).
+    /// The sum of the products of two vectors
+    /// ([`torch.dot`](https://pytorch.org/docs/stable/generated/torch.dot.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([1.0f32, 2.0])?.dot(&Tensor::new([3.0f32, 4.0])?)?.item::<f32>()?,
+    ///     11.0
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`matmul`](Tensor::matmul), and for other than one dimension.
@@ -491,7 +528,17 @@ impl Tensor {
     }
 
     /// Every element of a vector times every one of another: `[m]`, `[n]` give `[m, n]`
-    /// (`torch.outer`). Types promote.
+    /// ([`torch.outer`](https://pytorch.org/docs/stable/generated/torch.outer.html)). Types
+    /// promote.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([1i64, 2])?.outer(&Tensor::new([3i64, 4])?)?.to_vec2::<i64>()?,
+    ///     [[3, 4], [6, 8]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For other than one dimension.
@@ -502,7 +549,15 @@ impl Tensor {
     }
 
     /// `beta * self + alpha * mat1 @ mat2`; this tensor broadcasts to the product
-    /// (`torch.addmm`). With `beta` 0 it is not read.
+    /// ([`torch.addmm`](https://pytorch.org/docs/stable/generated/torch.addmm.html)). With `beta` 0
+    /// it is not read.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (a, b) = (Tensor::new([[1.0f32, 2.0]])?, Tensor::new([[3.0f32], [4.0]])?);
+    /// assert_eq!(Tensor::new([[100.0f32]])?.addmm(&a, &b, 0.5, 2)?.to_vec2::<f32>()?, [[72.0]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`mm`](Tensor::mm), and where types differ or this tensor does not broadcast.
@@ -518,7 +573,18 @@ impl Tensor {
         self.add_product("addmm", mat1, mat2, beta.into(), alpha.into())
     }
 
-    /// `beta * self + alpha * batch1 @ batch2`, for batches of matrices (`torch.baddbmm`).
+    /// `beta * self + alpha * batch1 @ batch2`, for batches of matrices
+    /// ([`torch.baddbmm`](https://pytorch.org/docs/stable/generated/torch.baddbmm.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (a, b) = (Tensor::new([[[1.0f32, 2.0]]])?, Tensor::new([[[3.0f32], [4.0]]])?);
+    /// assert_eq!(
+    ///     Tensor::new([[[100.0f32]]])?.baddbmm(&a, &b, 1, 1)?.to_vec3::<f32>()?,
+    ///     [[[111.0]]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`bmm`](Tensor::bmm), and where types differ or this tensor does not broadcast.
@@ -571,7 +637,9 @@ impl Tensor {
         dispatch::call(Product { name, alpha, beta }, &[a, b, c])
     }
 
-    /// `self @ weightᵀ + bias` (`F.linear`): input `[.., in]`, weight `[out, in]` or `[in]`, bias
+    /// `self @ weightᵀ + bias`
+    /// ([`F.linear`](https://pytorch.org/docs/stable/generated/torch.nn.functional.linear.html)):
+    /// input `[.., in]`, weight `[out, in]` or `[in]`, bias
     /// `[out]`; the result is `[.., out]`, or `[..]` for a vector weight.
     ///
     /// ```

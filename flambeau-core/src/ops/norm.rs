@@ -559,6 +559,17 @@ impl Op for GroupNorm {
 }
 
 /// Options of [`Tensor::batch_norm`].
+///
+/// ```
+/// use flambeau_core::{BatchNormOptions, Tensor};
+/// let x = Tensor::new([[1.0f32], [3.0]])?;
+/// let (mean, var) = (Tensor::zeros([1])?, Tensor::ones([1])?);
+/// let running = Some((&mean, &var));
+/// x.batch_norm(BatchNormOptions { running, training: true, ..Default::default() })?;
+/// assert!(mean.allclose(&Tensor::new([0.2f32])?, 1e-4, 1e-5, false)?);
+/// assert!(var.allclose(&Tensor::new([1.1f32])?, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNormOptions<'a> {
     /// Running mean and variance, `[channels]` each: read where not `training`, updated in place
@@ -619,8 +630,17 @@ impl Tensor {
         Ok(())
     }
 
-    /// Batch normalisation of `[batch, channels, …]` (Ioffe and Szegedy 2015; `F.batch_norm`):
+    /// Batch normalisation of `[batch, channels, …]` (Ioffe and Szegedy 2015;
+    /// [`F.batch_norm`](https://pytorch.org/docs/stable/generated/torch.nn.functional.batch_norm.html)):
     /// `(x - mean) / sqrt(var + eps) * weight + bias` for each channel.
+    ///
+    /// ```
+    /// use flambeau_core::{BatchNormOptions, Tensor};
+    /// let x = Tensor::new([[1.0f32, 10.0], [3.0, 30.0]])?;
+    /// let y = x.batch_norm(BatchNormOptions { training: true, ..Default::default() })?;
+    /// assert!(y.allclose(&Tensor::new([[-0.99999f32, -1.0], [0.99999, 1.0]])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where parameters do not match the channels, statistics are missing outside of training, or
@@ -699,7 +719,17 @@ impl Tensor {
     }
 
     /// Layer normalisation over the last dimensions, of sizes `normalized_shape` (Ba, Kiros and
-    /// Hinton 2016; `F.layer_norm`). PyTorch's `eps` is 1e-5.
+    /// Hinton 2016;
+    /// [`F.layer_norm`](https://pytorch.org/docs/stable/generated/torch.nn.functional.layer_norm.html)).
+    /// PyTorch's `eps` is 1e-5.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([[1.0f32, 3.0], [0.0, 40.0]])?;
+    /// let expected = Tensor::new([[-0.99999f32, 0.99999], [-1.0, 1.0]])?;
+    /// assert!(x.layer_norm(&[2], None, None, 1e-5)?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the input does not end in `normalized_shape`, or parameters do not have it.
@@ -739,7 +769,17 @@ impl Tensor {
     }
 
     /// Group normalisation of `[batch, channels, …]`: the channels in `groups` blocks, each
-    /// normalised on its own (Wu and He 2018; `F.group_norm`); weight and bias `[channels]`.
+    /// normalised on its own (Wu and He 2018;
+    /// [`F.group_norm`](https://pytorch.org/docs/stable/generated/torch.nn.functional.group_norm.html));
+    /// weight and bias `[channels]`.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([[1.0f32, 3.0, 0.0, 40.0]])?;
+    /// let expected = Tensor::new([[-0.99999f32, 0.99999, -1.0, 1.0]])?;
+    /// assert!(x.group_norm(2, None, None, 1e-5)?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the channels do not divide into the groups, or parameters do not match them.

@@ -7,6 +7,14 @@ use crate::tensor::Tensor;
 use crate::{DType, Result, bail};
 
 /// What stands in the padding.
+///
+/// ```
+/// use flambeau_core::{PadMode, Tensor};
+/// let x = Tensor::new([[1i64, 2, 3]])?;
+/// assert_eq!(x.pad(&[2, 0], PadMode::Constant(9.0))?.to_vec::<i64>()?, [9, 9, 1, 2, 3]);
+/// assert_eq!(x.pad(&[2, 0], PadMode::Circular)?.to_vec::<i64>()?, [2, 3, 1, 2, 3]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum PadMode {
     /// A number; the mode of zero padding.
@@ -23,7 +31,9 @@ pub enum PadMode {
 }
 
 impl Tensor {
-    /// The tensor with `pad` added around its last dimensions (`F.pad`): pairs (before, after) for
+    /// The tensor with `pad` added around its last dimensions
+    /// ([`F.pad`](https://pytorch.org/docs/stable/generated/torch.nn.functional.pad.html)): pairs
+    /// (before, after) for
     /// the last dimension first; negative numbers cut.
     ///
     /// ```

@@ -13,6 +13,16 @@ use smallvec::smallvec;
 
 /// Options of max and average pooling over `N` spatial dimensions. Defaults: windows side by
 /// side (`stride` = kernel size), no padding, dilation 1 (max pooling alone), floor.
+///
+/// ```
+/// use flambeau_core::{PoolOptions, Tensor};
+/// let options = PoolOptions { stride: Some([1]), ..PoolOptions::new([2]) };
+/// assert_eq!(
+///     Tensor::new([[1.0f32, 3.0, 2.0]])?.max_pool1d(options)?.to_vec2::<f32>()?,
+///     [[3.0, 3.0]]
+/// );
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolOptions<const N: usize> {
     /// Window size.

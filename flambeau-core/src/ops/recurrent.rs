@@ -262,7 +262,8 @@ impl Recurrence {
 
 impl Tensor {
     /// One layer of a recurrent network in one direction, whose inputs are projected already
-    /// (`torch.nn.RNN`, `LSTM`, `GRU`): this tensor `[steps, batch, gates · hidden]` is `x W_ihᵀ` with
+    /// ([`torch.nn.RNN`](https://pytorch.org/docs/stable/generated/torch.nn.RNN.html), `LSTM`,
+    /// `GRU`): this tensor `[steps, batch, gates · hidden]` is `x W_ihᵀ` with
     /// the biases. Gives all states `[steps, batch, state]`, the last one in the order of steps, and
     /// LSTM's last cell.
     ///

@@ -96,6 +96,9 @@ impl Arg {
         }
     }
     /// The tensor, or `None`.
+    ///
+    /// # Errors
+    /// As [`tensor`](Arg::tensor).
     pub fn tensor_opt(&self) -> Result<Option<&Tensor>> {
         if matches!(self, Arg::Nil) {
             Ok(None)
@@ -104,6 +107,9 @@ impl Arg {
         }
     }
     /// The tensors.
+    ///
+    /// # Errors
+    /// As [`tensor`](Arg::tensor).
     pub fn tensors(&self) -> Result<Vec<&Tensor>> {
         match self {
             Arg::Ts(ts) => ts.iter().map(Arg::tensor).collect(),
@@ -111,6 +117,9 @@ impl Arg {
         }
     }
     /// The number.
+    ///
+    /// # Errors
+    /// As [`tensor`](Arg::tensor).
     pub fn float(&self) -> Result<f64> {
         match self {
             Arg::F(v) => Ok(*v),
@@ -118,6 +127,9 @@ impl Arg {
         }
     }
     /// The number, or `None`.
+    ///
+    /// # Errors
+    /// As [`tensor`](Arg::tensor).
     pub fn float_opt(&self) -> Result<Option<f64>> {
         if matches!(self, Arg::Nil) {
             Ok(None)
@@ -126,6 +138,9 @@ impl Arg {
         }
     }
     /// The integer.
+    ///
+    /// # Errors
+    /// As [`tensor`](Arg::tensor).
     pub fn int(&self) -> Result<i64> {
         match self {
             Arg::I(v) => Ok(*v),
@@ -133,6 +148,9 @@ impl Arg {
         }
     }
     /// The integer, or `None`.
+    ///
+    /// # Errors
+    /// As [`tensor`](Arg::tensor).
     pub fn int_opt(&self) -> Result<Option<i64>> {
         if matches!(self, Arg::Nil) {
             Ok(None)
@@ -141,6 +159,9 @@ impl Arg {
         }
     }
     /// The truth value.
+    ///
+    /// # Errors
+    /// As [`tensor`](Arg::tensor).
     pub fn bool(&self) -> Result<bool> {
         match self {
             Arg::B(v) => Ok(*v),
@@ -148,6 +169,9 @@ impl Arg {
         }
     }
     /// The integers.
+    ///
+    /// # Errors
+    /// As [`tensor`](Arg::tensor).
     pub fn list(&self) -> Result<&[i64]> {
         match self {
             Arg::L(v) => Ok(v),
@@ -155,6 +179,9 @@ impl Arg {
         }
     }
     /// The word.
+    ///
+    /// # Errors
+    /// As [`tensor`](Arg::tensor).
     pub fn word(&self) -> Result<&'static str> {
         match self {
             Arg::S(v) => Ok(v),
@@ -203,6 +230,12 @@ impl Sample {
 type Call = Arc<dyn Fn(&[Arg]) -> Result<Vec<Tensor>> + Send + Sync>;
 
 /// An operation, described for tests.
+///
+/// ```
+/// use flambeau_core::ops::spec::all;
+/// let names: Vec<_> = all().iter().map(|spec| spec.name).collect();
+/// assert!(names.contains(&"exp") && names.contains(&"conv2d"));
+/// ```
 #[derive(Clone)]
 pub struct OpSpec {
     /// PyTorch's name.

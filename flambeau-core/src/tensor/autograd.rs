@@ -8,6 +8,15 @@ use std::sync::{Arc, Weak};
 
 /// Removes a hook set by [`Tensor::register_hook`]. Keeps nothing alive; dropping it leaves the
 /// hook in place.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// let x = Tensor::ones([1])?.requires_grad_(true)?;
+/// x.register_hook(|g| g.mul(10).map(Some))?.remove();
+/// x.sum()?.backward()?;
+/// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [1.0]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct HookHandle {
     on: On,
@@ -40,11 +49,28 @@ impl HookHandle {
 
 impl Tensor {
     /// Whether gradients flow to or through this tensor.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::ones([2])?;
+    /// assert!(!x.requires_grad());
+    /// assert!(x.requires_grad_(true)?.exp()?.requires_grad());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn requires_grad(&self) -> bool {
         self.tracked()
     }
 
-    /// Asks for a gradient of this leaf, or no longer; returns the same tensor.
+    /// Asks for a gradient of this leaf, or no longer; returns the same tensor
+    /// ([`torch.Tensor.requires_grad_`](https://pytorch.org/docs/stable/generated/torch.Tensor.requires_grad_.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::ones([2])?.requires_grad_(true)?;
+    /// assert!(x.is_leaf() && x.requires_grad());
+    /// assert!(Tensor::new([1i64])?.requires_grad_(true).is_err());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For integer and bool tensors, for results of recorded operations (use
@@ -77,16 +103,41 @@ impl Tensor {
     }
 
     /// Whether the user made this tensor, rather than a recorded operation.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::ones([2])?.requires_grad_(true)?;
+    /// assert!(x.is_leaf() && !x.exp()?.is_leaf());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn is_leaf(&self) -> bool {
         self.node().is_none()
     }
 
     /// The accumulated gradient; of leaves, and of others after [`retain_grad`](Tensor::retain_grad).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([1.0f32, 2.0])?.requires_grad_(true)?;
+    /// x.square()?.sum()?.backward()?;
+    /// x.square()?.sum()?.backward()?;
+    /// // Of two passes: 2 * 2x.
+    /// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [4.0, 8.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn grad(&self) -> Option<Tensor> {
         self.peek_meta(|m| m.grad.clone())
     }
 
     /// Replaces the gradient.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::ones([2])?.requires_grad_(true)?;
+    /// x.set_grad(Some(Tensor::new([3.0f32, 4.0])?))?;
+    /// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [3.0, 4.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where shape, type or device differ from the tensor's.
@@ -109,6 +160,15 @@ impl Tensor {
     }
 
     /// Drops the gradient, as `optimizer.zero_grad()` does (`set_to_none=True`).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::ones([2])?.requires_grad_(true)?;
+    /// x.sum()?.backward()?;
+    /// x.zero_grad();
+    /// assert!(x.grad().is_none());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn zero_grad(&self) {
         // Taken out under the lock, dropped outside of it.
         let _old = self
@@ -120,11 +180,30 @@ impl Tensor {
     }
 
     /// The recorded operation that made this tensor; `None` for leaves.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::ones([2])?.requires_grad_(true)?;
+    /// assert_eq!((&x * &x).grad_fn().unwrap().name(), "MulBackward0");
+    /// assert!(x.grad_fn().is_none());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn grad_fn(&self) -> Option<GradFn> {
         self.node().map(GradFn::of)
     }
 
-    /// Keeps the gradient of this non-leaf tensor too, in [`grad`](Tensor::grad).
+    /// Keeps the gradient of this non-leaf tensor too, in [`grad`](Tensor::grad)
+    /// ([`torch.Tensor.retain_grad`](https://pytorch.org/docs/stable/generated/torch.Tensor.retain_grad.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([3.0f32])?.requires_grad_(true)?;
+    /// let y = x.square()?;
+    /// y.retain_grad()?;
+    /// y.square()?.sum()?.backward()?;
+    /// assert_eq!(y.grad().unwrap().to_vec::<f32>()?, [18.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the tensor does not require gradients.
@@ -144,7 +223,17 @@ impl Tensor {
     }
 
     /// Calls `hook` with this tensor's gradient during each backward pass; what it returns takes
-    /// the gradient's place.
+    /// the gradient's place
+    /// ([`torch.Tensor.register_hook`](https://pytorch.org/docs/stable/generated/torch.Tensor.register_hook.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::ones([1])?.requires_grad_(true)?;
+    /// x.register_hook(|g| g.mul(10).map(Some))?;
+    /// x.sum()?.backward()?;
+    /// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [10.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the tensor does not require gradients.
@@ -174,7 +263,8 @@ impl Tensor {
         Ok(HookHandle { on, id })
     }
 
-    /// Gradients of this one-element tensor with respect to every leaf, accumulated into `grad`.
+    /// Gradients of this one-element tensor with respect to every leaf, accumulated into `grad`
+    /// ([`torch.Tensor.backward`](https://pytorch.org/docs/stable/generated/torch.Tensor.backward.html)).
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -194,12 +284,34 @@ impl Tensor {
     }
 
     /// [`backward`](Tensor::backward) with options.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_core::autograd::Backward;
+    /// let x = Tensor::ones([2])?.requires_grad_(true)?;
+    /// let y = x.mul(3)?;
+    /// y.backward_with(Backward::new().gradient(&Tensor::new([1.0f32, 10.0])?))?;
+    /// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [3.0, 30.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`backward`](Tensor::backward).
     #[track_caller]
     pub fn backward_with(&self, options: Backward) -> Result<()> {
         options.run(&[self])
     }
 
-    /// The same elements outside of the graph; memory is shared, changes in place are seen by both.
+    /// The same elements outside of the graph; memory is shared, changes in place are seen by both
+    /// ([`torch.Tensor.detach`](https://pytorch.org/docs/stable/generated/torch.Tensor.detach.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::ones([2])?.requires_grad_(true)?;
+    /// let y = x.detach();
+    /// assert!(!y.requires_grad() && y.shares_storage(&x));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn detach(&self) -> Tensor {
         let t = &self.0;
         let d = Tensor::make(
@@ -223,6 +335,13 @@ impl Tensor {
     }
 
     /// Takes this tensor itself out of the graph.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let y = Tensor::ones([2])?.requires_grad_(true)?.exp()?;
+    /// assert!(y.detach_()?.is_leaf() && !y.requires_grad());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For views, whose history belongs to their base.

@@ -59,7 +59,9 @@ macro_rules! nested_list {
 nested_list!([N; K], [N: Nested, const K: usize]; Vec<N>, [N: Nested]; &[N], [N: Nested]);
 
 impl Tensor {
-    /// A tensor from a number or nested arrays (`torch.tensor`); copies. The type is that of the
+    /// A tensor from a number or nested arrays
+    /// ([`torch.tensor`](https://pytorch.org/docs/stable/generated/torch.tensor.html)); copies. The
+    /// type is that of the
     /// numbers, not PyTorch's default one: `1.0` alone is `f64` in Rust, so write `1.0f32` or give
     /// the tensor a type after. `1` alone is `i32`; indices and class targets may be of any integer
     /// type, so `Tensor::new([1, 2, 3])` will do for them, and `1i64` makes PyTorch's `long`.
@@ -90,6 +92,15 @@ impl Tensor {
 
     /// A tensor of shape `size` from numbers in row-major order; copies.
     ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [2, 2])?.to_vec2::<f32>()?,
+    ///     [[1.0, 2.0], [3.0, 4.0]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Where the count is not that of the shape.
     #[track_caller]
@@ -111,6 +122,15 @@ impl Tensor {
 
     /// A tensor of shape `size` from a vector in row-major order.
     ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::from_vec(vec![1i64, 2, 3, 4], [2, 2])?.to_vec2::<i64>()?,
+    ///     [[1, 2], [3, 4]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`from_slice`](Tensor::from_slice).
     #[track_caller]
@@ -119,6 +139,13 @@ impl Tensor {
     }
 
     /// A tensor over raw little-endian bytes in row-major order; copies.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// let y = Tensor::from_bytes(&[1, 0, 2, 0], [2], DType::I16)?.to_dtype(DType::I64)?;
+    /// assert_eq!(y.to_vec::<i64>()?, [1, 2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the length is not that of shape and type.
@@ -147,6 +174,12 @@ impl Tensor {
 
     /// The elements as raw little-endian bytes in row-major order.
     ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i16, 2])?.to_bytes()?, [1, 0, 2, 0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Where memory does not suffice.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
@@ -160,6 +193,14 @@ impl Tensor {
     }
 
     /// The elements in row-major order.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([[1i64, 2], [3, 4]])?;
+    /// assert_eq!(x.to_vec::<i64>()?, [1, 2, 3, 4]);
+    /// assert!(x.to_vec::<f32>().is_err());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `T` is not the tensor's type; convert with [`to_dtype`](Tensor::to_dtype) first.
@@ -207,6 +248,12 @@ impl Tensor {
     }
 
     /// The matrices of a three-dimensional tensor.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([[[1i64, 2]], [[3, 4]]])?.to_vec3::<i64>()?, [[[1, 2]], [[3, 4]]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where there are not three dimensions, or `T` is not the tensor's type.
@@ -272,6 +319,9 @@ impl Tensor {
     }
 
     /// On the CPU; the same tensor where it already is.
+    ///
+    /// # Errors
+    /// None on this device.
     #[track_caller]
     pub fn cpu(&self) -> Result<Tensor> {
         self.to_device(Device::Cpu)
@@ -294,6 +344,14 @@ fn rows<T: Copy>(flat: Vec<T>, count: usize, length: usize) -> Vec<Vec<T>> {
 }
 
 /// Where [`Tensor::to`] leads: what is `None` stays.
+///
+/// ```
+/// use flambeau_core::{DType, Device, Tensor, To};
+/// let x = Tensor::zeros([2])?;
+/// assert_eq!(x.to(DType::F64)?.dtype(), DType::F64);
+/// assert_eq!(x.to((Device::Cpu, DType::F16))?.dtype(), DType::F16);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct To {
     /// The element type.

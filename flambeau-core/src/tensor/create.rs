@@ -8,6 +8,15 @@ use flambeau_cpu::threads::parallel_chunks_mut;
 
 /// What a creation function leaves to choose: type and device. `Create::default()` is `f32` on
 /// the CPU.
+///
+/// ```
+/// use flambeau_core::{Create, DType, Device, Tensor};
+/// let half = Create { dtype: Some(DType::F16), ..Create::default() };
+/// assert_eq!(Tensor::zeros_with([2], half)?.dtype(), DType::F16);
+/// // A type, a device, or both will do as well.
+/// assert_eq!(Tensor::zeros_with([2], (DType::I32, Device::Cpu))?.dtype(), DType::I32);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Create {
     /// The element type; `None` means the function's default.
@@ -42,7 +51,8 @@ impl From<(DType, Device)> for Create {
 }
 
 impl Tensor {
-    /// `size` zeros of type `f32` (`torch.zeros`).
+    /// `size` zeros of type `f32`
+    /// ([`torch.zeros`](https://pytorch.org/docs/stable/generated/torch.zeros.html)).
     ///
     /// ```
     /// use flambeau_core::{DType, Tensor};
@@ -59,6 +69,15 @@ impl Tensor {
     }
 
     /// [`zeros`](Tensor::zeros) of a given type or device.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros_with([2], DType::I64)?.to_vec::<i64>()?, [0, 0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`zeros`](Tensor::zeros), and where the device is not there.
     #[track_caller]
     pub fn zeros_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
         let options = options.into();
@@ -72,13 +91,32 @@ impl Tensor {
         )
     }
 
-    /// `size` ones of type `f32` (`torch.ones`).
+    /// `size` ones of type `f32`
+    /// ([`torch.ones`](https://pytorch.org/docs/stable/generated/torch.ones.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::ones([2, 2])?.to_vec2::<f32>()?, [[1.0, 1.0], [1.0, 1.0]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`zeros`](Tensor::zeros).
     #[track_caller]
     pub fn ones(size: impl Dims) -> Result<Tensor> {
         Tensor::ones_with(size, Create::default())
     }
 
     /// [`ones`](Tensor::ones) of a given type or device.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(Tensor::ones_with([2], DType::F64)?.to_vec::<f64>()?, [1.0, 1.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`zeros_with`](Tensor::zeros_with).
     #[track_caller]
     pub fn ones_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
         let options = options.into();
@@ -92,13 +130,32 @@ impl Tensor {
         )
     }
 
-    /// `size` copies of `value`, of the value's own type: bool, `i64` or `f32` (`torch.full`).
+    /// `size` copies of `value`, of the value's own type: bool, `i64` or `f32`
+    /// ([`torch.full`](https://pytorch.org/docs/stable/generated/torch.full.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::full([3], 0.5)?.to_vec::<f32>()?, [0.5, 0.5, 0.5]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`zeros`](Tensor::zeros).
     #[track_caller]
     pub fn full(size: impl Dims, value: impl Into<Scalar>) -> Result<Tensor> {
         Tensor::full_with(size, value, Create::default())
     }
 
     /// [`full`](Tensor::full) of a given type or device.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(Tensor::full_with([2], 7, DType::F64)?.to_vec::<f64>()?, [7.0, 7.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`zeros_with`](Tensor::zeros_with).
     #[track_caller]
     pub fn full_with(
         size: impl Dims,
@@ -124,13 +181,32 @@ impl Tensor {
         })
     }
 
-    /// A tensor whose elements are arbitrary (`torch.empty`).
+    /// A tensor whose elements are arbitrary
+    /// ([`torch.empty`](https://pytorch.org/docs/stable/generated/torch.empty.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::empty([2, 3])?.shape(), [2, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`zeros`](Tensor::zeros).
     #[track_caller]
     pub fn empty(size: impl Dims) -> Result<Tensor> {
         Tensor::empty_with(size, Create::default())
     }
 
     /// [`empty`](Tensor::empty) of a given type or device.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(Tensor::empty_with([2], DType::I64)?.dtype(), DType::I64);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`zeros_with`](Tensor::zeros_with).
     #[track_caller]
     pub fn empty_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
         let options = options.into();
@@ -142,37 +218,94 @@ impl Tensor {
         crate::with_stored!(dtype, T => Tensor::build::<T>("empty", &shape, dtype, |_| ()))
     }
 
-    /// Zeros of this tensor's shape, type and device.
+    /// Zeros of this tensor's shape, type and device
+    /// ([`torch.zeros_like`](https://pytorch.org/docs/stable/generated/torch.zeros_like.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 2])?.zeros_like()?.to_vec::<i64>()?, [0, 0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn zeros_like(&self) -> Result<Tensor> {
         Tensor::zeros_with(self.shape(), (self.dtype(), self.device()))
     }
 
-    /// Ones of this tensor's shape, type and device.
+    /// Ones of this tensor's shape, type and device
+    /// ([`torch.ones_like`](https://pytorch.org/docs/stable/generated/torch.ones_like.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 2])?.ones_like()?.to_vec::<i64>()?, [1, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn ones_like(&self) -> Result<Tensor> {
         Tensor::ones_with(self.shape(), (self.dtype(), self.device()))
     }
 
     /// Zeros of this tensor's shape; type and device are its own where `options` say nothing else.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(
+    ///     Tensor::new([1i64, 2])?.zeros_like_with(DType::F32)?.to_vec::<f32>()?,
+    ///     [0.0, 0.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the device is not there.
     #[track_caller]
     pub fn zeros_like_with(&self, options: impl Into<Create>) -> Result<Tensor> {
         Tensor::zeros_with(self.shape(), self.like(options))
     }
 
     /// Ones of this tensor's shape; type and device are its own where `options` say nothing else.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(
+    ///     Tensor::new([1i64, 2])?.ones_like_with(DType::F32)?.to_vec::<f32>()?,
+    ///     [1.0, 1.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the device is not there.
     #[track_caller]
     pub fn ones_like_with(&self, options: impl Into<Create>) -> Result<Tensor> {
         Tensor::ones_with(self.shape(), self.like(options))
     }
 
     /// Arbitrary elements of this tensor's shape; type and device are its own where `options` say nothing else.
+    ///
+    /// # Errors
+    /// Where the device is not there.
     #[track_caller]
     pub fn empty_like_with(&self, options: impl Into<Create>) -> Result<Tensor> {
         Tensor::empty_with(self.shape(), self.like(options))
     }
 
-    /// Copies of `value` in this tensor's shape, type and device.
+    /// Copies of `value` in this tensor's shape, type and device
+    /// ([`torch.full_like`](https://pytorch.org/docs/stable/generated/torch.full_like.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 2])?.full_like(7)?.to_vec::<i64>()?, [7, 7]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn full_like(&self, value: impl Into<Scalar>) -> Result<Tensor> {
         Tensor::full_with(self.shape(), value, (self.dtype(), self.device()))
@@ -180,6 +313,18 @@ impl Tensor {
 
     /// Copies of `value` in this tensor's shape; type and device are its own where `options` say
     /// nothing else.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(
+    ///     Tensor::new([1i64, 2])?.full_like_with(0.5, DType::F32)?.to_vec::<f32>()?,
+    ///     [0.5, 0.5]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the device is not there.
     #[track_caller]
     pub fn full_like_with(
         &self,
@@ -197,13 +342,24 @@ impl Tensor {
         }
     }
 
-    /// Arbitrary elements in this tensor's shape, type and device.
+    /// Arbitrary elements in this tensor's shape, type and device
+    /// ([`torch.empty_like`](https://pytorch.org/docs/stable/generated/torch.empty_like.html)).
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(Tensor::new([1i64, 2])?.empty_like()?.dtype(), DType::I64);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn empty_like(&self) -> Result<Tensor> {
         Tensor::empty_with(self.shape(), (self.dtype(), self.device()))
     }
 
-    /// The numbers from `start` to before `end` in steps of `step` (`torch.arange`): `i64` where
+    /// The numbers from `start` to before `end` in steps of `step`
+    /// ([`torch.arange`](https://pytorch.org/docs/stable/generated/torch.arange.html)): `i64` where
     /// all three are integers, else `f32`.
     ///
     /// ```
@@ -225,6 +381,15 @@ impl Tensor {
     }
 
     /// [`arange`](Tensor::arange) of a given type or device.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(Tensor::arange_with(0, 3, 1, DType::F32)?.to_vec::<f32>()?, [0.0, 1.0, 2.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`arange`](Tensor::arange), and where the device is not there.
     #[track_caller]
     pub fn arange_with(
         start: impl Into<Scalar>,
@@ -273,13 +438,35 @@ impl Tensor {
         }))
     }
 
-    /// `steps` numbers evenly spaced from `start` to `end`, both included (`torch.linspace`).
+    /// `steps` numbers evenly spaced from `start` to `end`, both included
+    /// ([`torch.linspace`](https://pytorch.org/docs/stable/generated/torch.linspace.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::linspace(0.0, 1.0, 5)?.to_vec::<f32>()?, [0.0, 0.25, 0.5, 0.75, 1.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn linspace(start: f64, end: f64, steps: usize) -> Result<Tensor> {
         Tensor::linspace_with(start, end, steps, Create::default())
     }
 
     /// [`linspace`](Tensor::linspace) of a given type or device.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(
+    ///     Tensor::linspace_with(0.0, 1.0, 3, DType::F64)?.to_vec::<f64>()?,
+    ///     [0.0, 0.5, 1.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the device is not there.
     #[track_caller]
     pub fn linspace_with(
         start: f64,
@@ -314,13 +501,35 @@ impl Tensor {
     }
 
     /// `steps` powers of `base`, their exponents evenly spaced from `start` to `end`, both included
-    /// (`torch.logspace`, whose base is 10 where not given).
+    /// ([`torch.logspace`](https://pytorch.org/docs/stable/generated/torch.logspace.html), whose
+    /// base is 10 where not given).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::logspace(0.0, 2.0, 3, 10.0)?.to_vec::<f32>()?, [1.0, 10.0, 100.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn logspace(start: f64, end: f64, steps: usize, base: f64) -> Result<Tensor> {
         Tensor::logspace_with(start, end, steps, base, Create::default())
     }
 
     /// [`logspace`](Tensor::logspace) of a given type or device.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(
+    ///     Tensor::logspace_with(0.0, 3.0, 4, 2.0, DType::I64)?.to_vec::<i64>()?,
+    ///     [1, 2, 4, 8]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the device is not there.
     #[track_caller]
     pub fn logspace_with(
         start: f64,
@@ -345,13 +554,32 @@ impl Tensor {
         }))
     }
 
-    /// The `n` by `m` matrix of type `f32` with ones on the diagonal (`torch.eye`).
+    /// The `n` by `m` matrix of type `f32` with ones on the diagonal
+    /// ([`torch.eye`](https://pytorch.org/docs/stable/generated/torch.eye.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::eye(2, 3)?.to_vec2::<f32>()?, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn eye(n: usize, m: usize) -> Result<Tensor> {
         Tensor::eye_with(n, m, Create::default())
     }
 
     /// [`eye`](Tensor::eye) of a given type or device.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(Tensor::eye_with(2, 2, DType::I64)?.to_vec2::<i64>()?, [[1, 0], [0, 1]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the device is not there.
     #[track_caller]
     pub fn eye_with(n: usize, m: usize, options: impl Into<Create>) -> Result<Tensor> {
         let options = options.into();
@@ -367,13 +595,17 @@ impl Tensor {
     }
 
     /// Rows and columns of the lower triangle of a `row` by `column` matrix, on and below the
-    /// diagonal `offset`, as an `i64` tensor of two rows (`torch.tril_indices`).
+    /// diagonal `offset`, as an `i64` tensor of two rows
+    /// ([`torch.tril_indices`](https://pytorch.org/docs/stable/generated/torch.tril_indices.html)).
     ///
     /// ```
     /// use flambeau_core::Tensor;
     /// assert_eq!(Tensor::tril_indices(2, 3, 0)?.to_vec2::<i64>()?, [[0, 1, 1], [0, 0, 1]]);
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn tril_indices(row: usize, column: usize, offset: i64) -> Result<Tensor> {
         triangle("tril_indices", row, column, |i| {
@@ -381,7 +613,17 @@ impl Tensor {
         })
     }
 
-    /// The same of the upper triangle, on and above the diagonal (`torch.triu_indices`).
+    /// The same of the upper triangle, on and above the diagonal
+    /// ([`torch.triu_indices`](https://pytorch.org/docs/stable/generated/torch.triu_indices.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::triu_indices(2, 3, 1)?.to_vec2::<i64>()?, [[0, 0, 1], [1, 2, 2]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn triu_indices(row: usize, column: usize, offset: i64) -> Result<Tensor> {
         triangle("triu_indices", row, column, |i| {
@@ -390,7 +632,16 @@ impl Tensor {
     }
 
     /// Coordinate grids over vectors: output `k` varies along dimension `k` with `tensors[k]`
-    /// (`torch.meshgrid`, `indexing="ij"`). Views of the inputs.
+    /// ([`torch.meshgrid`](https://pytorch.org/docs/stable/generated/torch.meshgrid.html),
+    /// `indexing="ij"`). Views of the inputs.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let grid = Tensor::meshgrid(&[&Tensor::new([1i64, 2])?, &Tensor::new([5i64, 6, 7])?])?;
+    /// assert_eq!(grid[0].to_vec2::<i64>()?, [[1, 1, 1], [2, 2, 2]]);
+    /// assert_eq!(grid[1].to_vec2::<i64>()?, [[5, 6, 7], [5, 6, 7]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where an input has more than one dimension, or types differ.
@@ -418,6 +669,16 @@ impl Tensor {
     }
 
     /// A 0-d tensor of one number.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::scalar(2.5f32)?;
+    /// assert_eq!((x.dim(), x.item::<f32>()?), (0, 2.5));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn scalar<T: Element>(value: T) -> Result<Tensor> {
         Tensor::build::<T::Stored>("tensor", &[], T::DTYPE, |out| out[0] = value.store())

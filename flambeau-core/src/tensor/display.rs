@@ -6,7 +6,16 @@ use crate::{DType, Device, with_stored};
 use parking_lot::RwLock;
 use std::fmt::{self, Write};
 
-/// How tensors print (`torch.set_printoptions`).
+/// How tensors print
+/// ([`torch.set_printoptions`](https://pytorch.org/docs/stable/generated/torch.set_printoptions.html)).
+///
+/// ```
+/// use flambeau_core::{PrintOptions, Tensor, set_printoptions};
+/// set_printoptions(PrintOptions { precision: 2, ..PrintOptions::default() });
+/// assert_eq!(Tensor::new([0.12345f32])?.to_string(), "tensor([0.12])");
+/// set_printoptions(PrintOptions::default());
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PrintOptions {
     /// Digits after the point of floating-point numbers. Default 4.

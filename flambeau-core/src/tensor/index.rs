@@ -11,6 +11,14 @@ use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToIncl
 use std::panic::Location;
 
 /// What stands between two commas.
+///
+/// ```
+/// use flambeau_core::{IndexItem, Tensor};
+/// let x = Tensor::arange(0, 12, 1)?.view([3, 4])?;
+/// let rows = IndexItem::Slice { start: Some(1), stop: None, step: 1 };
+/// assert_eq!(x.i(vec![rows, IndexItem::Int(-1)])?.to_vec::<i64>()?, [7, 11]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum IndexItem {
     /// One index; the dimension vanishes. Negative ones count from the end.
@@ -37,15 +45,33 @@ pub enum IndexItem {
 }
 
 /// A new dimension in an index ([`IndexItem::NewAxis`]).
+///
+/// ```
+/// use flambeau_core::{NewAxis, Tensor};
+/// assert_eq!(Tensor::zeros([2, 3])?.i((.., NewAxis))?.shape(), [2, 1, 3]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct NewAxis;
 
 /// All dimensions that are left in an index ([`IndexItem::Ellipsis`]).
+///
+/// ```
+/// use flambeau_core::{Ellipsis, Tensor};
+/// assert_eq!(Tensor::zeros([2, 3, 5])?.i((Ellipsis, 0))?.shape(), [2, 3]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Ellipsis;
 
 /// `start:stop:step` in an index. Bounds beyond the size are cut, so `s(1, i64::MAX, 2)` goes to
 /// the end.
+///
+/// ```
+/// use flambeau_core::{Tensor, s};
+/// assert_eq!(Tensor::arange(0, 8, 1)?.i(s(1, -1, 2))?.to_vec::<i64>()?, [1, 3, 5]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub fn s(start: i64, stop: i64, step: i64) -> IndexItem {
     IndexItem::Slice {
         start: Some(start),
@@ -302,7 +328,16 @@ impl Tensor {
     }
 
     /// A copy with `value` at the places that [`i`](Tensor::i) would return; added there where
-    /// `accumulate` (places named several times add up, else one of the values stays).
+    /// `accumulate` (places named several times add up, else one of the values stays)
+    /// ([`torch.Tensor.index_put`](https://pytorch.org/docs/stable/generated/torch.Tensor.index_put.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::zeros([3])?;
+    /// let y = x.index_put([0, 2, 2], 1.0, true)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [1.0, 0.0, 2.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`i`](Tensor::i), and where `value` does not broadcast to the places.

@@ -34,6 +34,29 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 ///
 /// Cloning copies the handle: both are the same tensor, as two names are in PyTorch. Views made by
 /// [`view`](Tensor::view), [`narrow`](Tensor::narrow) and the like share memory with their base.
+///
+/// # Types
+/// Numbers take part by [`Tensor::result_type`]; functions such as [`exp`](Tensor::exp) give `f32` for
+/// integers and bool. Sizes are written as in PyTorch: `(N, C, H, W)`, the last dimension innermost.
+///
+/// # In place
+/// A method whose name ends in `_` writes into the tensor and returns it, and the history follows. It
+/// errs where the result has another shape or a type of a higher category (bool, integer, floating
+/// point), where the tensor is a leaf that requires gradients (but in [`no_grad`](crate::no_grad)),
+/// was expanded, or was made in [`inference_mode`](crate::inference_mode).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// let x = Tensor::new([[1.0f32, 2.0], [3.0, 4.0]])?.requires_grad_(true)?;
+/// let y = (&x * &x).sum()?;
+/// y.backward()?;
+/// assert_eq!(y.item::<f32>()?, 30.0);
+/// assert_eq!(x.grad().unwrap().to_vec2::<f32>()?, [[2.0, 4.0], [6.0, 8.0]]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+///
+/// # Errors
+/// Besides what each method says, all that make a tensor err where memory does not suffice.
 #[derive(Clone)]
 pub struct Tensor(pub(crate) Arc<Inner>);
 
@@ -192,12 +215,26 @@ impl Tensor {
     }
 
     /// The sizes of the dimensions.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([2, 3])?.shape(), [2, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     #[inline]
     pub fn shape(&self) -> &[usize] {
         &self.0.shape
     }
 
-    /// The size of dimension `dim`, counted from the end where negative.
+    /// The size of dimension `dim`, counted from the end where negative
+    /// ([`torch.Tensor.size`](https://pytorch.org/docs/stable/generated/torch.Tensor.size.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::zeros([2, 3])?;
+    /// assert_eq!((x.size(0)?, x.size(-1)?), (2, 3));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where there is no such dimension; a 0-d tensor has none.
@@ -213,6 +250,12 @@ impl Tensor {
     }
 
     /// Elements to step over, in memory, to the next index of each dimension.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([2, 3])?.t()?.strides(), [1, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     #[inline]
     pub fn strides(&self) -> &[usize] {
         &self.0.strides
@@ -288,17 +331,38 @@ impl Tensor {
     }
 
     /// Whether elements follow each other in row-major order without gaps.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::zeros([2, 3])?;
+    /// assert!(x.is_contiguous() && !x.t()?.is_contiguous());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     #[inline]
     pub fn is_contiguous(&self) -> bool {
         self.0.flags.load(Ordering::Relaxed) & CONTIGUOUS != 0
     }
 
     /// Whether both handles are the same tensor.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::zeros([2])?;
+    /// assert!(x.is(&x.clone()) && !x.is(&x.copy()?));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn is(&self, other: &Tensor) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Whether both use the same memory.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::zeros([4])?;
+    /// assert!(x.shares_storage(&x.view([2, 2])?) && !x.shares_storage(&x.copy()?));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn shares_storage(&self, other: &Tensor) -> bool {
         self.0.storage.same(&other.0.storage)
     }

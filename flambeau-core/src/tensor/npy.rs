@@ -19,6 +19,15 @@ const LONGEST_HEADER: usize = 1 << 16;
 impl Tensor {
     /// The array of a `.npy` file, of any byte order and memory order.
     ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let path = std::env::temp_dir().join(format!("{}-load.npy", std::process::id()));
+    /// Tensor::new([[1i64, 2]])?.save_npy(&path)?;
+    /// assert_eq!(Tensor::load_npy(&path)?.to_vec2::<i64>()?, [[1, 2]]);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Where the file is not to be read, is cut short or corrupt, or holds a type that there is no
     /// tensor of (Python objects above all, which are never read).
@@ -37,6 +46,15 @@ impl Tensor {
     /// Writes a `.npy` file that NumPy reads, row-major and little-endian, replacing what was
     /// there only when complete.
     ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let path = std::env::temp_dir().join(format!("{}-save.npy", std::process::id()));
+    /// Tensor::new([0.5f32, 1.5])?.save_npy(&path)?;
+    /// assert_eq!(Tensor::load_npy(&path)?.to_vec::<f32>()?, [0.5, 1.5]);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// For `bf16`, which NumPy does not have, and where the file cannot be written.
     #[track_caller]
@@ -51,6 +69,17 @@ impl Tensor {
     }
 
     /// The arrays of a `.npz` file, compressed or not, in the file's order under their names.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let path = std::env::temp_dir().join(format!("{}-load.npz", std::process::id()));
+    /// Tensor::save_npz(&path, &[("a", &Tensor::new([1i64])?), ("b", &Tensor::new([2.5f32])?)])?;
+    /// let arrays = Tensor::load_npz(&path)?;
+    /// assert_eq!((&arrays[0].0[..], &arrays[1].0[..]), ("a", "b"));
+    /// assert_eq!(arrays[1].1.to_vec::<f32>()?, [2.5]);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`load_npy`](Tensor::load_npy), naming the array.
@@ -104,6 +133,16 @@ impl Tensor {
     }
 
     /// Writes arrays under their names as `numpy.savez_compressed` does.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let path = std::env::temp_dir().join(format!("{}-compressed.npz", std::process::id()));
+    /// let x = Tensor::zeros([1 << 16])?;
+    /// Tensor::save_npz_compressed(&path, &[("x", &x)])?;
+    /// assert!(std::fs::metadata(&path).unwrap().len() < 10_000);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`save_npz`](Tensor::save_npz).

@@ -37,6 +37,16 @@ impl Tensor {
     /// [`from_fill`](Tensor::from_fill) for any type: `fill` writes the elements' bytes in the
     /// machine's order.
     ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// let x = Tensor::from_fill_bytes([3], DType::U8, |bytes| {
+    ///     bytes.copy_from_slice(&[1, 2, 3]);
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(x.to_vec::<u8>()?, [1, 2, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As `from_fill`.
     #[track_caller]
@@ -59,6 +69,13 @@ impl Tensor {
     /// What `read` makes of the elements in row-major order and in their stored form. They are
     /// not copied where the tensor is contiguous.
     ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([1.0f32, 2.0, 3.0])?;
+    /// assert_eq!(x.with_slice::<f32, _>(|v| v.iter().sum::<f32>())?, 6.0);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Where `T` is not the tensor's type.
     #[track_caller]
@@ -79,6 +96,12 @@ impl Tensor {
 
     /// What `read` makes of the elements' bytes in row-major order. They are not copied where the
     /// tensor is contiguous.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([3])?.with_bytes(|bytes| bytes.len())?, 12);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where memory does not suffice for the copy.

@@ -79,7 +79,8 @@ impl Tensor {
         .of(self)
     }
 
-    /// The same elements under other sizes, sharing memory; one size may be -1.
+    /// The same elements under other sizes, sharing memory; one size may be -1
+    /// ([`torch.Tensor.view`](https://pytorch.org/docs/stable/generated/torch.Tensor.view.html)).
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -108,7 +109,19 @@ impl Tensor {
         self.relabel("view", Kind::Reshape, shape, strides)
     }
 
-    /// [`view`](Tensor::view) where the layout allows it, else a copy.
+    /// [`view`](Tensor::view) where the layout allows it, else a copy
+    /// ([`torch.reshape`](https://pytorch.org/docs/stable/generated/torch.reshape.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([[1i64, 2], [3, 4]])?.t()?;
+    /// assert!(x.view([4]).is_err());
+    /// assert_eq!(x.reshape([4])?.to_vec::<i64>()?, [1, 3, 2, 4]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the element counts differ, or more than one size is -1.
     #[track_caller]
     pub fn reshape(&self, size: impl Dims) -> Result<Tensor> {
         let shape = self.infer_size("reshape", size)?;
@@ -122,7 +135,17 @@ impl Tensor {
         }
     }
 
-    /// This tensor where it is contiguous, else a contiguous copy.
+    /// This tensor where it is contiguous, else a contiguous copy
+    /// ([`torch.Tensor.contiguous`](https://pytorch.org/docs/stable/generated/torch.Tensor.contiguous.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([2, 3])?.t()?.contiguous()?.strides(), [2, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn contiguous(&self) -> Result<Tensor> {
         if self.is_contiguous() {
@@ -132,20 +155,46 @@ impl Tensor {
         }
     }
 
-    /// A contiguous copy; gradients flow through (`torch.clone`).
+    /// A contiguous copy; gradients flow through
+    /// ([`torch.clone`](https://pytorch.org/docs/stable/generated/torch.clone.html)).
     #[track_caller]
     pub(crate) fn contiguous_copy(&self) -> Result<Tensor> {
         dispatch::call(ToDtype(self.dtype()), &[self])
     }
 
-    /// A copy with memory of its own, through which gradients flow (`Tensor.clone`): named `copy`
+    /// A copy with memory of its own, through which gradients flow
+    /// ([`torch.clone`](https://pytorch.org/docs/stable/generated/torch.clone.html)): named `copy`
     /// because Rust's `clone` copies the handle.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::zeros([2])?;
+    /// x.copy()?.fill_(1)?;
+    /// assert_eq!(x.to_vec::<f32>()?, [0.0, 0.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn copy(&self) -> Result<Tensor> {
         dispatch::call(Identity("clone"), &[self])
     }
 
-    /// Converted to `dtype`; the same tensor where it already is.
+    /// Converted to `dtype`; the same tensor where it already is
+    /// ([`torch.Tensor.to`](https://pytorch.org/docs/stable/generated/torch.Tensor.to.html)).
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(
+    ///     Tensor::new([-1.7f32, 300.0])?.to_dtype(DType::I64)?.to_vec::<i64>()?,
+    ///     [-1, 300]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
         if dtype == self.dtype() {
@@ -155,7 +204,14 @@ impl Tensor {
         }
     }
 
-    /// On `device`; the same tensor where it already is.
+    /// On `device`; the same tensor where it already is
+    /// ([`torch.Tensor.to`](https://pytorch.org/docs/stable/generated/torch.Tensor.to.html)).
+    ///
+    /// ```
+    /// use flambeau_core::{Device, Tensor};
+    /// assert!(Tensor::zeros([2])?.to_device(Device::Cpu)?.device() == Device::Cpu);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the device is not available.
@@ -165,7 +221,14 @@ impl Tensor {
         Ok(self.clone())
     }
 
-    /// The dimensions in the order `dims`.
+    /// The dimensions in the order `dims`
+    /// ([`torch.permute`](https://pytorch.org/docs/stable/generated/torch.permute.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([2, 3, 5])?.permute([2, 0, 1])?.shape(), [5, 2, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `dims` does not name every dimension once.
@@ -192,7 +255,17 @@ impl Tensor {
         self.relabel(name, Kind::Permute(order), shape, strides)
     }
 
-    /// Two dimensions exchanged.
+    /// Two dimensions exchanged
+    /// ([`torch.transpose`](https://pytorch.org/docs/stable/generated/torch.transpose.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([2, 3, 5])?.transpose(0, -1)?.shape(), [5, 3, 2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where there is no such dimension.
     #[track_caller]
     pub fn transpose(&self, dim0: i64, dim1: i64) -> Result<Tensor> {
         self.exchange("transpose", dim0, dim1)
@@ -208,7 +281,17 @@ impl Tensor {
         self.reorder(name, order)
     }
 
-    /// [`transpose`](Tensor::transpose) under NumPy's name.
+    /// [`transpose`](Tensor::transpose) under NumPy's name
+    /// ([`torch.swapaxes`](https://pytorch.org/docs/stable/generated/torch.swapaxes.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([2, 3])?.swapaxes(0, 1)?.shape(), [3, 2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`transpose`](Tensor::transpose).
     #[track_caller]
     pub fn swapaxes(&self, axis0: i64, axis1: i64) -> Result<Tensor> {
         self.transpose(axis0, axis1)
@@ -256,7 +339,14 @@ impl Tensor {
         self.permute(order)
     }
 
-    /// The transpose of a matrix; vectors and 0-d tensors unchanged.
+    /// The transpose of a matrix; vectors and 0-d tensors unchanged
+    /// ([`torch.t`](https://pytorch.org/docs/stable/generated/torch.t.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([[1i64, 2], [3, 4]])?.t()?.to_vec2::<i64>()?, [[1, 3], [2, 4]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For more than two dimensions.
@@ -272,7 +362,17 @@ impl Tensor {
         }
     }
 
-    /// Sizes of 1 stretched to `size` without copying; -1 keeps a size.
+    /// Sizes of 1 stretched to `size` without copying; -1 keeps a size
+    /// ([`torch.Tensor.expand`](https://pytorch.org/docs/stable/generated/torch.Tensor.expand.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([[1i64], [2]])?.expand([-1, 3])?.to_vec2::<i64>()?,
+    ///     [[1, 1, 1], [2, 2, 2]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where a size other than 1 would change.
@@ -302,7 +402,17 @@ impl Tensor {
         self.relabel("expand", Kind::Expand, shape, strides)
     }
 
-    /// [`expand`](Tensor::expand) to the shape of `other`.
+    /// [`expand`](Tensor::expand) to the shape of `other`
+    /// ([`torch.Tensor.expand_as`](https://pytorch.org/docs/stable/generated/torch.Tensor.expand_as.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([3])?.expand_as(&Tensor::zeros([2, 3])?)?.shape(), [2, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`expand`](Tensor::expand).
     #[track_caller]
     pub fn expand_as(&self, other: &Tensor) -> Result<Tensor> {
         self.expand(other.shape())
@@ -310,6 +420,12 @@ impl Tensor {
 
     /// Every `step`-th index from `start` to before `end` of dimension `dim` (`x[start:end:step]`);
     /// bounds beyond the size are cut.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::arange(0, 10, 1)?.slice(0, 1, 8, 3)?.to_vec::<i64>()?, [1, 4, 7]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `step` is zero or there is no such dimension.
@@ -337,7 +453,14 @@ impl Tensor {
         })
     }
 
-    /// `length` indices from `start` on of dimension `dim`.
+    /// `length` indices from `start` on of dimension `dim`
+    /// ([`torch.narrow`](https://pytorch.org/docs/stable/generated/torch.narrow.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::arange(0, 10, 1)?.narrow(0, 2, 3)?.to_vec::<i64>()?, [2, 3, 4]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where they reach beyond the size.
@@ -360,7 +483,14 @@ impl Tensor {
         }
     }
 
-    /// Index `index` of dimension `dim`, which vanishes.
+    /// Index `index` of dimension `dim`, which vanishes
+    /// ([`torch.select`](https://pytorch.org/docs/stable/generated/torch.select.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([[1i64, 2], [3, 4]])?.select(1, -1)?.to_vec::<i64>()?, [2, 4]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the index is out of range.
@@ -391,7 +521,8 @@ impl Tensor {
     }
 
     /// The elements at `(i, i + offset)` of dimensions `dim1` and `dim2`, as a new last dimension
-    /// (`torch.diagonal`, whose defaults are 0, 0, 1).
+    /// ([`torch.diagonal`](https://pytorch.org/docs/stable/generated/torch.diagonal.html), whose
+    /// defaults are 0, 0, 1).
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -436,7 +567,17 @@ impl Tensor {
         })
     }
 
-    /// Windows of `size` along dimension `dim`, `step` apart, as a new last dimension.
+    /// Windows of `size` along dimension `dim`, `step` apart, as a new last dimension
+    /// ([`torch.Tensor.unfold`](https://pytorch.org/docs/stable/generated/torch.Tensor.unfold.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::arange(0, 5, 1)?.unfold(0, 3, 2)?.to_vec2::<i64>()?,
+    ///     [[0, 1, 2], [2, 3, 4]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where a window is longer than the dimension or `step` is zero.
@@ -482,7 +623,8 @@ impl Tensor {
     }
 
     /// The memory behind this tensor seen with other sizes and strides, from element `offset` of
-    /// the storage on, or from this tensor's own first element (`torch.as_strided`).
+    /// the storage on, or from this tensor's own first element
+    /// ([`torch.as_strided`](https://pytorch.org/docs/stable/generated/torch.as_strided.html)).
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -524,21 +666,49 @@ impl Tensor {
         Ok(view)
     }
 
-    /// Without the dimensions of size 1.
+    /// Without the dimensions of size 1
+    /// ([`torch.squeeze`](https://pytorch.org/docs/stable/generated/torch.squeeze.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([1, 2, 1])?.squeeze()?.shape(), [2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// None.
     #[track_caller]
     pub fn squeeze(&self) -> Result<Tensor> {
         let all: Vec<usize> = (0..self.dim()).collect();
         self.squeeze_those(&all)
     }
 
-    /// Without dimension `dim`, where its size is 1.
+    /// Without dimension `dim`, where its size is 1
+    /// ([`torch.squeeze`](https://pytorch.org/docs/stable/generated/torch.squeeze.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([1, 2, 1])?.squeeze_dim(0)?.shape(), [2, 1]);
+    /// assert_eq!(Tensor::zeros([1, 2, 1])?.squeeze_dim(1)?.shape(), [1, 2, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where there is no such dimension.
     #[track_caller]
     pub fn squeeze_dim(&self, dim: i64) -> Result<Tensor> {
         let d = self.dim_index("squeeze", dim)?;
         self.squeeze_those(&[d])
     }
 
-    /// Without those of the dimensions `dims` whose size is 1.
+    /// Without those of the dimensions `dims` whose size is 1
+    /// ([`torch.squeeze`](https://pytorch.org/docs/stable/generated/torch.squeeze.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([1, 2, 1, 1])?.squeeze_dims([0, 1, -1])?.shape(), [2, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where a dimension does not exist or appears twice.
@@ -560,7 +730,18 @@ impl Tensor {
         self.relabel("squeeze", Kind::Reshape, shape, strides)
     }
 
-    /// With a dimension of size 1 before `dim`.
+    /// With a dimension of size 1 before `dim`
+    /// ([`torch.unsqueeze`](https://pytorch.org/docs/stable/generated/torch.unsqueeze.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([2, 3])?.unsqueeze(1)?.shape(), [2, 1, 3]);
+    /// assert_eq!(Tensor::zeros([2, 3])?.unsqueeze(-1)?.shape(), [2, 3, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where `dim` is not from -(n + 1) to n, for n dimensions.
     #[track_caller]
     pub fn unsqueeze(&self, dim: i64) -> Result<Tensor> {
         let d = wrap_dim("unsqueeze", dim, self.dim() + 1)?;
@@ -575,7 +756,17 @@ impl Tensor {
         self.relabel("unsqueeze", Kind::Reshape, shape, strides)
     }
 
-    /// Dimensions `start` to `end`, both included, as one; copies only where the layout needs it.
+    /// Dimensions `start` to `end`, both included, as one; copies only where the layout needs it
+    /// ([`torch.flatten`](https://pytorch.org/docs/stable/generated/torch.flatten.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([2, 3, 5])?.flatten(1, -1)?.shape(), [2, 15]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where there is no such dimension, or `start` comes after `end`.
     #[track_caller]
     pub fn flatten(&self, start: i64, end: i64) -> Result<Tensor> {
         if self.dim() == 0 {
@@ -597,7 +788,14 @@ impl Tensor {
         self.reshape(shape)
     }
 
-    /// Dimension `dim` cut into `sizes`, of which one may be -1.
+    /// Dimension `dim` cut into `sizes`, of which one may be -1
+    /// ([`torch.unflatten`](https://pytorch.org/docs/stable/generated/torch.unflatten.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([2, 15])?.unflatten(1, [3, -1])?.shape(), [2, 3, 5]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the sizes do not multiply to the dimension's.
@@ -632,25 +830,67 @@ impl Tensor {
         self.view(shape)
     }
 
-    /// [`view`](Tensor::view) with the sizes of `other`.
+    /// [`view`](Tensor::view) with the sizes of `other`
+    /// ([`torch.Tensor.view_as`](https://pytorch.org/docs/stable/generated/torch.Tensor.view_as.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([6])?.view_as(&Tensor::zeros([2, 3])?)?.shape(), [2, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`view`](Tensor::view).
     #[track_caller]
     pub fn view_as(&self, other: &Tensor) -> Result<Tensor> {
         self.view(other.shape())
     }
 
-    /// [`reshape`](Tensor::reshape) to the sizes of `other`.
+    /// [`reshape`](Tensor::reshape) to the sizes of `other`
+    /// ([`torch.Tensor.reshape_as`](https://pytorch.org/docs/stable/generated/torch.Tensor.reshape_as.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([6])?.reshape_as(&Tensor::zeros([2, 3])?)?.shape(), [2, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`reshape`](Tensor::reshape).
     #[track_caller]
     pub fn reshape_as(&self, other: &Tensor) -> Result<Tensor> {
         self.reshape(other.shape())
     }
 
-    /// One dimension with all elements; copies only where the layout needs it.
+    /// One dimension with all elements; copies only where the layout needs it
+    /// ([`torch.ravel`](https://pytorch.org/docs/stable/generated/torch.ravel.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([[1i64, 2], [3, 4]])?.t()?.ravel()?.to_vec::<i64>()?, [1, 3, 2, 4]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn ravel(&self) -> Result<Tensor> {
         self.reshape([-1i64])
     }
 
-    /// Overwritten with the elements of `src`, which broadcasts and is converted.
+    /// Overwritten with the elements of `src`, which broadcasts and is converted
+    /// ([`torch.Tensor.copy_`](https://pytorch.org/docs/stable/generated/torch.Tensor.copy_.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::zeros([2, 2])?;
+    /// x.copy_(&Tensor::new([1i64, 2])?)?;
+    /// assert_eq!(x.to_vec2::<f32>()?, [[1.0, 2.0], [1.0, 2.0]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where `src` does not broadcast, and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn copy_(&self, src: &Tensor) -> Result<Tensor> {
         self.check_inplace("copy_")?;
@@ -663,7 +903,17 @@ impl Tensor {
         self.overwrite("copy_", src)
     }
 
-    /// Every element set to `value`.
+    /// Every element set to `value`
+    /// ([`torch.Tensor.fill_`](https://pytorch.org/docs/stable/generated/torch.Tensor.fill_.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::zeros([3])?.fill_(0.5)?.to_vec::<f32>()?, [0.5, 0.5, 0.5]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn fill_(&self, value: impl Into<crate::Scalar>) -> Result<Tensor> {
         self.check_inplace("fill_")?;
@@ -674,7 +924,17 @@ impl Tensor {
         self.overwrite("fill_", self.full_like(value)?)
     }
 
-    /// Every element set to 0.
+    /// Every element set to 0
+    /// ([`torch.Tensor.zero_`](https://pytorch.org/docs/stable/generated/torch.Tensor.zero_.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::ones([3])?.zero_()?.to_vec::<f32>()?, [0.0, 0.0, 0.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn zero_(&self) -> Result<Tensor> {
         self.check_inplace("zero_")?;

@@ -24,7 +24,17 @@ const NORMAL: f64 = FRAC_1_SQRT_2 * FRAC_2_SQRT_PI / 2.0;
 const SELU_PARAMS: Params = [1.673_263_242_354_377_2, 1.050_700_987_355_480_5, 1.0];
 
 unary_ops! { ACTIVATIONS:
-    /// max(0, x); NaN stays NaN. The gradient at 0 is 0.
+    /// max(0, x); NaN stays NaN. The gradient at 0 is 0
+    /// ([`F.relu`](https://pytorch.org/docs/stable/generated/torch.nn.functional.relu.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([-1.0f32, 2.0])?.relu()?.to_vec::<f32>()?, [0.0, 2.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For bool tensors.
     RELU = relu, relu_() Number {
         float: |x, p| if x < 0.0 { 0.0 } else { x },
         int: |x, p| if x < 0 { 0 } else { x },
@@ -33,7 +43,20 @@ unary_ops! { ACTIVATIONS:
         domain: (0.2, 2.0),
         torch: "torch.relu(x)",
     }
-    /// x where x > 0, else `negative_slope` times x (`F.leaky_relu`, where it defaults to 0.01).
+    /// x where x > 0, else `negative_slope` times x
+    /// ([`F.leaky_relu`](https://pytorch.org/docs/stable/generated/torch.nn.functional.leaky_relu.html),
+    /// where it defaults to 0.01).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([-0.01f32, 2.0])?;
+    /// let y = Tensor::new([-1.0f32, 2.0])?.leaky_relu(0.01)?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     LEAKY_RELU = leaky_relu, leaky_relu_(negative_slope) Number {
         float: |x, p| if x > 0.0 { x } else { x * p[0] },
         saves: Saves::INPUTS,
@@ -42,7 +65,15 @@ unary_ops! { ACTIVATIONS:
         torch: "F.leaky_relu(x, p[0])",
         params: [[0.01, 0.0, 0.0], [0.3, 0.0, 0.0]],
     }
-    /// 1 / (1 + exp(-x)).
+    /// 1 / (1 + exp(-x))
+    /// ([`torch.sigmoid`](https://pytorch.org/docs/stable/generated/torch.sigmoid.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.5f32, 0.8808])?;
+    /// assert!(Tensor::new([0.0f32, 2.0])?.sigmoid()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     SIGMOID = sigmoid, sigmoid_() Float {
         float: |x, p| R::sigmoid(x),
         saves: Saves::OUTPUT,
@@ -50,7 +81,19 @@ unary_ops! { ACTIVATIONS:
         domain: (-2.0, 2.0),
         torch: "torch.sigmoid(x)",
     }
-    /// The logarithm of the sigmoid, without overflow (`F.logsigmoid`).
+    /// The logarithm of the sigmoid, without overflow
+    /// ([`F.logsigmoid`](https://pytorch.org/docs/stable/generated/torch.nn.functional.logsigmoid.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([-0.69315f32, -100.0])?;
+    /// let y = Tensor::new([0.0f32, -100.0])?.log_sigmoid()?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     LOG_SIGMOID = log_sigmoid, log_sigmoid_() Number {
         float: |x, p| (if x < 0.0 { x } else { 0.0 }) - R::log1p(R::exp(-x.abs())),
         saves: Saves::INPUTS,
@@ -58,7 +101,18 @@ unary_ops! { ACTIVATIONS:
         domain: (-2.0, 2.0),
         torch: "F.logsigmoid(x)",
     }
-    /// x sigmoid(x), also known as swish (`F.silu`).
+    /// x sigmoid(x), also known as swish
+    /// ([`F.silu`](https://pytorch.org/docs/stable/generated/torch.nn.functional.silu.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([-0.26894f32, 1.76159])?;
+    /// assert!(Tensor::new([-1.0f32, 2.0])?.silu()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     SILU = silu, silu_() Number {
         float: |x, p| R::silu(x),
         saves: Saves::INPUTS,
@@ -66,7 +120,18 @@ unary_ops! { ACTIVATIONS:
         domain: (-2.0, 2.0),
         torch: "F.silu(x)",
     }
-    /// x times the normal distribution function at x (`F.gelu`).
+    /// x times the normal distribution function at x
+    /// ([`F.gelu`](https://pytorch.org/docs/stable/generated/torch.nn.functional.gelu.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([-0.15866f32, 1.9545])?;
+    /// assert!(Tensor::new([-1.0f32, 2.0])?.gelu()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     GELU = gelu, gelu_() Number {
         float: |x, p| R::gelu(x),
         saves: Saves::INPUTS,
@@ -74,7 +139,18 @@ unary_ops! { ACTIVATIONS:
         domain: (-2.0, 2.0),
         torch: "F.gelu(x)",
     }
-    /// [`gelu`](Tensor::gelu) in the approximation by tanh (`F.gelu(x, approximate="tanh")`).
+    /// [`gelu`](Tensor::gelu) in the approximation by tanh (`F.gelu(x, approximate="tanh")`)
+    /// ([`F.gelu`](https://pytorch.org/docs/stable/generated/torch.nn.functional.gelu.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([-0.15881f32, 1.9546])?;
+    /// assert!(Tensor::new([-1.0f32, 2.0])?.gelu_tanh()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     GELU_TANH = gelu_tanh, gelu_tanh_() Number {
         float: |x, p| R::gelu_tanh(x),
         saves: Saves::INPUTS,
@@ -82,7 +158,18 @@ unary_ops! { ACTIVATIONS:
         domain: (-2.0, 2.0),
         torch: "F.gelu(x, approximate='tanh')",
     }
-    /// x tanh(softplus(x)) (`F.mish`).
+    /// x tanh(softplus(x))
+    /// ([`F.mish`](https://pytorch.org/docs/stable/generated/torch.nn.functional.mish.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([-0.3034f32, 1.94396])?;
+    /// assert!(Tensor::new([-1.0f32, 2.0])?.mish()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     MISH = mish, mish_() Number {
         float: |x, p| x * R::tanh(if x > 20.0 { x } else { R::log1p(R::exp(x)) }),
         saves: Saves::INPUTS,
@@ -90,8 +177,22 @@ unary_ops! { ACTIVATIONS:
         domain: (-2.0, 2.0),
         torch: "F.mish(x)",
     }
-    /// x clipped to `min`..`max` (`F.hardtanh`, where they default to -1 and 1); no gradient at the
+    /// x clipped to `min`..`max`
+    /// ([`F.hardtanh`](https://pytorch.org/docs/stable/generated/torch.nn.functional.hardtanh.html),
+    /// where they default to -1 and 1); no gradient at the
     /// ends.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([-3.0f32, 0.5, 3.0])?.hardtanh(-1.0, 1.0)?.to_vec::<f32>()?,
+    ///     [-1.0, 0.5, 1.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For bool tensors, and where `min` is greater than `max`.
     HARDTANH = hardtanh, hardtanh_(min, max) Number {
         float: |x, p| if x < p[0] { p[0] } else if x > p[1] { p[1] } else { x },
         int: |x, p| if x < p[0] { p[0] } else if x > p[1] { p[1] } else { x },
@@ -105,7 +206,19 @@ unary_ops! { ACTIVATIONS:
         params: [[-1.0, 1.0, 0.0], [-0.5, 2.0, 0.0]],
         check: |p| (p[0] > p[1]).then_some("min is greater than max"),
     }
-    /// x relu6(x + 3) / 6 (`F.hardswish`).
+    /// x relu6(x + 3) / 6
+    /// ([`F.hardswish`](https://pytorch.org/docs/stable/generated/torch.nn.functional.hardswish.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 1.125, 4.0])?;
+    /// let y = Tensor::new([-4.0f32, 1.5, 4.0])?.hardswish()?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     HARDSWISH = hardswish, hardswish_() Number {
         float: |x, p| x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
         saves: Saves::INPUTS,
@@ -113,7 +226,19 @@ unary_ops! { ACTIVATIONS:
         domain: (-2.0, 2.0),
         torch: "F.hardswish(x)",
     }
-    /// relu6(x + 3) / 6 (`F.hardsigmoid`).
+    /// relu6(x + 3) / 6
+    /// ([`F.hardsigmoid`](https://pytorch.org/docs/stable/generated/torch.nn.functional.hardsigmoid.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 0.75, 1.0])?;
+    /// let y = Tensor::new([-4.0f32, 1.5, 4.0])?.hardsigmoid()?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     HARDSIGMOID = hardsigmoid, hardsigmoid_() Number {
         float: |x, p| (x + 3.0).clamp(0.0, 6.0) / 6.0,
         saves: Saves::INPUTS,
@@ -124,7 +249,21 @@ unary_ops! { ACTIVATIONS:
         domain: (-2.0, 2.0),
         torch: "F.hardsigmoid(x)",
     }
-    /// x, but 0 from -`lambd` to `lambd` (`F.hardshrink`, where it defaults to 0.5).
+    /// x, but 0 from -`lambd` to `lambd`
+    /// ([`F.hardshrink`](https://pytorch.org/docs/stable/generated/torch.nn.functional.hardshrink.html),
+    /// where it defaults to 0.5).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([-1.0f32, 0.25, 2.0])?.hardshrink(0.5)?.to_vec::<f32>()?,
+    ///     [-1.0, 0.0, 2.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     HARDSHRINK = hardshrink, hardshrink_(lambd) Number {
         float: |x, p| if x >= -p[0] && x <= p[0] { 0.0 } else { x },
         saves: Saves::INPUTS,
@@ -136,7 +275,21 @@ unary_ops! { ACTIVATIONS:
         torch: "F.hardshrink(x, p[0])",
         params: [[0.5, 0.0, 0.0]],
     }
-    /// x moved towards 0 by `lambd`, which is not negative (`F.softshrink`, where it defaults to 0.5).
+    /// x moved towards 0 by `lambd`, which is not negative
+    /// ([`F.softshrink`](https://pytorch.org/docs/stable/generated/torch.nn.functional.softshrink.html),
+    /// where it defaults to 0.5).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([-1.0f32, 0.25, 2.0])?.softshrink(0.5)?.to_vec::<f32>()?,
+    ///     [-0.5, 0.0, 1.5]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors, and a negative `lambd`.
     SOFTSHRINK = softshrink, softshrink_(lambd) Number {
         float: |x, p| if x > p[0] { x - p[0] } else if x < -p[0] { x + p[0] } else { x * 0.0 },
         saves: Saves::INPUTS,
@@ -149,7 +302,20 @@ unary_ops! { ACTIVATIONS:
         params: [[0.5, 0.0, 0.0]],
         check: |p| (p[0].is_nan() || p[0] < 0.0).then_some("lambd must not be negative"),
     }
-    /// x where it exceeds `threshold`, else `value` (`F.threshold`).
+    /// x where it exceeds `threshold`, else `value`
+    /// ([`F.threshold`](https://pytorch.org/docs/stable/generated/torch.nn.functional.threshold.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([-1.0f32, 0.5, 2.0])?.threshold(0.5, -9.0)?.to_vec::<f32>()?,
+    ///     [-9.0, -9.0, 2.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For bool tensors.
     THRESHOLD = threshold, threshold_(threshold, value) Number {
         float: |x, p| if x <= p[0] { p[1] } else { x },
         int: |x, p| if x <= p[0] { p[1] } else { x },
@@ -351,7 +517,7 @@ macro_rules! methods {
             pub fn $name(&self $(, $arg: f64)*) -> Result<Tensor> {
                 unary(&$row, self, $params)
             }
-            #[doc = concat!("[`", stringify!($name), "`](Tensor::", stringify!($name), ") in place.")]
+            #[doc = concat!("[`", stringify!($name), "`](Tensor::", stringify!($name), ") in place.\n\n# Errors\nAs it, and as every [operation in place](Tensor#in-place).")]
             #[track_caller]
             pub fn $inplace(&self $(, $arg: f64)*) -> Result<Tensor> {
                 unary_(&$row, self, $params)
@@ -361,40 +527,144 @@ macro_rules! methods {
 }
 
 methods! {
-    /// x above 0, `alpha` (exp(x) - 1) below (`F.elu`, where it defaults to 1).
+    /// x above 0, `alpha` (exp(x) - 1) below
+    /// ([`F.elu`](https://pytorch.org/docs/stable/generated/torch.nn.functional.elu.html), where it
+    /// defaults to 1).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([-0.63212f32, 2.0])?;
+    /// assert!(Tensor::new([-1.0f32, 2.0])?.elu(1.0)?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     elu, elu_(alpha) = ELU, [alpha, 1.0, 1.0];
-    /// x above 0, `alpha` (exp(x / alpha) - 1) below (`F.celu`, where it defaults to 1).
+    /// x above 0, `alpha` (exp(x / alpha) - 1) below
+    /// ([`F.celu`](https://pytorch.org/docs/stable/generated/torch.nn.functional.celu.html), where
+    /// it defaults to 1).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([-0.78694f32, 2.0])?;
+    /// assert!(Tensor::new([-1.0f32, 2.0])?.celu(2.0)?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors, and where `alpha` is 0.
     celu, celu_(alpha) = ELU, [alpha, 1.0, 1.0 / alpha];
-    /// The self-normalising ELU (`F.selu`).
+    /// The self-normalising ELU
+    /// ([`F.selu`](https://pytorch.org/docs/stable/generated/torch.nn.functional.selu.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([-1.11133f32, 2.1014])?;
+    /// assert!(Tensor::new([-1.0f32, 2.0])?.selu()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     selu, selu_() = ELU, SELU_PARAMS;
-    /// log(1 + exp(x)), without overflow (`F.softplus`).
+    /// log(1 + exp(x)), without overflow
+    /// ([`F.softplus`](https://pytorch.org/docs/stable/generated/torch.nn.functional.softplus.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.31326f32, 30.0])?;
+    /// assert!(Tensor::new([-1.0f32, 30.0])?.softplus()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     softplus, softplus_() = SOFTPLUS, [1.0, 20.0, 0.0];
-    /// log(1 + exp(beta x)) / beta; x itself where beta x exceeds `threshold`.
+    /// log(1 + exp(beta x)) / beta; x itself where beta x exceeds `threshold`
+    /// ([`F.softplus`](https://pytorch.org/docs/stable/generated/torch.nn.functional.softplus.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.06346f32, 3.0])?;
+    /// let y = Tensor::new([-1.0f32, 3.0])?.softplus_with(2.0, 4.0)?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     softplus_with, softplus_with_(beta, threshold) = SOFTPLUS, [beta, threshold, 0.0];
-    /// x clipped to 0..6 (`F.relu6`).
+    /// x clipped to 0..6
+    /// ([`F.relu6`](https://pytorch.org/docs/stable/generated/torch.nn.functional.relu6.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([-1.0f32, 2.0, 9.0])?.relu6()?.to_vec::<f32>()?, [0.0, 2.0, 6.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For bool tensors.
     relu6, relu6_() = HARDTANH, [0.0, 6.0, 0.0];
 }
 
 impl Tensor {
-    /// x / (1 + |x|) (`F.softsign`).
+    /// x / (1 + |x|)
+    /// ([`F.softsign`](https://pytorch.org/docs/stable/generated/torch.nn.functional.softsign.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([-1.0f32, 3.0])?.softsign()?.to_vec::<f32>()?, [-0.5, 0.75]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For bool tensors.
     #[track_caller]
     pub fn softsign(&self) -> Result<Tensor> {
         self.div(self.abs()?.add(1.0)?)
     }
 
-    /// x - tanh(x) (`F.tanhshrink`).
+    /// x - tanh(x)
+    /// ([`F.tanhshrink`](https://pytorch.org/docs/stable/generated/torch.nn.functional.tanhshrink.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 1.03597])?;
+    /// assert!(Tensor::new([0.0f32, 2.0])?.tanhshrink()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn tanhshrink(&self) -> Result<Tensor> {
         self.sub(self.tanh()?)
     }
 
-    /// log(x / (1 - x)), of x clipped to eps..1 - eps where `eps` is given (`torch.logit`).
+    /// log(x / (1 - x)), of x clipped to eps..1 - eps where `eps` is given
+    /// ([`torch.logit`](https://pytorch.org/docs/stable/generated/torch.logit.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 2.19722])?;
+    /// let y = Tensor::new([0.5f32, 1.0])?.logit(Some(0.1))?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn logit(&self, eps: Option<f64>) -> Result<Tensor> {
         let (low, high) = eps.map_or((f64::NEG_INFINITY, f64::INFINITY), |e| (e, 1.0 - e));
         unary(&LOGIT, self, [low, high, eps.is_some() as u8 as f64])
     }
     /// [`logit`](Tensor::logit) in place.
+    ///
+    /// # Errors
+    /// As [`logit`](Tensor::logit), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn logit_(&self, eps: Option<f64>) -> Result<Tensor> {
         self.check_inplace("logit")?;
@@ -402,7 +672,14 @@ impl Tensor {
     }
 
     /// x where x > 0, else x times `weight`: one number, or one for each channel (dimension 1)
-    /// (`F.prelu`).
+    /// ([`F.prelu`](https://pytorch.org/docs/stable/generated/torch.nn.functional.prelu.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let y = Tensor::new([[-1.0f32, -2.0], [3.0, -4.0]])?.prelu(&Tensor::new([0.5f32, 0.25])?)?;
+    /// assert_eq!(y.to_vec2::<f32>()?, [[-0.5, -0.5], [3.0, -1.0]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `weight` has neither one element nor as many as there are channels, or another type.

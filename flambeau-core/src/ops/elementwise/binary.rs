@@ -81,7 +81,9 @@ pub(crate) fn result_type(tensors: &[&Tensor]) -> DType {
 }
 
 impl Tensor {
-    /// The type that arithmetic on `a` and `b` gives (`torch.result_type`). Among tensors with
+    /// The type that arithmetic on `a` and `b` gives
+    /// ([`torch.result_type`](https://pytorch.org/docs/stable/generated/torch.result_type.html)).
+    /// Among tensors with
     /// dimensions the types promote ([`DType::promote`]); a 0-d tensor beside them, and a number
     /// beside any tensor, count only where their category (bool, integer, floating point) is
     /// higher. A floating-point number then counts as `f32`.
@@ -315,7 +317,7 @@ macro_rules! binary_ops {
                 pub fn $name(&self, other: impl Operand) -> Result<Tensor> {
                     binary(&$id, self, &*other.operand()?)
                 }
-                #[doc = concat!("[`", stringify!($name), "`](Tensor::", stringify!($name), ") in place.")]
+                #[doc = concat!("[`", stringify!($name), "`](Tensor::", stringify!($name), ") in place.\n\n# Errors\nAs it, and as every [operation in place](Tensor#in-place).")]
                 #[track_caller]
                 pub fn $inplace(&self, other: impl Operand) -> Result<Tensor> {
                     binary_(&$id, self, &*other.operand()?)
@@ -357,7 +359,8 @@ fn no_bool(_: DType, a: &Tensor, b: &Tensor) -> Result<()> {
 
 binary_ops! { BINARY:
     /// The sum. `other` is a tensor or a number; shapes broadcast, types promote. Of bool tensors,
-    /// where either is true.
+    /// where either is true
+    /// ([`torch.add`](https://pytorch.org/docs/stable/generated/torch.add.html)).
     ///
     /// ```
     /// use flambeau_core::{DType, Tensor};
@@ -366,6 +369,9 @@ binary_ops! { BINARY:
     /// assert_eq!(sum.to_vec::<f32>()?, [2.5, 3.5, 3.5, 4.5]);
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
+    ///
+    /// # Errors
+    /// Where shapes do not broadcast.
     ADD = add, add_ Same {
         float: |x, y| x + y,
         int: |x, y| x.wrapping_add(y),
@@ -374,7 +380,17 @@ binary_ops! { BINARY:
         domain: SIGNED,
         torch: "torch.add",
     }
-    /// The difference; not of bool tensors.
+    /// The difference; not of bool tensors
+    /// ([`torch.sub`](https://pytorch.org/docs/stable/generated/torch.sub.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([5.0f32, 1.0])?.sub(2)?.to_vec::<f32>()?, [3.0, -1.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For bool tensors, and where shapes do not broadcast.
     SUB = sub, sub_ Same {
         float: |x, y| x - y,
         int: |x, y| x.wrapping_sub(y),
@@ -384,7 +400,20 @@ binary_ops! { BINARY:
         torch: "torch.sub",
         check: no_bool,
     }
-    /// The product. Of bool tensors, where both are true.
+    /// The product. Of bool tensors, where both are true
+    /// ([`torch.mul`](https://pytorch.org/docs/stable/generated/torch.mul.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([[1i64], [2]])?.mul(&Tensor::new([3i64, 4])?)?.to_vec2::<i64>()?,
+    ///     [[3, 4], [6, 8]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where shapes do not broadcast.
     MUL = mul, mul_ Same {
         float: |x, y| x * y,
         int: |x, y| x.wrapping_mul(y),
@@ -393,7 +422,17 @@ binary_ops! { BINARY:
         domain: SIGNED,
         torch: "torch.mul",
     }
-    /// The quotient, always of a floating-point type; x / 0 is infinite or NaN (`torch.div`).
+    /// The quotient, always of a floating-point type; x / 0 is infinite or NaN
+    /// ([`torch.div`](https://pytorch.org/docs/stable/generated/torch.div.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([3i64, -1])?.div(2)?.to_vec::<f32>()?, [1.5, -0.5]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where shapes do not broadcast.
     DIV = div, div_ Float {
         float: |x, y| x / y,
         saves: |needs| Saves::NONE.input_if(0, needs[1]).input(1),

@@ -76,7 +76,8 @@ impl Op for Where {
 }
 
 impl Tensor {
-    /// Elements of `a` where this bool tensor is true, of `b` elsewhere (`torch.where`); all three
+    /// Elements of `a` where this bool tensor is true, of `b` elsewhere
+    /// ([`torch.where`](https://pytorch.org/docs/stable/generated/torch.where.html)); all three
     /// broadcast, the types of `a` and `b` promote.
     ///
     /// ```
@@ -145,6 +146,9 @@ impl Tensor {
         mask.where_(value.to_dtype(self.dtype())?, self)
     }
     /// [`masked_fill`](Tensor::masked_fill) in place; the mask broadcasts to this shape.
+    ///
+    /// # Errors
+    /// As [`masked_fill`](Tensor::masked_fill), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn masked_fill_(&self, mask: &Tensor, value: impl Operand) -> Result<Tensor> {
         self.check_inplace("masked_fill")?;
@@ -251,7 +255,18 @@ fn clamp(x: &Tensor, min: Option<&Tensor>, max: Option<&Tensor>) -> Result<Tenso
 impl Tensor {
     /// Elements brought into `min`..`max`, numbers or tensors that broadcast: min(max(x, min), max),
     /// so `max` where the bounds cross. NaN, in the element or a bound, gives NaN. The gradient passes
-    /// inside of the bounds; at a number it is 0, at a tensor element and bound share it. Types promote: integers clamped to a fraction are `f32`.
+    /// inside of the bounds; at a number it is 0, at a tensor element and bound share it. Types
+    /// promote: integers clamped to a fraction are `f32`
+    /// ([`torch.clamp`](https://pytorch.org/docs/stable/generated/torch.clamp.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([-2.0f32, 0.5, 3.0])?.clamp(-1, 1.5)?.to_vec::<f32>()?,
+    ///     [-1.0, 0.5, 1.5]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For bool tensors, and where shapes do not broadcast.
@@ -260,6 +275,9 @@ impl Tensor {
         clamp(self, Some(&*min.operand()?), Some(&*max.operand()?))
     }
     /// [`clamp`](Tensor::clamp) in place.
+    ///
+    /// # Errors
+    /// As [`clamp`](Tensor::clamp), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn clamp_(&self, min: impl Operand, max: impl Operand) -> Result<Tensor> {
         self.check_inplace("clamp")?;
@@ -267,24 +285,50 @@ impl Tensor {
         let x = original(self, &[&*min, &*max])?;
         self.assign("clamp", x.clamp(&*min, &*max)?)
     }
-    /// Elements brought up to `min` (`x.clamp(min=..)`).
+    /// Elements brought up to `min` (`x.clamp(min=..)`)
+    /// ([`torch.clamp`](https://pytorch.org/docs/stable/generated/torch.clamp.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([-2.0f32, 0.5])?.clamp_min(0)?.to_vec::<f32>()?, [0.0, 0.5]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`clamp`](Tensor::clamp).
     #[track_caller]
     pub fn clamp_min(&self, min: impl Operand) -> Result<Tensor> {
         clamp(self, Some(&*min.operand()?), None)
     }
     /// [`clamp_min`](Tensor::clamp_min) in place.
+    ///
+    /// # Errors
+    /// As [`clamp`](Tensor::clamp), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn clamp_min_(&self, min: impl Operand) -> Result<Tensor> {
         self.check_inplace("clamp_min")?;
         let min = min.operand()?;
         self.assign("clamp_min", original(self, &[&*min])?.clamp_min(&*min)?)
     }
-    /// Elements brought down to `max` (`x.clamp(max=..)`).
+    /// Elements brought down to `max` (`x.clamp(max=..)`)
+    /// ([`torch.clamp`](https://pytorch.org/docs/stable/generated/torch.clamp.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([0.5f32, 3.0])?.clamp_max(1)?.to_vec::<f32>()?, [0.5, 1.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`clamp`](Tensor::clamp).
     #[track_caller]
     pub fn clamp_max(&self, max: impl Operand) -> Result<Tensor> {
         clamp(self, None, Some(&*max.operand()?))
     }
     /// [`clamp_max`](Tensor::clamp_max) in place.
+    ///
+    /// # Errors
+    /// As [`clamp`](Tensor::clamp), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn clamp_max_(&self, max: impl Operand) -> Result<Tensor> {
         self.check_inplace("clamp_max")?;
@@ -292,7 +336,15 @@ impl Tensor {
         self.assign("clamp_max", original(self, &[&*max])?.clamp_max(&*max)?)
     }
 
-    /// this + `alpha` `other` (`torch.add(.., alpha=..)`).
+    /// this + `alpha` `other` (`torch.add(.., alpha=..)`)
+    /// ([`torch.add`](https://pytorch.org/docs/stable/generated/torch.add.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let y = Tensor::new([1.0f32, 2.0])?.add_scaled(&Tensor::new([10.0f32, 20.0])?, 0.5)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [6.0, 12.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `alpha` is a fraction and the result an integer.
@@ -304,6 +356,9 @@ impl Tensor {
         self.add(scaled(&other, alpha)?)
     }
     /// [`add_scaled`](Tensor::add_scaled) in place.
+    ///
+    /// # Errors
+    /// As [`add_scaled`](Tensor::add_scaled), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn add_scaled_(&self, other: impl Operand, alpha: impl Into<Scalar>) -> Result<Tensor> {
         let other = other.operand()?;
@@ -311,7 +366,15 @@ impl Tensor {
         check_factor("add", result_type(&[self, &*other]), alpha)?;
         self.add_(scaled(&other, alpha)?)
     }
-    /// this - `alpha` `other` (`torch.sub(.., alpha=..)`).
+    /// this - `alpha` `other` (`torch.sub(.., alpha=..)`)
+    /// ([`torch.sub`](https://pytorch.org/docs/stable/generated/torch.sub.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let y = Tensor::new([1.0f32, 2.0])?.sub_scaled(&Tensor::new([10.0f32, 20.0])?, 0.5)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [-4.0, -8.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `alpha` is a fraction and the result an integer, and for bool tensors.
@@ -323,6 +386,9 @@ impl Tensor {
         self.sub(scaled(&other, alpha)?)
     }
     /// [`sub_scaled`](Tensor::sub_scaled) in place.
+    ///
+    /// # Errors
+    /// As [`sub_scaled`](Tensor::sub_scaled), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn sub_scaled_(&self, other: impl Operand, alpha: impl Into<Scalar>) -> Result<Tensor> {
         let other = other.operand()?;
@@ -332,7 +398,15 @@ impl Tensor {
     }
 
     /// The point between this and `end` at `weight`, a number or a tensor: this + weight (end - this).
-    /// Floating point of one type.
+    /// Floating point of one type
+    /// ([`torch.lerp`](https://pytorch.org/docs/stable/generated/torch.lerp.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let y = Tensor::new([0.0f32, 10.0])?.lerp(&Tensor::new([4.0f32, 20.0])?, 0.25)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [1.0, 12.5]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the types differ or are not floating point, and where shapes do not broadcast.
@@ -365,13 +439,24 @@ impl Tensor {
         weight.abs()?.lt(0.5)?.where_(near()?, far()?)
     }
     /// [`lerp`](Tensor::lerp) in place.
+    ///
+    /// # Errors
+    /// As [`lerp`](Tensor::lerp), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn lerp_(&self, end: &Tensor, weight: impl Operand) -> Result<Tensor> {
         self.check_inplace("lerp")?;
         self.assign("lerp", self.lerp(end, weight)?)
     }
 
-    /// this + `value` a b.
+    /// this + `value` a b
+    /// ([`torch.addcmul`](https://pytorch.org/docs/stable/generated/torch.addcmul.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (a, b) = (Tensor::new([2.0f32, 3.0])?, Tensor::new([4.0f32, 5.0])?);
+    /// assert_eq!(Tensor::new([1.0f32, 1.0])?.addcmul(&a, &b, 0.5)?.to_vec::<f32>()?, [5.0, 8.5]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `value` is a fraction and the result an integer, and where shapes do not broadcast.
@@ -382,13 +467,27 @@ impl Tensor {
         self.add(scaled(a, value)?.mul(b)?)
     }
     /// [`addcmul`](Tensor::addcmul) in place.
+    ///
+    /// # Errors
+    /// As [`addcmul`](Tensor::addcmul), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn addcmul_(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
         self.check_inplace("addcmul")?;
         self.assign("addcmul", self.addcmul(a, b, value)?)
     }
 
-    /// this + `value` a / b; not of integers, as in PyTorch.
+    /// this + `value` a / b; not of integers, as in PyTorch
+    /// ([`torch.addcdiv`](https://pytorch.org/docs/stable/generated/torch.addcdiv.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (a, b) = (Tensor::new([2.0f32, 3.0])?, Tensor::new([4.0f32, 2.0])?);
+    /// assert_eq!(
+    ///     Tensor::new([1.0f32, 1.0])?.addcdiv(&a, &b, 0.5)?.to_vec::<f32>()?,
+    ///     [1.25, 1.75]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where both `a` and `b` are integers, and where shapes do not broadcast.
@@ -405,6 +504,9 @@ impl Tensor {
         self.add(scaled(a, value.into())?.div(b)?)
     }
     /// [`addcdiv`](Tensor::addcdiv) in place.
+    ///
+    /// # Errors
+    /// As [`addcdiv`](Tensor::addcdiv), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn addcdiv_(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
         self.check_inplace("addcdiv")?;

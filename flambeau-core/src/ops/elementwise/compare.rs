@@ -89,7 +89,7 @@ macro_rules! comparisons {
                 pub fn $name(&self, other: impl Operand) -> Result<Tensor> {
                     compare(&$id, self, &*other.operand()?)
                 }
-                #[doc = concat!("[`", stringify!($name), "`](Tensor::", stringify!($name), ") in place: 0 or 1 in this tensor's type.")]
+                #[doc = concat!("[`", stringify!($name), "`](Tensor::", stringify!($name), ") in place: 0 or 1 in this tensor's type.\n\n# Errors\nAs it, and as every [operation in place](Tensor#in-place).")]
                 #[track_caller]
                 pub fn $inplace(&self, other: impl Operand) -> Result<Tensor> {
                     self.check_inplace(stringify!($name))?;
@@ -101,24 +101,117 @@ macro_rules! comparisons {
 }
 
 comparisons! {
-    /// Where the elements are equal, as bool (`torch.eq`). NaN equals nothing; integers of
+    /// Where the elements are equal, as bool
+    /// ([`torch.eq`](https://pytorch.org/docs/stable/generated/torch.eq.html)). NaN equals nothing;
+    /// integers of
     /// different types are compared by value.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 2, 3])?.eq(2)?.to_vec::<bool>()?, [false, true, false]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where shapes do not broadcast; so for all comparisons.
     EQ = eq, eq_ |x, y| x == y;
-    /// Where they differ.
+    /// Where they differ ([`torch.ne`](https://pytorch.org/docs/stable/generated/torch.ne.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1.0f32, f32::NAN])?.ne(1)?.to_vec::<bool>()?, [false, true]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`eq`](Tensor::eq).
     NE = ne, ne_ |x, y| x != y;
-    /// Where this one is smaller.
+    /// Where this one is smaller
+    /// ([`torch.lt`](https://pytorch.org/docs/stable/generated/torch.lt.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 2, 3])?.lt(2)?.to_vec::<bool>()?, [true, false, false]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`eq`](Tensor::eq).
     LT = lt, lt_ |x, y| x < y;
-    /// Where this one is smaller or equal.
+    /// Where this one is smaller or equal
+    /// ([`torch.le`](https://pytorch.org/docs/stable/generated/torch.le.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 2, 3])?.le(2)?.to_vec::<bool>()?, [true, true, false]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`eq`](Tensor::eq).
     LE = le, le_ |x, y| x <= y;
-    /// Where this one is greater.
+    /// Where this one is greater
+    /// ([`torch.gt`](https://pytorch.org/docs/stable/generated/torch.gt.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 2, 3])?.gt(2)?.to_vec::<bool>()?, [false, false, true]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`eq`](Tensor::eq).
     GT = gt, gt_ |x, y| x > y;
-    /// Where this one is greater or equal.
+    /// Where this one is greater or equal
+    /// ([`torch.ge`](https://pytorch.org/docs/stable/generated/torch.ge.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 2, 3])?.ge(2)?.to_vec::<bool>()?, [false, true, true]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`eq`](Tensor::eq).
     GE = ge, ge_ |x, y| x >= y;
-    /// Where neither is 0 (NaN is not).
+    /// Where neither is 0 (NaN is not)
+    /// ([`torch.logical_and`](https://pytorch.org/docs/stable/generated/torch.logical_and.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (a, b) = (Tensor::new([0i64, 1, 1])?, Tensor::new([0i64, 0, 5])?);
+    /// assert_eq!(a.logical_and(&b)?.to_vec::<bool>()?, [false, false, true]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`eq`](Tensor::eq).
     LOGICAL_AND = logical_and, logical_and_ |x, y| (x != Default::default()) & (y != Default::default());
-    /// Where one or both are not 0.
+    /// Where one or both are not 0
+    /// ([`torch.logical_or`](https://pytorch.org/docs/stable/generated/torch.logical_or.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (a, b) = (Tensor::new([0i64, 1, 1])?, Tensor::new([0i64, 0, 5])?);
+    /// assert_eq!(a.logical_or(&b)?.to_vec::<bool>()?, [false, true, true]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`eq`](Tensor::eq).
     LOGICAL_OR = logical_or, logical_or_ |x, y| (x != Default::default()) | (y != Default::default());
-    /// Where one of both is not 0.
+    /// Where one of both is not 0
+    /// ([`torch.logical_xor`](https://pytorch.org/docs/stable/generated/torch.logical_xor.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (a, b) = (Tensor::new([0i64, 1, 1])?, Tensor::new([0i64, 0, 5])?);
+    /// assert_eq!(a.logical_xor(&b)?.to_vec::<bool>()?, [false, true, false]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`eq`](Tensor::eq).
     LOGICAL_XOR = logical_xor, logical_xor_ |x, y| (x != Default::default()) ^ (y != Default::default());
 }
 
@@ -184,31 +277,105 @@ macro_rules! predicates {
 }
 
 predicates! {
-    /// Where the element is NaN.
+    /// Where the element is NaN
+    /// ([`torch.isnan`](https://pytorch.org/docs/stable/generated/torch.isnan.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1.0f32, f32::NAN])?.isnan()?.to_vec::<bool>()?, [false, true]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ISNAN = isnan |x| x.is_nan(), |_x| false;
-    /// Where it is infinite.
+    /// Where it is infinite
+    /// ([`torch.isinf`](https://pytorch.org/docs/stable/generated/torch.isinf.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([1.0f32, f32::NEG_INFINITY])?.isinf()?.to_vec::<bool>()?,
+    ///     [false, true]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ISINF = isinf |x| x.is_infinite(), |_x| false;
-    /// Where it is neither infinite nor NaN.
+    /// Where it is neither infinite nor NaN
+    /// ([`torch.isfinite`](https://pytorch.org/docs/stable/generated/torch.isfinite.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([1.0f32, f32::INFINITY, f32::NAN])?.isfinite()?.to_vec::<bool>()?,
+    ///     [true, false, false]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ISFINITE = isfinite |x| x.is_finite(), |_x| true;
-    /// Where it is positive infinity.
+    /// Where it is positive infinity
+    /// ([`torch.isposinf`](https://pytorch.org/docs/stable/generated/torch.isposinf.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([f32::INFINITY, f32::NEG_INFINITY])?.isposinf()?.to_vec::<bool>()?,
+    ///     [true, false]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ISPOSINF = isposinf |x| x.is_infinite() & (x > 0.0), |_x| false;
-    /// Where it is negative infinity.
+    /// Where it is negative infinity
+    /// ([`torch.isneginf`](https://pytorch.org/docs/stable/generated/torch.isneginf.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([f32::INFINITY, f32::NEG_INFINITY])?.isneginf()?.to_vec::<bool>()?,
+    ///     [false, true]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ISNEGINF = isneginf |x| x.is_infinite() & (x < 0.0), |_x| false;
-    /// Where its sign is negative, -0 included.
+    /// Where its sign is negative, -0 included
+    /// ([`torch.signbit`](https://pytorch.org/docs/stable/generated/torch.signbit.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([2.0f32, -0.0])?.signbit()?.to_vec::<bool>()?, [false, true]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     SIGNBIT = signbit |x| x.is_sign_negative(), |x| x < 0;
-    /// Where it is 0.
+    /// Where it is 0
+    /// ([`torch.logical_not`](https://pytorch.org/docs/stable/generated/torch.logical_not.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([0i64, 3])?.logical_not()?.to_vec::<bool>()?, [true, false]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     LOGICAL_NOT = logical_not |x| x == 0.0, |x| x == 0;
 }
 
 impl Tensor {
     /// [`logical_not`](Tensor::logical_not) in place: 0 or 1 in this tensor's type.
+    ///
+    /// # Errors
+    /// As every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn logical_not_(&self) -> Result<Tensor> {
         self.check_inplace("logical_not")?;
         self.assign("logical_not", self.logical_not()?)
     }
 
-    /// Every bit inverted; of bool tensors, the opposite. Integers and bool alone.
+    /// Every bit inverted; of bool tensors, the opposite. Integers and bool alone
+    /// ([`torch.bitwise_not`](https://pytorch.org/docs/stable/generated/torch.bitwise_not.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([0i64, 5])?.bitwise_not()?.to_vec::<i64>()?, [-1, -6]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For floating-point tensors.
     #[track_caller]
     pub fn bitwise_not(&self) -> Result<Tensor> {
         match self.dtype() {
@@ -218,6 +385,9 @@ impl Tensor {
         }
     }
     /// [`bitwise_not`](Tensor::bitwise_not) in place.
+    ///
+    /// # Errors
+    /// As [`bitwise_not`](Tensor::bitwise_not), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn bitwise_not_(&self) -> Result<Tensor> {
         self.check_inplace("bitwise_not")?;
@@ -225,7 +395,15 @@ impl Tensor {
     }
 
     /// Where |this - other| <= atol + rtol |other|, or both are equal; two NaNs where `equal_nan`.
-    /// PyTorch's defaults: `rtol` 1e-5, `atol` 1e-8, `equal_nan` false.
+    /// PyTorch's defaults: `rtol` 1e-5, `atol` 1e-8, `equal_nan` false
+    /// ([`torch.isclose`](https://pytorch.org/docs/stable/generated/torch.isclose.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (a, b) = (Tensor::new([1.0f32, 2.0])?, Tensor::new([1.000001f32, 2.1])?);
+    /// assert_eq!(a.isclose(&b, 1e-5, 1e-8, false)?.to_vec::<bool>()?, [true, false]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the types differ or a tolerance is negative.
@@ -257,7 +435,15 @@ impl Tensor {
         close.logical_or(near.logical_and(distance.isfinite()?)?)
     }
 
-    /// Whether all elements are [close](Tensor::isclose).
+    /// Whether all elements are [close](Tensor::isclose)
+    /// ([`torch.allclose`](https://pytorch.org/docs/stable/generated/torch.allclose.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (a, b) = (Tensor::new([1.0f32, 2.0])?, Tensor::new([1.000001f32, 2.0])?);
+    /// assert!(a.allclose(&b, 1e-5, 1e-8, false)? && !a.allclose(&b, 0.0, 0.0, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`isclose`](Tensor::isclose).
@@ -267,7 +453,15 @@ impl Tensor {
         Ok(close.to_vec::<bool>()?.into_iter().all(|c| c))
     }
 
-    /// Whether both have the same shape and equal elements (`torch.equal`).
+    /// Whether both have the same shape and equal elements
+    /// ([`torch.equal`](https://pytorch.org/docs/stable/generated/torch.equal.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([1i64, 2])?;
+    /// assert!(x.equal(&x.copy()?)? && !x.equal(&Tensor::new([1i64])?)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where they are on different devices.

@@ -9,6 +9,13 @@ use crate::{DType, Result, bail};
 use smallvec::smallvec;
 
 /// How [`Tensor::div_rounded`] rounds.
+///
+/// ```
+/// use flambeau_core::{Rounding, Tensor};
+/// assert_eq!(Tensor::new([-7i64])?.div_rounded(2, Rounding::Floor)?.to_vec::<i64>()?, [-4]);
+/// assert_eq!(Tensor::new([-7i64])?.div_rounded(2, Rounding::Trunc)?.to_vec::<i64>()?, [-3]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounding {
     /// Downwards, as Python's `//` does.
@@ -37,7 +44,18 @@ fn no_zero(dtype: DType, _: &Tensor, b: &Tensor) -> Result<()> {
 const DIVISORS: ((f64, f64), (f64, f64)) = ((2.1, 2.9), (1.1, 1.9));
 
 binary_ops! { DIVIDE:
-    /// The quotient rounded downwards (`torch.floor_divide`, Python's `//`); has no gradient but 0.
+    /// The quotient rounded downwards
+    /// ([`torch.floor_divide`](https://pytorch.org/docs/stable/generated/torch.floor_divide.html),
+    /// Python's `//`); has no gradient but 0.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([7i64, -7])?.floor_divide(2)?.to_vec::<i64>()?, [3, -4]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where an integer is divided by 0, for bool tensors, and where shapes do not broadcast.
     FLOOR_DIVIDE = floor_divide, floor_divide_ Number {
         float: |x, y| {
             // Python's rule, which keeps x = y floor(x / y) + remainder as nearly as can be.
@@ -66,7 +84,18 @@ binary_ops! { DIVIDE:
         torch: "torch.floor_divide",
         check: no_zero,
     }
-    /// x - y floor(x / y): of the divisor's sign (`torch.remainder`, Python's `%`).
+    /// x - y floor(x / y): of the divisor's sign
+    /// ([`torch.remainder`](https://pytorch.org/docs/stable/generated/torch.remainder.html),
+    /// Python's `%`).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([7i64, -7])?.remainder(4)?.to_vec::<i64>()?, [3, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`floor_divide`](Tensor::floor_divide).
     REMAINDER = remainder, remainder_ Number {
         float: |x, y| {
             let rest = x % y;
@@ -85,7 +114,17 @@ binary_ops! { DIVIDE:
         torch: "torch.remainder",
         check: no_zero,
     }
-    /// x - y trunc(x / y): of the dividend's sign (`torch.fmod`, Rust's `%`).
+    /// x - y trunc(x / y): of the dividend's sign
+    /// ([`torch.fmod`](https://pytorch.org/docs/stable/generated/torch.fmod.html), Rust's `%`).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([7i64, -7])?.fmod(4)?.to_vec::<i64>()?, [3, -3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`floor_divide`](Tensor::floor_divide).
     FMOD = fmod, fmod_ Number {
         float: |x, y| x % y,
         int: |x, y| x.checked_rem(y).unwrap_or(0),
@@ -118,7 +157,17 @@ fn row(rounding: Rounding) -> &'static Binary {
 }
 
 impl Tensor {
-    /// The quotient, rounded (`torch.div(.., rounding_mode=..)`); integers stay integers.
+    /// The quotient, rounded (`torch.div(.., rounding_mode=..)`); integers stay integers
+    /// ([`torch.div`](https://pytorch.org/docs/stable/generated/torch.div.html)).
+    ///
+    /// ```
+    /// use flambeau_core::{Rounding, Tensor};
+    /// assert_eq!(
+    ///     Tensor::new([7.0f32, -7.0])?.div_rounded(2, Rounding::Trunc)?.to_vec::<f32>()?,
+    ///     [3.0, -3.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where an integer is divided by 0, and for bool tensors.
@@ -127,6 +176,9 @@ impl Tensor {
         binary(row(rounding), self, &*other.operand()?)
     }
     /// [`div_rounded`](Tensor::div_rounded) in place.
+    ///
+    /// # Errors
+    /// As [`div_rounded`](Tensor::div_rounded), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn div_rounded_(&self, other: impl Operand, rounding: Rounding) -> Result<Tensor> {
         binary_(row(rounding), self, &*other.operand()?)

@@ -45,7 +45,18 @@ fn split_ties_but_nan(
 
 binary_ops! { PAIRS:
     /// The greater of two elements; NaN where either is. Where they are equal, each gets half the
-    /// gradient.
+    /// gradient ([`torch.maximum`](https://pytorch.org/docs/stable/generated/torch.maximum.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (a, b) = (Tensor::new([1.0f32, 5.0])?, Tensor::new([3.0f32, f32::NAN])?);
+    /// let y = a.maximum(&b)?.to_vec::<f32>()?;
+    /// assert!(y[0] == 3.0 && y[1].is_nan());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where shapes do not broadcast.
     MAXIMUM = maximum, maximum_ Same {
         float: |x, y| if x > y || x.is_nan() { x } else { y },
         int: |x, y| x.max(y),
@@ -55,7 +66,16 @@ binary_ops! { PAIRS:
         torch: "torch.maximum",
     }
     /// The lesser of two elements; NaN where either is. Where they are equal, each gets half the
-    /// gradient.
+    /// gradient ([`torch.minimum`](https://pytorch.org/docs/stable/generated/torch.minimum.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 5])?.minimum(3)?.to_vec::<i64>()?, [1, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where shapes do not broadcast.
     MINIMUM = minimum, minimum_ Same {
         float: |x, y| if x < y || x.is_nan() { x } else { y },
         int: |x, y| x.min(y),
@@ -65,7 +85,20 @@ binary_ops! { PAIRS:
         torch: "torch.minimum",
     }
     /// The greater of two elements, the other one where one is NaN. Where they are equal, each gets
-    /// half the gradient.
+    /// half the gradient
+    /// ([`torch.fmax`](https://pytorch.org/docs/stable/generated/torch.fmax.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([1.0f32, 5.0])?.fmax(&Tensor::new([3.0f32, f32::NAN])?)?.to_vec::<f32>()?,
+    ///     [3.0, 5.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where shapes do not broadcast.
     FMAX = fmax, fmax_ Same {
         float: |x, y| if x >= y || y.is_nan() { x } else { y },
         int: |x, y| x.max(y),
@@ -75,7 +108,20 @@ binary_ops! { PAIRS:
         torch: "torch.fmax",
     }
     /// The lesser of two elements, the other one where one is NaN. Where they are equal, each gets
-    /// half the gradient.
+    /// half the gradient
+    /// ([`torch.fmin`](https://pytorch.org/docs/stable/generated/torch.fmin.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([1.0f32, 5.0])?.fmin(&Tensor::new([3.0f32, f32::NAN])?)?.to_vec::<f32>()?,
+    ///     [1.0, 5.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where shapes do not broadcast.
     FMIN = fmin, fmin_ Same {
         float: |x, y| if x <= y || y.is_nan() { x } else { y },
         int: |x, y| x.min(y),
@@ -84,7 +130,19 @@ binary_ops! { PAIRS:
         domain: SIGNED,
         torch: "torch.fmin",
     }
-    /// The angle of the point (`other`, this) in radians, from -pi to pi.
+    /// The angle of the point (`other`, this) in radians, from -pi to pi
+    /// ([`torch.atan2`](https://pytorch.org/docs/stable/generated/torch.atan2.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.7854f32, -2.35619])?;
+    /// let y = Tensor::new([1.0f32, -1.0])?.atan2(&Tensor::new([1.0f32, -1.0])?)?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where shapes do not broadcast.
     ATAN2 = atan2, atan2_ Float {
         float: |x, y| x.atan2(y),
         saves: |_| Saves::INPUTS,
@@ -101,7 +159,17 @@ binary_ops! { PAIRS:
         domain: ((0.3, 2.0), (-2.0, 2.0)),
         torch: "torch.atan2",
     }
-    /// The length of the hypotenuse: sqrt(x^2 + y^2) without overflow. Floating point alone.
+    /// The length of the hypotenuse: sqrt(x^2 + y^2) without overflow. Floating point alone
+    /// ([`torch.hypot`](https://pytorch.org/docs/stable/generated/torch.hypot.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([3.0f32])?.hypot(&Tensor::new([4.0f32])?)?.to_vec::<f32>()?, [5.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors, and where shapes do not broadcast.
     HYPOT = hypot, hypot_ Number {
         float: |x, y| x.hypot(y),
         saves: |_| Saves::OUTPUT.input(0).input(1),
@@ -115,7 +183,17 @@ binary_ops! { PAIRS:
         domain: ((0.3, 2.0), (-2.0, 2.0)),
         torch: "torch.hypot",
     }
-    /// The magnitude of this with the sign of `other`.
+    /// The magnitude of this with the sign of `other`
+    /// ([`torch.copysign`](https://pytorch.org/docs/stable/generated/torch.copysign.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1.5f32, 2.0])?.copysign(-1)?.to_vec::<f32>()?, [-1.5, -2.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where shapes do not broadcast.
     COPYSIGN = copysign, copysign_ Float {
         float: |x, y| x.copysign(y),
         saves: |_| Saves::OUTPUT.input(0),
@@ -129,7 +207,19 @@ binary_ops! { PAIRS:
         domain: ((0.3, 2.0), (0.3, 2.0)),
         torch: "torch.copysign",
     }
-    /// log(exp(x) + exp(y)) without overflow. Floating point alone.
+    /// log(exp(x) + exp(y)) without overflow. Floating point alone
+    /// ([`torch.logaddexp`](https://pytorch.org/docs/stable/generated/torch.logaddexp.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.69315f32, 1000.69318])?;
+    /// let y = Tensor::new([0.0f32, 1000.0])?.logaddexp(&Tensor::new([0.0f32, 1000.0])?)?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors, and where shapes do not broadcast.
     LOGADDEXP = logaddexp, logaddexp_ Number {
         float: |x, y| {
             let top = if x > y || x.is_nan() { x } else { y };
@@ -147,7 +237,19 @@ binary_ops! { PAIRS:
         domain: SIGNED,
         torch: "torch.logaddexp",
     }
-    /// x log(y): 0 where x is 0, unless y is NaN.
+    /// x log(y): 0 where x is 0, unless y is NaN
+    /// ([`torch.xlogy`](https://pytorch.org/docs/stable/generated/torch.xlogy.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 2.19722])?;
+    /// let y = Tensor::new([0.0f32, 2.0])?.xlogy(&Tensor::new([0.0f32, 3.0])?)?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where shapes do not broadcast.
     XLOGY = xlogy, xlogy_ Float {
         float: |x, y| if x == 0.0 && !y.is_nan() { 0.0 } else { x * R::log(y) },
         saves: |_| Saves::INPUTS,
@@ -162,7 +264,17 @@ binary_ops! { PAIRS:
         domain: ((0.3, 2.0), (0.3, 2.0)),
         torch: "torch.xlogy",
     }
-    /// Where both bits are set; of bool tensors, where both are true. Integers and bool alone.
+    /// Where both bits are set; of bool tensors, where both are true. Integers and bool alone
+    /// ([`torch.bitwise_and`](https://pytorch.org/docs/stable/generated/torch.bitwise_and.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([6i64, 5])?.bitwise_and(3)?.to_vec::<i64>()?, [2, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For floating-point tensors, and where shapes do not broadcast.
     BITWISE_AND = bitwise_and, bitwise_and_ Same {
         int: |x, y| x & y,
         saves: |_| Saves::NONE,
@@ -170,7 +282,17 @@ binary_ops! { PAIRS:
         domain: SIGNED,
         torch: "torch.bitwise_and",
     }
-    /// Where a bit is set in either. Integers and bool alone.
+    /// Where a bit is set in either. Integers and bool alone
+    /// ([`torch.bitwise_or`](https://pytorch.org/docs/stable/generated/torch.bitwise_or.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([6i64, 5])?.bitwise_or(3)?.to_vec::<i64>()?, [7, 7]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`bitwise_and`](Tensor::bitwise_and).
     BITWISE_OR = bitwise_or, bitwise_or_ Same {
         int: |x, y| x | y,
         saves: |_| Saves::NONE,
@@ -178,7 +300,17 @@ binary_ops! { PAIRS:
         domain: SIGNED,
         torch: "torch.bitwise_or",
     }
-    /// Where a bit is set in one of both. Integers and bool alone.
+    /// Where a bit is set in one of both. Integers and bool alone
+    /// ([`torch.bitwise_xor`](https://pytorch.org/docs/stable/generated/torch.bitwise_xor.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([6i64, 5])?.bitwise_xor(3)?.to_vec::<i64>()?, [5, 6]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`bitwise_and`](Tensor::bitwise_and).
     BITWISE_XOR = bitwise_xor, bitwise_xor_ Same {
         int: |x, y| x ^ y,
         saves: |_| Saves::NONE,
@@ -187,7 +319,17 @@ binary_ops! { PAIRS:
         torch: "torch.bitwise_xor",
     }
     /// Bits moved up by `other`, which may be any integer: all are lost from the type's width on
-    /// and where it is negative.
+    /// and where it is negative
+    /// ([`torch.bitwise_left_shift`](https://pytorch.org/docs/stable/generated/torch.bitwise_left_shift.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 3])?.bitwise_left_shift(2)?.to_vec::<i64>()?, [4, 12]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For floating-point and bool tensors, and where shapes do not broadcast.
     SHL = bitwise_left_shift, bitwise_left_shift_ Number {
         int: |x, y| u32::try_from(y).ok().and_then(|s| x.checked_shl(s)).unwrap_or(0),
         saves: |_| Saves::NONE,
@@ -196,7 +338,17 @@ binary_ops! { PAIRS:
         torch: "torch.bitwise_left_shift",
     }
     /// Bits moved down by `other`, keeping the sign: only that is left from the type's width on
-    /// and where it is negative.
+    /// and where it is negative
+    /// ([`torch.bitwise_right_shift`](https://pytorch.org/docs/stable/generated/torch.bitwise_right_shift.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([8i64, -8])?.bitwise_right_shift(2)?.to_vec::<i64>()?, [2, -2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`bitwise_left_shift`](Tensor::bitwise_left_shift).
     SHR = bitwise_right_shift, bitwise_right_shift_ Number {
         int: |x, y| {
             let all = if x < 0 { -1 } else { 0 };

@@ -68,7 +68,15 @@ static POW_NUMBER: Unary = unary_row!("pow", Number,
 
 impl Tensor {
     /// Each element to the power of `exponent`, a number or a tensor that broadcasts; types promote.
-    /// 0 to the power of 0 is 1. Integers to a negative power given as a tensor round to 0.
+    /// 0 to the power of 0 is 1. Integers to a negative power given as a tensor round to 0
+    /// ([`torch.pow`](https://pytorch.org/docs/stable/generated/torch.pow.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([2.0f32, 3.0])?.pow(2)?.to_vec::<f32>()?, [4.0, 9.0]);
+    /// assert_eq!(Tensor::new([2i64, 3])?.pow(&Tensor::new([3i64, 2])?)?.to_vec::<i64>()?, [8, 9]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For integers to the power of a negative number of the program, and for bool tensors.
@@ -99,6 +107,9 @@ impl Tensor {
         binary(&POW, self, exponent)
     }
     /// [`pow`](Tensor::pow) in place.
+    ///
+    /// # Errors
+    /// As [`pow`](Tensor::pow), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn pow_(&self, exponent: impl Operand) -> Result<Tensor> {
         self.check_inplace("pow")?;
@@ -106,6 +117,12 @@ impl Tensor {
         self.assign("pow", original(self, &[&*exponent])?.pow(&*exponent)?)
     }
     /// `base` to the power of each element (`torch.pow(2, x)`, Python's `2 ** x`).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 2, 3])?.rpow(2)?.to_vec::<i64>()?, [2, 4, 8]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`pow`](Tensor::pow).

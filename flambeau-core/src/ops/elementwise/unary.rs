@@ -223,7 +223,7 @@ macro_rules! unary_ops {
                 pub fn $name(&self $(, $arg: f64)*) -> Result<Tensor> {
                     unary(&$id, self, unary_ops!(@args $($arg),*))
                 }
-                #[doc = concat!("[`", stringify!($name), "`](Tensor::", stringify!($name), ") in place.")]
+                #[doc = concat!("[`", stringify!($name), "`](Tensor::", stringify!($name), ") in place.\n\n# Errors\nAs it, and as every [operation in place](Tensor#in-place).")]
                 #[track_caller]
                 pub fn $inplace(&self $(, $arg: f64)*) -> Result<Tensor> {
                     unary_(&$id, self, unary_ops!(@args $($arg),*))
@@ -247,7 +247,17 @@ fn zero(_: &Ctx<'_>, grad: &Tensor, _: Params) -> Result<Tensor> {
 }
 
 unary_ops! { UNARY:
-    /// The negative of each element. Not for bool: [`logical_not`](Tensor::logical_not).
+    /// The negative of each element. Not for bool: [`logical_not`](Tensor::logical_not)
+    /// ([`torch.neg`](https://pytorch.org/docs/stable/generated/torch.neg.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1.5f32, -2.0])?.neg()?.to_vec::<f32>()?, [-1.5, 2.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For bool tensors.
     NEG = neg, neg_() Number {
         float: |x, p| -x,
         int: |x, p| x.wrapping_neg(),
@@ -256,7 +266,17 @@ unary_ops! { UNARY:
         domain: (-2.0, 2.0),
         torch: "torch.neg(x)",
     }
-    /// The absolute value; its gradient at 0 is 0.
+    /// The absolute value; its gradient at 0 is 0
+    /// ([`torch.abs`](https://pytorch.org/docs/stable/generated/torch.abs.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1.5f32, -2.0])?.abs()?.to_vec::<f32>()?, [1.5, 2.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For bool tensors.
     ABS = abs, abs_() Number {
         float: |x, p| x.abs(),
         int: |x, p| x.wrapping_abs(),
@@ -265,7 +285,14 @@ unary_ops! { UNARY:
         domain: (0.2, 2.0),
         torch: "torch.abs(x)",
     }
-    /// -1, 0 or 1 as the element is negative, zero (or NaN) or positive.
+    /// -1, 0 or 1 as the element is negative, zero (or NaN) or positive
+    /// ([`torch.sign`](https://pytorch.org/docs/stable/generated/torch.sign.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([-3.0f32, 0.0, 2.5])?.sign()?.to_vec::<f32>()?, [-1.0, 0.0, 1.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     SIGN = sign, sign_() Same {
         float: |x, p| ((x > 0.0) as i32 - (x < 0.0) as i32) as _,
         int: |x, p| x.signum(),
@@ -274,7 +301,14 @@ unary_ops! { UNARY:
         domain: (0.2, 2.0),
         torch: "torch.sign(x)",
     }
-    /// As [`sign`](Tensor::sign): `torch.sgn` of real numbers.
+    /// As [`sign`](Tensor::sign):
+    /// [`torch.sgn`](https://pytorch.org/docs/stable/generated/torch.sgn.html) of real numbers.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([-3.0f32, 0.0, 2.5])?.sgn()?.to_vec::<f32>()?, [-1.0, 0.0, 1.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     SGN = sgn, sgn_() Same {
         float: |x, p| ((x > 0.0) as i32 - (x < 0.0) as i32) as _,
         int: |x, p| x.signum(),
@@ -283,7 +317,15 @@ unary_ops! { UNARY:
         domain: (0.2, 2.0),
         torch: "torch.sgn(x)",
     }
-    /// e to the power of each element.
+    /// e to the power of each element
+    /// ([`torch.exp`](https://pytorch.org/docs/stable/generated/torch.exp.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([1.0f32, 2.71828])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.exp()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     EXP = exp, exp_() Float {
         float: |x, p| R::exp(x),
         saves: Saves::OUTPUT,
@@ -291,7 +333,15 @@ unary_ops! { UNARY:
         domain: (-2.0, 2.0),
         torch: "torch.exp(x)",
     }
-    /// 2 to the power of each element.
+    /// 2 to the power of each element
+    /// ([`torch.exp2`](https://pytorch.org/docs/stable/generated/torch.exp2.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([1.0f32, 8.0])?;
+    /// assert!(Tensor::new([0.0f32, 3.0])?.exp2()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     EXP2 = exp2, exp2_() Float {
         float: |x, p| R::exp2(x),
         saves: Saves::OUTPUT,
@@ -299,7 +349,15 @@ unary_ops! { UNARY:
         domain: (-2.0, 2.0),
         torch: "torch.exp2(x)",
     }
-    /// e to the power of each element, less 1; precise near 0.
+    /// e to the power of each element, less 1; precise near 0
+    /// ([`torch.expm1`](https://pytorch.org/docs/stable/generated/torch.expm1.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 1.71828])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.expm1()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     EXPM1 = expm1, expm1_() Float {
         float: |x, p| R::expm1(x),
         saves: Saves::OUTPUT,
@@ -307,7 +365,15 @@ unary_ops! { UNARY:
         domain: (-2.0, 2.0),
         torch: "torch.expm1(x)",
     }
-    /// The natural logarithm: -inf of 0, NaN of negative numbers.
+    /// The natural logarithm: -inf of 0, NaN of negative numbers
+    /// ([`torch.log`](https://pytorch.org/docs/stable/generated/torch.log.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 0.69315])?;
+    /// assert!(Tensor::new([1.0f32, 2.0])?.log()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     LOG = log, log_() Float {
         float: |x, p| R::log(x),
         saves: Saves::INPUTS,
@@ -315,7 +381,15 @@ unary_ops! { UNARY:
         domain: (0.2, 3.0),
         torch: "torch.log(x)",
     }
-    /// The logarithm to base 2.
+    /// The logarithm to base 2
+    /// ([`torch.log2`](https://pytorch.org/docs/stable/generated/torch.log2.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 3.0])?;
+    /// assert!(Tensor::new([1.0f32, 8.0])?.log2()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     LOG2 = log2, log2_() Float {
         float: |x, p| R::log2(x),
         saves: Saves::INPUTS,
@@ -323,7 +397,15 @@ unary_ops! { UNARY:
         domain: (0.2, 3.0),
         torch: "torch.log2(x)",
     }
-    /// The logarithm to base 10.
+    /// The logarithm to base 10
+    /// ([`torch.log10`](https://pytorch.org/docs/stable/generated/torch.log10.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 3.0])?;
+    /// assert!(Tensor::new([1.0f32, 1000.0])?.log10()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     LOG10 = log10, log10_() Float {
         float: |x, p| R::log10(x),
         saves: Saves::INPUTS,
@@ -331,7 +413,15 @@ unary_ops! { UNARY:
         domain: (0.2, 3.0),
         torch: "torch.log10(x)",
     }
-    /// The natural logarithm of 1 plus the element; precise near 0.
+    /// The natural logarithm of 1 plus the element; precise near 0
+    /// ([`torch.log1p`](https://pytorch.org/docs/stable/generated/torch.log1p.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 0.69315])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.log1p()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     LOG1P = log1p, log1p_() Float {
         float: |x, p| R::log1p(x),
         saves: Saves::INPUTS,
@@ -339,7 +429,15 @@ unary_ops! { UNARY:
         domain: (-0.7, 3.0),
         torch: "torch.log1p(x)",
     }
-    /// The square root; NaN of negative numbers.
+    /// The square root; NaN of negative numbers
+    /// ([`torch.sqrt`](https://pytorch.org/docs/stable/generated/torch.sqrt.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([2.0f32, 1.41421])?;
+    /// assert!(Tensor::new([4.0f32, 2.0])?.sqrt()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     SQRT = sqrt, sqrt_() Float {
         float: |x, p| x.sqrt(),
         saves: Saves::OUTPUT,
@@ -347,7 +445,15 @@ unary_ops! { UNARY:
         domain: (0.2, 3.0),
         torch: "torch.sqrt(x)",
     }
-    /// 1 over the square root.
+    /// 1 over the square root
+    /// ([`torch.rsqrt`](https://pytorch.org/docs/stable/generated/torch.rsqrt.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.5f32, 2.0])?;
+    /// assert!(Tensor::new([4.0f32, 0.25])?.rsqrt()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     RSQRT = rsqrt, rsqrt_() Float {
         float: |x, p| 1.0 / x.sqrt(),
         saves: Saves::OUTPUT,
@@ -358,7 +464,14 @@ unary_ops! { UNARY:
         domain: (0.2, 3.0),
         torch: "torch.rsqrt(x)",
     }
-    /// 1 over the element.
+    /// 1 over the element
+    /// ([`torch.reciprocal`](https://pytorch.org/docs/stable/generated/torch.reciprocal.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([4.0f32, -0.5])?.reciprocal()?.to_vec::<f32>()?, [0.25, -2.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     RECIPROCAL = reciprocal, reciprocal_() Float {
         float: |x, p| 1.0 / x,
         saves: Saves::OUTPUT,
@@ -366,7 +479,15 @@ unary_ops! { UNARY:
         domain: (0.4, 3.0),
         torch: "torch.reciprocal(x)",
     }
-    /// The sine of the element in radians.
+    /// The sine of the element in radians
+    /// ([`torch.sin`](https://pytorch.org/docs/stable/generated/torch.sin.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 0.84147])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.sin()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     SIN = sin, sin_() Float {
         float: |x, p| R::sin(x),
         saves: Saves::INPUTS,
@@ -374,7 +495,15 @@ unary_ops! { UNARY:
         domain: (-2.0, 2.0),
         torch: "torch.sin(x)",
     }
-    /// The cosine of the element in radians.
+    /// The cosine of the element in radians
+    /// ([`torch.cos`](https://pytorch.org/docs/stable/generated/torch.cos.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([1.0f32, 0.5403])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.cos()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     COS = cos, cos_() Float {
         float: |x, p| R::cos(x),
         saves: Saves::INPUTS,
@@ -382,7 +511,15 @@ unary_ops! { UNARY:
         domain: (-2.0, 2.0),
         torch: "torch.cos(x)",
     }
-    /// The tangent of the element in radians.
+    /// The tangent of the element in radians
+    /// ([`torch.tan`](https://pytorch.org/docs/stable/generated/torch.tan.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 1.55741])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.tan()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     TAN = tan, tan_() Float {
         float: |x, p| R::tan(x),
         saves: Saves::OUTPUT,
@@ -390,7 +527,15 @@ unary_ops! { UNARY:
         domain: (-1.2, 1.2),
         torch: "torch.tan(x)",
     }
-    /// The arc sine, in radians; NaN outside of -1 to 1.
+    /// The arc sine, in radians; NaN outside of -1 to 1
+    /// ([`torch.asin`](https://pytorch.org/docs/stable/generated/torch.asin.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 1.5708])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.asin()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ASIN = asin, asin_() Float {
         float: |x, p| x.asin(),
         saves: Saves::INPUTS,
@@ -398,7 +543,15 @@ unary_ops! { UNARY:
         domain: (-0.8, 0.8),
         torch: "torch.asin(x)",
     }
-    /// The arc cosine, in radians; NaN outside of -1 to 1.
+    /// The arc cosine, in radians; NaN outside of -1 to 1
+    /// ([`torch.acos`](https://pytorch.org/docs/stable/generated/torch.acos.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([1.5708f32, 0.0])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.acos()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ACOS = acos, acos_() Float {
         float: |x, p| x.acos(),
         saves: Saves::INPUTS,
@@ -406,7 +559,15 @@ unary_ops! { UNARY:
         domain: (-0.8, 0.8),
         torch: "torch.acos(x)",
     }
-    /// The arc tangent, in radians.
+    /// The arc tangent, in radians
+    /// ([`torch.atan`](https://pytorch.org/docs/stable/generated/torch.atan.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 0.7854])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.atan()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ATAN = atan, atan_() Float {
         float: |x, p| x.atan(),
         saves: Saves::INPUTS,
@@ -414,7 +575,15 @@ unary_ops! { UNARY:
         domain: (-2.0, 2.0),
         torch: "torch.atan(x)",
     }
-    /// The hyperbolic sine.
+    /// The hyperbolic sine
+    /// ([`torch.sinh`](https://pytorch.org/docs/stable/generated/torch.sinh.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 1.1752])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.sinh()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     SINH = sinh, sinh_() Float {
         float: |x, p| x.sinh(),
         saves: Saves::INPUTS,
@@ -422,7 +591,15 @@ unary_ops! { UNARY:
         domain: (-2.0, 2.0),
         torch: "torch.sinh(x)",
     }
-    /// The hyperbolic cosine.
+    /// The hyperbolic cosine
+    /// ([`torch.cosh`](https://pytorch.org/docs/stable/generated/torch.cosh.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([1.0f32, 1.54308])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.cosh()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     COSH = cosh, cosh_() Float {
         float: |x, p| x.cosh(),
         saves: Saves::INPUTS,
@@ -430,7 +607,15 @@ unary_ops! { UNARY:
         domain: (-2.0, 2.0),
         torch: "torch.cosh(x)",
     }
-    /// The hyperbolic tangent.
+    /// The hyperbolic tangent
+    /// ([`torch.tanh`](https://pytorch.org/docs/stable/generated/torch.tanh.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 0.76159])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.tanh()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     TANH = tanh, tanh_() Float {
         float: |x, p| R::tanh(x),
         saves: Saves::OUTPUT,
@@ -438,7 +623,15 @@ unary_ops! { UNARY:
         domain: (-2.0, 2.0),
         torch: "torch.tanh(x)",
     }
-    /// The inverse hyperbolic sine.
+    /// The inverse hyperbolic sine
+    /// ([`torch.asinh`](https://pytorch.org/docs/stable/generated/torch.asinh.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 0.88137])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.asinh()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ASINH = asinh, asinh_() Float {
         float: |x, p| S::asinh(x),
         saves: Saves::INPUTS,
@@ -446,7 +639,15 @@ unary_ops! { UNARY:
         domain: (-2.0, 2.0),
         torch: "torch.asinh(x)",
     }
-    /// The inverse hyperbolic cosine; NaN below 1.
+    /// The inverse hyperbolic cosine; NaN below 1
+    /// ([`torch.acosh`](https://pytorch.org/docs/stable/generated/torch.acosh.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 1.31696])?;
+    /// assert!(Tensor::new([1.0f32, 2.0])?.acosh()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ACOSH = acosh, acosh_() Float {
         float: |x, p| S::acosh(x),
         saves: Saves::INPUTS,
@@ -454,7 +655,15 @@ unary_ops! { UNARY:
         domain: (1.3, 3.0),
         torch: "torch.acosh(x)",
     }
-    /// The inverse hyperbolic tangent; NaN outside of -1 to 1.
+    /// The inverse hyperbolic tangent; NaN outside of -1 to 1
+    /// ([`torch.atanh`](https://pytorch.org/docs/stable/generated/torch.atanh.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 0.54931])?;
+    /// assert!(Tensor::new([0.0f32, 0.5])?.atanh()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ATANH = atanh, atanh_() Float {
         float: |x, p| S::atanh(x),
         saves: Saves::INPUTS,
@@ -462,7 +671,15 @@ unary_ops! { UNARY:
         domain: (-0.8, 0.8),
         torch: "torch.atanh(x)",
     }
-    /// The error function.
+    /// The error function
+    /// ([`torch.erf`](https://pytorch.org/docs/stable/generated/torch.erf.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 0.5205])?;
+    /// assert!(Tensor::new([0.0f32, 0.5])?.erf()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ERF = erf, erf_() Float {
         float: |x, p| R::erf(x),
         saves: Saves::INPUTS,
@@ -470,7 +687,15 @@ unary_ops! { UNARY:
         domain: (-2.0, 2.0),
         torch: "torch.erf(x)",
     }
-    /// 1 less the error function; precise for large elements.
+    /// 1 less the error function; precise for large elements
+    /// ([`torch.erfc`](https://pytorch.org/docs/stable/generated/torch.erfc.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([1.0f32, 0.4795])?;
+    /// assert!(Tensor::new([0.0f32, 0.5])?.erfc()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ERFC = erfc, erfc_() Float {
         float: |x, p| R::erfc(x),
         saves: Saves::INPUTS,
@@ -478,7 +703,15 @@ unary_ops! { UNARY:
         domain: (-2.0, 2.0),
         torch: "torch.erfc(x)",
     }
-    /// The inverse of the error function: infinite at -1 and 1, NaN outside.
+    /// The inverse of the error function: infinite at -1 and 1, NaN outside
+    /// ([`torch.erfinv`](https://pytorch.org/docs/stable/generated/torch.erfinv.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.0f32, 0.47694])?;
+    /// assert!(Tensor::new([0.0f32, 0.5])?.erfinv()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ERFINV = erfinv, erfinv_() Float {
         float: |x, p| S::erfinv(x),
         saves: Saves::OUTPUT,
@@ -486,7 +719,15 @@ unary_ops! { UNARY:
         domain: (-0.8, 0.8),
         torch: "torch.erfinv(x)",
     }
-    /// The natural logarithm of the gamma function's magnitude.
+    /// The natural logarithm of the gamma function's magnitude
+    /// ([`torch.lgamma`](https://pytorch.org/docs/stable/generated/torch.lgamma.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.57236f32, 1.79176])?;
+    /// assert!(Tensor::new([0.5f32, 4.0])?.lgamma()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     LGAMMA = lgamma, lgamma_() Float {
         float: |x, p| S::lgamma(x),
         saves: Saves::INPUTS,
@@ -494,7 +735,15 @@ unary_ops! { UNARY:
         domain: (0.3, 4.0),
         torch: "torch.lgamma(x)",
     }
-    /// The derivative of [`lgamma`](Tensor::lgamma): NaN at negative integers.
+    /// The derivative of [`lgamma`](Tensor::lgamma): NaN at negative integers
+    /// ([`torch.digamma`](https://pytorch.org/docs/stable/generated/torch.digamma.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([-0.57722f32, 1.25612])?;
+    /// assert!(Tensor::new([1.0f32, 4.0])?.digamma()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     DIGAMMA = digamma, digamma_() Float {
         float: |x, p| S::digamma(x),
         saves: Saves::INPUTS,
@@ -502,7 +751,19 @@ unary_ops! { UNARY:
         domain: (0.3, 4.0),
         torch: "torch.digamma(x)",
     }
-    /// The derivative of order `n` (a whole number, not negative) of [`digamma`](Tensor::digamma).
+    /// The derivative of order `n` (a whole number, not negative) of [`digamma`](Tensor::digamma)
+    /// ([`torch.polygamma`](https://pytorch.org/docs/stable/generated/torch.polygamma.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([1.64493f32, 0.28382])?;
+    /// let y = Tensor::new([1.0f32, 4.0])?.polygamma(1.0)?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where `n` is negative or a fraction.
     POLYGAMMA = polygamma, polygamma_(n) Float {
         float: |x, p| S::polygamma(x, p[0]),
         saves: Saves::INPUTS,
@@ -512,7 +773,17 @@ unary_ops! { UNARY:
         params: [[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]],
         check: |p| (p[0] < 0.0 || p[0].fract() != 0.0).then_some("the order n must be a whole number that is not negative"),
     }
-    /// The next whole number downwards.
+    /// The next whole number downwards
+    /// ([`torch.floor`](https://pytorch.org/docs/stable/generated/torch.floor.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([-1.5f32, 2.5])?.floor()?.to_vec::<f32>()?, [-2.0, 2.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For bool tensors.
     FLOOR = floor, floor_() Number {
         float: |x, p| x.floor(),
         int: |x, p| x,
@@ -521,7 +792,17 @@ unary_ops! { UNARY:
         domain: (0.2, 0.8),
         torch: "torch.floor(x)",
     }
-    /// The next whole number upwards.
+    /// The next whole number upwards
+    /// ([`torch.ceil`](https://pytorch.org/docs/stable/generated/torch.ceil.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([-1.5f32, 2.5])?.ceil()?.to_vec::<f32>()?, [-1.0, 3.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For bool tensors.
     CEIL = ceil, ceil_() Number {
         float: |x, p| x.ceil(),
         int: |x, p| x,
@@ -530,7 +811,17 @@ unary_ops! { UNARY:
         domain: (0.2, 0.8),
         torch: "torch.ceil(x)",
     }
-    /// The nearest whole number; of two as near, the even one.
+    /// The nearest whole number; of two as near, the even one
+    /// ([`torch.round`](https://pytorch.org/docs/stable/generated/torch.round.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([-1.5f32, 2.5, 3.5])?.round()?.to_vec::<f32>()?, [-2.0, 2.0, 4.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For bool tensors.
     ROUND = round, round_() Number {
         float: |x, p| x.round_ties_even(),
         int: |x, p| x,
@@ -539,7 +830,17 @@ unary_ops! { UNARY:
         domain: (0.6, 0.9),
         torch: "torch.round(x)",
     }
-    /// The whole number next towards 0.
+    /// The whole number next towards 0
+    /// ([`torch.trunc`](https://pytorch.org/docs/stable/generated/torch.trunc.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([-1.5f32, 2.5])?.trunc()?.to_vec::<f32>()?, [-1.0, 2.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For bool tensors.
     TRUNC = trunc, trunc_() Number {
         float: |x, p| x.trunc(),
         int: |x, p| x,
@@ -548,7 +849,17 @@ unary_ops! { UNARY:
         domain: (0.2, 0.8),
         torch: "torch.trunc(x)",
     }
-    /// The element less its [`trunc`](Tensor::trunc); floating point alone.
+    /// The element less its [`trunc`](Tensor::trunc); floating point alone
+    /// ([`torch.frac`](https://pytorch.org/docs/stable/generated/torch.frac.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([-1.25f32, 2.5])?.frac()?.to_vec::<f32>()?, [-0.25, 0.5]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
     FRAC = frac, frac_() Number {
         float: |x, p| x - x.trunc(),
         saves: Saves::NONE,
@@ -588,28 +899,66 @@ static NAN_TO_NUM: Unary = unary_row!("nan_to_num", Same,
 );
 
 impl Tensor {
-    /// Degrees to radians.
+    /// Degrees to radians
+    /// ([`torch.deg2rad`](https://pytorch.org/docs/stable/generated/torch.deg2rad.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([3.14159f32, 0.7854])?;
+    /// assert!(Tensor::new([180.0f32, 45.0])?.deg2rad()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn deg2rad(&self) -> Result<Tensor> {
         self.mul(PI / 180.0)
     }
     /// [`deg2rad`](Tensor::deg2rad) in place.
+    ///
+    /// # Errors
+    /// As [`deg2rad`](Tensor::deg2rad), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn deg2rad_(&self) -> Result<Tensor> {
         self.mul_(PI / 180.0)
     }
-    /// Radians to degrees.
+    /// Radians to degrees
+    /// ([`torch.rad2deg`](https://pytorch.org/docs/stable/generated/torch.rad2deg.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([57.29578f32, -28.64789])?;
+    /// assert!(Tensor::new([1.0f32, -0.5])?.rad2deg()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn rad2deg(&self) -> Result<Tensor> {
         self.mul(180.0 / PI)
     }
     /// [`rad2deg`](Tensor::rad2deg) in place.
+    ///
+    /// # Errors
+    /// As [`rad2deg`](Tensor::rad2deg), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn rad2deg_(&self) -> Result<Tensor> {
         self.mul_(180.0 / PI)
     }
 
-    /// The square of each element; bool squares as `i64`.
+    /// The square of each element; bool squares as `i64`
+    /// ([`torch.square`](https://pytorch.org/docs/stable/generated/torch.square.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1.5f32, -2.0])?.square()?.to_vec::<f32>()?, [2.25, 4.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn square(&self) -> Result<Tensor> {
         if self.dtype() == DType::Bool {
@@ -618,6 +967,9 @@ impl Tensor {
         unary(&SQUARE, self, [0.0; 3])
     }
     /// [`square`](Tensor::square) in place.
+    ///
+    /// # Errors
+    /// As [`square`](Tensor::square), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn square_(&self) -> Result<Tensor> {
         self.check_inplace("square")?;
@@ -625,7 +977,21 @@ impl Tensor {
     }
 
     /// Rounded to `decimals` places after the point, or before it where negative; ties go to the
-    /// even digit. Floating point alone (`torch.round(x, decimals=..)`).
+    /// even digit. Floating point alone (`torch.round(x, decimals=..)`)
+    /// ([`torch.round`](https://pytorch.org/docs/stable/generated/torch.round.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1.25f32, 2.375])?.round_decimals(1)?.to_vec::<f32>()?, [1.2, 2.4]);
+    /// assert_eq!(
+    ///     Tensor::new([1250.0f32, 149.0])?.round_decimals(-2)?.to_vec::<f32>()?,
+    ///     [1200.0, 100.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For bool tensors, and for integers unless `decimals` is 0.
     #[track_caller]
     pub fn round_decimals(&self, decimals: i32) -> Result<Tensor> {
         if decimals == 0 {
@@ -639,18 +1005,46 @@ impl Tensor {
         unary(&ROUND_DECIMALS, self, params)
     }
     /// [`round_decimals`](Tensor::round_decimals) in place.
+    ///
+    /// # Errors
+    /// As [`round_decimals`](Tensor::round_decimals), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn round_decimals_(&self, decimals: i32) -> Result<Tensor> {
         self.check_inplace("round")?;
         self.assign("round", self.round_decimals(decimals)?)
     }
 
-    /// With 0 for NaN and the type's largest and smallest numbers for infinities.
+    /// With 0 for NaN and the type's largest and smallest numbers for infinities
+    /// ([`torch.nan_to_num`](https://pytorch.org/docs/stable/generated/torch.nan_to_num.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([f32::NAN, f32::INFINITY, -2.0])?;
+    /// assert_eq!(x.nan_to_num()?.to_vec::<f32>()?, [0.0, f32::MAX, -2.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn nan_to_num(&self) -> Result<Tensor> {
         self.nan_to_num_with(0.0, None, None)
     }
-    /// With these numbers for NaN, +inf and -inf (`None`: the type's largest and smallest).
+    /// With these numbers for NaN, +inf and -inf (`None`: the type's largest and smallest)
+    /// ([`torch.nan_to_num`](https://pytorch.org/docs/stable/generated/torch.nan_to_num.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([f32::NAN, f32::INFINITY, f32::NEG_INFINITY])?;
+    /// assert_eq!(
+    ///     x.nan_to_num_with(1.0, Some(9.0), Some(-9.0))?.to_vec::<f32>()?,
+    ///     [1.0, 9.0, -9.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`nan_to_num`](Tensor::nan_to_num).
     #[track_caller]
     pub fn nan_to_num_with(
         &self,
@@ -668,6 +1062,9 @@ impl Tensor {
         unary(&NAN_TO_NUM, self, params)
     }
     /// [`nan_to_num`](Tensor::nan_to_num) in place.
+    ///
+    /// # Errors
+    /// As [`nan_to_num`](Tensor::nan_to_num), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn nan_to_num_(&self) -> Result<Tensor> {
         self.check_inplace("nan_to_num")?;

@@ -223,7 +223,9 @@ impl Op for Scatter {
 
 impl Tensor {
     /// The elements that `index` names along dimension `dim`: for two dimensions and `dim` 0,
-    /// `out[i][j] = self[index[i][j]][j]` (`torch.gather`). The result has the index's shape,
+    /// `out[i][j] = self[index[i][j]][j]`
+    /// ([`torch.gather`](https://pytorch.org/docs/stable/generated/torch.gather.html)). The result
+    /// has the index's shape,
     /// whose other sizes may be smaller than the tensor's.
     ///
     /// ```
@@ -244,8 +246,18 @@ impl Tensor {
     }
 
     /// A copy with `src`, a number or a tensor at least as large as the index, put where `index`
-    /// says: for two dimensions and `dim` 0, `out[index[i][j]][j] = src[i][j]` (`torch.scatter`).
+    /// says: for two dimensions and `dim` 0, `out[index[i][j]][j] = src[i][j]`
+    /// ([`torch.scatter`](https://pytorch.org/docs/stable/generated/torch.scatter.html)).
     /// Of several values for one place the last stays.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::zeros([2, 2])?.scatter(1, &Tensor::new([[1i64], [0]])?, 5.0)?.to_vec2::<f32>()?,
+    ///     [[0.0, 5.0], [5.0, 0.0]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`gather`](Tensor::gather), and where types differ.
@@ -255,7 +267,14 @@ impl Tensor {
     }
 
     /// A copy with `src` added where `index` says, as [`scatter`](Tensor::scatter)
-    /// (`torch.scatter_add`).
+    /// ([`torch.scatter_add`](https://pytorch.org/docs/stable/generated/torch.scatter_add.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (index, src) = (Tensor::new([0i64, 1, 0])?, Tensor::new([1.0f32, 2.0, 3.0])?);
+    /// assert_eq!(Tensor::zeros([2])?.scatter_add(0, &index, &src)?.to_vec::<f32>()?, [4.0, 2.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`scatter`](Tensor::scatter).
@@ -265,6 +284,9 @@ impl Tensor {
     }
 
     /// [`scatter`](Tensor::scatter) in place.
+    ///
+    /// # Errors
+    /// As [`scatter`](Tensor::scatter), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn scatter_(&self, dim: i64, index: &Tensor, src: impl Operand) -> Result<Tensor> {
         self.check_inplace("scatter_")?;
@@ -272,6 +294,9 @@ impl Tensor {
     }
 
     /// [`scatter_add`](Tensor::scatter_add) in place.
+    ///
+    /// # Errors
+    /// As [`scatter_add`](Tensor::scatter_add), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn scatter_add_(&self, dim: i64, index: &Tensor, src: impl Operand) -> Result<Tensor> {
         self.check_inplace("scatter_add_")?;
@@ -320,8 +345,20 @@ impl Tensor {
     }
 
     /// The elements that `indices` names along dimension `dim`, indices and tensor broadcasting
-    /// in the others (`torch.take_along_dim`); without `dim` (`()`) of the flattened tensor.
+    /// in the others
+    /// ([`torch.take_along_dim`](https://pytorch.org/docs/stable/generated/torch.take_along_dim.html));
+    /// without `dim` (`()`) of the flattened tensor.
     /// What `argsort` and `argmax` with `keepdim` return picks what `sort` and `max` do.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([[3i64, 1, 2], [4, 6, 5]])?;
+    /// assert_eq!(
+    ///     x.take_along_dim(&x.argsort(1, false)?, 1)?.to_vec2::<i64>()?,
+    ///     [[1, 2, 3], [4, 5, 6]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`gather`](Tensor::gather), and where shapes do not broadcast.

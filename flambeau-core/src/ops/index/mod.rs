@@ -93,7 +93,8 @@ impl Tensor {
         Ok((x, plan))
     }
 
-    /// The indices `index` (1-d, integers) of dimension `dim` (`torch.index_select`).
+    /// The indices `index` (1-d, integers) of dimension `dim`
+    /// ([`torch.index_select`](https://pytorch.org/docs/stable/generated/torch.index_select.html)).
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -142,7 +143,18 @@ impl Tensor {
     }
 
     /// A copy with `alpha` times `src` added at the indices `index` of dimension `dim`
-    /// (`torch.index_add`); an index may be named several times.
+    /// ([`torch.index_add`](https://pytorch.org/docs/stable/generated/torch.index_add.html)); an
+    /// index may be named several times.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (index, src) = (Tensor::new([0i64, 0])?, Tensor::new([[1.0f32, 2.0], [3.0, 4.0]])?);
+    /// assert_eq!(
+    ///     Tensor::ones([2, 2])?.index_add(0, &index, &src, 10)?.to_vec2::<f32>()?,
+    ///     [[41.0, 61.0], [1.0, 1.0]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`index_select`](Tensor::index_select), and where shapes or types do not fit.
@@ -164,6 +176,9 @@ impl Tensor {
     }
 
     /// [`index_add`](Tensor::index_add) in place.
+    ///
+    /// # Errors
+    /// As [`index_add`](Tensor::index_add), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn index_add_(
         &self,
@@ -176,7 +191,15 @@ impl Tensor {
         self.assign("index_add_", self.index_add(dim, index, src, alpha)?)
     }
 
-    /// A copy with `src` at the indices `index` of dimension `dim` (`torch.index_copy`).
+    /// A copy with `src` at the indices `index` of dimension `dim`
+    /// ([`torch.index_copy`](https://pytorch.org/docs/stable/generated/torch.index_copy.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let y = Tensor::zeros([3])?.index_copy(0, &Tensor::new([2i64])?, &Tensor::new([7.0f32])?)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [0.0, 0.0, 7.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`index_add`](Tensor::index_add).
@@ -187,7 +210,18 @@ impl Tensor {
         x.put_along("index_copy", dim, index, src, false)
     }
 
-    /// A copy with `value` at the indices `index` of dimension `dim` (`torch.index_fill`).
+    /// A copy with `value` at the indices `index` of dimension `dim`
+    /// ([`torch.Tensor.index_fill`](https://pytorch.org/docs/stable/generated/torch.Tensor.index_fill.html))
+    /// ([`torch.index_fill`](https://pytorch.org/docs/stable/generated/torch.index_fill.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::zeros([3])?.index_fill(0, &Tensor::new([0i64, 2])?, 9)?.to_vec::<f32>()?,
+    ///     [9.0, 0.0, 9.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`index_select`](Tensor::index_select).
@@ -199,7 +233,17 @@ impl Tensor {
     }
 
     /// The elements at positions of the flattened tensor, in the shape of `index`
-    /// (`torch.take`); negative positions count from the end.
+    /// ([`torch.take`](https://pytorch.org/docs/stable/generated/torch.take.html)); negative
+    /// positions count from the end.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([[1i64, 2], [3, 4]])?.take(&Tensor::new([3i64, -4])?)?.to_vec::<i64>()?,
+    ///     [4, 1]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where a position is out of range.
@@ -217,7 +261,14 @@ impl Tensor {
     }
 
     /// The elements where `mask`, a bool tensor that broadcasts, is true, in one dimension
-    /// (`torch.masked_select`).
+    /// ([`torch.masked_select`](https://pytorch.org/docs/stable/generated/torch.masked_select.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([1i64, 2, 3])?;
+    /// assert_eq!(x.masked_select(&x.ne(2)?)?.to_vec::<i64>()?, [1, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the mask is not bool or does not broadcast.
@@ -236,7 +287,19 @@ impl Tensor {
     }
 
     /// The positions of the elements that differ from zero, `[count, dimensions]`, in row-major
-    /// order (`torch.nonzero`).
+    /// order ([`torch.nonzero`](https://pytorch.org/docs/stable/generated/torch.nonzero.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([[0i64, 7], [8, 0]])?.nonzero()?.to_vec2::<i64>()?,
+    ///     [[0, 1], [1, 0]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn nonzero(&self) -> Result<Tensor> {
         let flat = self.detach().contiguous()?;
@@ -260,7 +323,14 @@ impl Tensor {
     }
 
     /// How often each integer from 0 on occurs in this 1-d tensor, or the sum of its `weights`;
-    /// `minlength` entries at least (`torch.bincount`).
+    /// `minlength` entries at least
+    /// ([`torch.bincount`](https://pytorch.org/docs/stable/generated/torch.bincount.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 3, 1])?.bincount(None, 0)?.to_vec::<i64>()?, [0, 2, 0, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For negative numbers, other than one dimension, and weights of another shape.
@@ -312,7 +382,8 @@ impl Tensor {
     }
 
     /// For each integer a vector of `classes` zeros with a one at its place, as `i64`; without
-    /// `classes` one more than the greatest (`F.one_hot`).
+    /// `classes` one more than the greatest
+    /// ([`F.one_hot`](https://pytorch.org/docs/stable/generated/torch.nn.functional.one_hot.html)).
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -351,8 +422,19 @@ impl Tensor {
     }
 
     /// The rows of `weight` `[n, d]` that the integers of this tensor name: shape `[.., d]`
-    /// (`F.embedding`). Row `padding_idx` (negative from the end) takes no gradient; with
+    /// ([`F.embedding`](https://pytorch.org/docs/stable/generated/torch.nn.functional.embedding.html)).
+    /// Row `padding_idx` (negative from the end) takes no gradient; with
     /// `scale_grad_by_freq` a row's gradient is divided by how often it was named.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let table = Tensor::new([[0.5f32, 1.5], [2.5, 3.5]])?;
+    /// assert_eq!(
+    ///     Tensor::new([1i64, 0])?.embedding(&table, None, false)?.to_vec2::<f32>()?,
+    ///     [[2.5, 3.5], [0.5, 1.5]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where an integer is not a row, or the weight is not a matrix.

@@ -133,7 +133,8 @@ impl Tensor {
     }
 
     /// The elements along dimension `dim` in ascending or descending order, and their indices
-    /// (`torch.sort`). Equal elements keep their order; NaN counts as greatest.
+    /// ([`torch.sort`](https://pytorch.org/docs/stable/generated/torch.sort.html)). Equal elements
+    /// keep their order; NaN counts as greatest.
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -150,14 +151,32 @@ impl Tensor {
         self.ordered("sort", dim, None, descending)
     }
 
-    /// The indices that [`sort`](Tensor::sort) returns.
+    /// The indices that [`sort`](Tensor::sort) returns
+    /// ([`torch.argsort`](https://pytorch.org/docs/stable/generated/torch.argsort.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([3i64, 1, 2])?.argsort(0, true)?.to_vec::<i64>()?, [0, 2, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`sort`](Tensor::sort).
     #[track_caller]
     pub fn argsort(&self, dim: i64, descending: bool) -> Result<Tensor> {
         Ok(self.detach().ordered("argsort", dim, None, descending)?.1)
     }
 
     /// The `k` greatest (or least) elements along dimension `dim`, in order, and their indices
-    /// (`torch.topk`).
+    /// ([`torch.topk`](https://pytorch.org/docs/stable/generated/torch.topk.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (values, indices) = Tensor::new([3i64, 9, 5])?.topk(2, 0, true)?;
+    /// assert_eq!(values.to_vec::<i64>()?, [9, 5]);
+    /// assert_eq!(indices.to_vec::<i64>()?, [1, 2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where there are fewer than `k`.
@@ -167,7 +186,14 @@ impl Tensor {
     }
 
     /// The `k`-th least element along dimension `dim`, counted from 1, and its index
-    /// (`torch.kthvalue`).
+    /// ([`torch.kthvalue`](https://pytorch.org/docs/stable/generated/torch.kthvalue.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (value, index) = Tensor::new([3i64, 9, 5])?.kthvalue(2, 0, false)?;
+    /// assert_eq!((value.item::<i64>()?, index.item::<i64>()?), (5, 2));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `k` is zero or there are fewer than `k`.
@@ -188,8 +214,22 @@ impl Tensor {
     }
 
     /// The different elements in ascending order; for each element of this tensor the position of
-    /// its value among them; and how often each occurs (`torch.unique` with `return_inverse` and
+    /// its value among them; and how often each occurs
+    /// ([`torch.unique`](https://pytorch.org/docs/stable/generated/torch.unique.html) with
+    /// `return_inverse` and
     /// `return_counts`).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (values, inverse, counts) = Tensor::new([5i64, 2, 5])?.unique()?;
+    /// assert_eq!(values.to_vec::<i64>()?, [2, 5]);
+    /// assert_eq!(inverse.to_vec::<i64>()?, [1, 0, 1]);
+    /// assert_eq!(counts.to_vec::<i64>()?, [1, 2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn unique(&self) -> Result<(Tensor, Tensor, Tensor)> {
         let (values, index) = self.detach().reshape(-1)?.sort(0, false)?;

@@ -233,7 +233,8 @@ impl Tensor {
     }
 
     /// The greatest elements along dimension `dim` and their indices (`torch.max(x, dim)`); the
-    /// first among equals, NaN where there is one.
+    /// first among equals, NaN where there is one
+    /// ([`torch.max`](https://pytorch.org/docs/stable/generated/torch.max.html)).
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -250,14 +251,34 @@ impl Tensor {
         self.extreme("max", Pick::Max, dim, keepdim)
     }
 
-    /// The least elements along dimension `dim` and their indices, as [`max_dim`](Tensor::max_dim).
+    /// The least elements along dimension `dim` and their indices, as [`max_dim`](Tensor::max_dim)
+    /// ([`torch.min`](https://pytorch.org/docs/stable/generated/torch.min.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (values, indices) = Tensor::new([[1.0f32, 3.0], [5.0, 4.0]])?.min_dim(1, false)?;
+    /// assert_eq!(values.to_vec::<f32>()?, [1.0, 4.0]);
+    /// assert_eq!(indices.to_vec::<i64>()?, [0, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`max_dim`](Tensor::max_dim).
     #[track_caller]
     pub fn min_dim(&self, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
         self.extreme("min", Pick::Min, dim, keepdim)
     }
 
     /// The medians along dimension `dim` and their indices: of an even number the lower one
-    /// (`torch.median(x, dim)`); NaN where there is one.
+    /// (`torch.median(x, dim)`); NaN where there is one
+    /// ([`torch.median`](https://pytorch.org/docs/stable/generated/torch.median.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (values, indices) = Tensor::new([[4i64, 1, 3, 2]])?.median_dim(1, false)?;
+    /// assert_eq!((values.to_vec::<i64>()?, indices.to_vec::<i64>()?), (vec![2], vec![3]));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the dimension is out of range or empty.
@@ -266,7 +287,14 @@ impl Tensor {
         self.extreme("median", Pick::Median, dim, keepdim)
     }
 
-    /// The median of all elements (`torch.median`).
+    /// The median of all elements
+    /// ([`torch.median`](https://pytorch.org/docs/stable/generated/torch.median.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([4i64, 1, 3, 2])?.median()?.item::<i64>()?, 2);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where there are none.
@@ -291,7 +319,9 @@ impl Tensor {
     }
 
     /// The index of the greatest element along one dimension, or among all in row-major order
-    /// where `dim` is `()` (`torch.argmax`); the first among equals, that of a NaN where there is
+    /// where `dim` is `()`
+    /// ([`torch.argmax`](https://pytorch.org/docs/stable/generated/torch.argmax.html)); the first
+    /// among equals, that of a NaN where there is
     /// one.
     ///
     /// ```
@@ -309,7 +339,20 @@ impl Tensor {
         self.arg("argmax", Pick::Max, dim, keepdim)
     }
 
-    /// The index of the least element, as [`argmax`](Tensor::argmax).
+    /// The index of the least element, as [`argmax`](Tensor::argmax)
+    /// ([`torch.argmin`](https://pytorch.org/docs/stable/generated/torch.argmin.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([[1.0f32, 3.0], [5.0, 4.0]])?.argmin(1, false)?.to_vec::<i64>()?,
+    ///     [0, 1]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`argmax`](Tensor::argmax).
     #[track_caller]
     pub fn argmin(&self, dim: impl Dims, keepdim: bool) -> Result<Tensor> {
         self.arg("argmin", Pick::Min, dim, keepdim)
@@ -323,13 +366,37 @@ impl Tensor {
     }
 
     /// The greatest of the elements up to each along dimension `dim`, and its index
-    /// (`torch.cummax`); the last among equals.
+    /// ([`torch.cummax`](https://pytorch.org/docs/stable/generated/torch.cummax.html)); the last
+    /// among equals.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (values, indices) = Tensor::new([1i64, 3, 2])?.cummax(0)?;
+    /// assert_eq!(values.to_vec::<i64>()?, [1, 3, 3]);
+    /// assert_eq!(indices.to_vec::<i64>()?, [0, 1, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where there is no such dimension.
     #[track_caller]
     pub fn cummax(&self, dim: i64) -> Result<(Tensor, Tensor)> {
         self.cumulative(dim, true)
     }
 
-    /// The least of the elements up to each along dimension `dim`, and its index.
+    /// The least of the elements up to each along dimension `dim`, and its index
+    /// ([`torch.cummin`](https://pytorch.org/docs/stable/generated/torch.cummin.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (values, indices) = Tensor::new([3i64, 1, 2])?.cummin(0)?;
+    /// assert_eq!(values.to_vec::<i64>()?, [3, 1, 1]);
+    /// assert_eq!(indices.to_vec::<i64>()?, [0, 1, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`cummax`](Tensor::cummax).
     #[track_caller]
     pub fn cummin(&self, dim: i64) -> Result<(Tensor, Tensor)> {
         self.cumulative(dim, false)

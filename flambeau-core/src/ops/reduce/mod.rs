@@ -353,13 +353,24 @@ impl Tensor {
         Tensor::make(self.0.storage.clone(), shape, strides, offset, dtype, None)
     }
 
-    /// The sum of all elements; integers and bool sum as `i64`, nothing sums to 0.
+    /// The sum of all elements; integers and bool sum as `i64`, nothing sums to 0
+    /// ([`torch.sum`](https://pytorch.org/docs/stable/generated/torch.sum.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([[1i64, 2], [3, 4]])?.sum()?.item::<i64>()?, 10);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn sum(&self) -> Result<Tensor> {
         self.sum_dim((), false)
     }
 
-    /// The sum over dimensions `dim` (all where empty), kept as size 1 with `keepdim`.
+    /// The sum over dimensions `dim` (all where empty), kept as size 1 with `keepdim`
+    /// ([`torch.sum`](https://pytorch.org/docs/stable/generated/torch.sum.html)).
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -382,13 +393,33 @@ impl Tensor {
         self.view(kept_shape(self.shape(), dims, false))
     }
 
-    /// The mean of all elements; floating point alone. Of nothing it is NaN.
+    /// The mean of all elements; floating point alone. Of nothing it is NaN
+    /// ([`torch.mean`](https://pytorch.org/docs/stable/generated/torch.mean.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1.0f32, 2.0])?.mean()?.item::<f32>()?, 1.5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors, as in PyTorch.
     #[track_caller]
     pub fn mean(&self) -> Result<Tensor> {
         self.mean_dim((), false)
     }
 
-    /// The mean over dimensions `dim` (all where empty), kept as size 1 with `keepdim`.
+    /// The mean over dimensions `dim` (all where empty), kept as size 1 with `keepdim`
+    /// ([`torch.mean`](https://pytorch.org/docs/stable/generated/torch.mean.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([[1.0f32, 3.0], [5.0, 9.0]])?.mean_dim(1, true)?.to_vec2::<f32>()?,
+    ///     [[2.0], [7.0]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For integer and bool tensors, as in PyTorch.
@@ -398,20 +429,47 @@ impl Tensor {
         self.reduce(Mean, wrap_dims("mean", &dim.dims(), self.dim())?, keepdim)
     }
 
-    /// The product of all elements; integers and bool multiply as `i64`, nothing gives 1.
+    /// The product of all elements; integers and bool multiply as `i64`, nothing gives 1
+    /// ([`torch.prod`](https://pytorch.org/docs/stable/generated/torch.prod.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([2i64, 3, 4])?.prod()?.item::<i64>()?, 24);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn prod(&self) -> Result<Tensor> {
         self.prod_dim((), false)
     }
 
-    /// The product over dimensions `dim` (all where empty).
+    /// The product over dimensions `dim` (all where empty)
+    /// ([`torch.prod`](https://pytorch.org/docs/stable/generated/torch.prod.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([[1i64, 2], [3, 4]])?.prod_dim(0, false)?.to_vec::<i64>()?, [3, 8]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`sum_dim`](Tensor::sum_dim).
     #[track_caller]
     pub fn prod_dim(&self, dim: impl Dims, keepdim: bool) -> Result<Tensor> {
         self.reduce(Prod, wrap_dims("prod", &dim.dims(), self.dim())?, keepdim)
     }
 
     /// The greatest element over dimensions `dim` (all where empty); NaN where there is one. Ties
-    /// share the gradient evenly.
+    /// share the gradient evenly
+    /// ([`torch.amax`](https://pytorch.org/docs/stable/generated/torch.amax.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([[1i64, 4], [3, 2]])?.amax(1, false)?.to_vec::<i64>()?, [4, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where there are no elements to choose from.
@@ -422,7 +480,17 @@ impl Tensor {
         self.reduce(Amax, dims, keepdim)
     }
 
-    /// The least element over dimensions `dim`, as [`amax`](Tensor::amax).
+    /// The least element over dimensions `dim`, as [`amax`](Tensor::amax)
+    /// ([`torch.amin`](https://pytorch.org/docs/stable/generated/torch.amin.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([[1i64, 4], [3, 2]])?.amin(0, true)?.to_vec2::<i64>()?, [[1, 2]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`amax`](Tensor::amax).
     #[track_caller]
     pub fn amin(&self, dim: impl Dims, keepdim: bool) -> Result<Tensor> {
         let dims = wrap_dims("amin", &dim.dims(), self.dim())?;
@@ -430,63 +498,170 @@ impl Tensor {
         self.reduce(Amin, dims, keepdim)
     }
 
-    /// Least and greatest elements (`torch.aminmax`).
+    /// Least and greatest elements
+    /// ([`torch.aminmax`](https://pytorch.org/docs/stable/generated/torch.aminmax.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (min, max) = Tensor::new([3i64, 1, 2])?.aminmax((), false)?;
+    /// assert_eq!((min.item::<i64>()?, max.item::<i64>()?), (1, 3));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`amax`](Tensor::amax).
     #[track_caller]
     pub fn aminmax(&self, dim: impl Dims, keepdim: bool) -> Result<(Tensor, Tensor)> {
         let dim = dim.dims().to_vec();
         Ok((self.amin(&dim, keepdim)?, self.amax(&dim, keepdim)?))
     }
 
-    /// The greatest of all elements; see [`max_dim`](Tensor::max_dim) for a dimension's.
+    /// The greatest of all elements; see [`max_dim`](Tensor::max_dim) for a dimension's
+    /// ([`torch.max`](https://pytorch.org/docs/stable/generated/torch.max.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([3i64, 1, 2])?.max()?.item::<i64>()?, 3);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`amax`](Tensor::amax).
     #[track_caller]
     pub fn max(&self) -> Result<Tensor> {
         self.amax((), false)
     }
 
-    /// The least of all elements.
+    /// The least of all elements
+    /// ([`torch.min`](https://pytorch.org/docs/stable/generated/torch.min.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([3i64, 1, 2])?.min()?.item::<i64>()?, 1);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`amax`](Tensor::amax).
     #[track_caller]
     pub fn min(&self) -> Result<Tensor> {
         self.amin((), false)
     }
 
-    /// Whether any element differs from zero; of nothing, false.
+    /// Whether any element differs from zero; of nothing, false
+    /// ([`torch.any`](https://pytorch.org/docs/stable/generated/torch.any.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert!(Tensor::new([0i64, 2])?.any()?.item::<bool>()?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn any(&self) -> Result<Tensor> {
         self.any_dim((), false)
     }
 
-    /// Whether any element over dimensions `dim` (all where empty) differs from zero.
+    /// Whether any element over dimensions `dim` (all where empty) differs from zero
+    /// ([`torch.any`](https://pytorch.org/docs/stable/generated/torch.any.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([[0i64, 2], [0, 0]])?.any_dim(1, false)?.to_vec::<bool>()?,
+    ///     [true, false]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`sum_dim`](Tensor::sum_dim).
     #[track_caller]
     pub fn any_dim(&self, dim: impl Dims, keepdim: bool) -> Result<Tensor> {
         self.reduce(Any, wrap_dims("any", &dim.dims(), self.dim())?, keepdim)
     }
 
-    /// Whether all elements differ from zero; of nothing, true.
+    /// Whether all elements differ from zero; of nothing, true
+    /// ([`torch.all`](https://pytorch.org/docs/stable/generated/torch.all.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert!(!Tensor::new([0i64, 2])?.all()?.item::<bool>()?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
     #[track_caller]
     pub fn all(&self) -> Result<Tensor> {
         self.all_dim((), false)
     }
 
-    /// Whether all elements over dimensions `dim` (all where empty) differ from zero.
+    /// Whether all elements over dimensions `dim` (all where empty) differ from zero
+    /// ([`torch.all`](https://pytorch.org/docs/stable/generated/torch.all.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::new([[1i64, 2], [0, 0]])?.all_dim(1, false)?.to_vec::<bool>()?,
+    ///     [true, false]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`sum_dim`](Tensor::sum_dim).
     #[track_caller]
     pub fn all_dim(&self, dim: impl Dims, keepdim: bool) -> Result<Tensor> {
         self.reduce(All, wrap_dims("all", &dim.dims(), self.dim())?, keepdim)
     }
 
-    /// How many elements over dimensions `dim` (all where empty) differ from zero, as `i64`.
+    /// How many elements over dimensions `dim` (all where empty) differ from zero, as `i64`
+    /// ([`torch.count_nonzero`](https://pytorch.org/docs/stable/generated/torch.count_nonzero.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([[1i64, 2], [0, 3]])?.count_nonzero(0)?.to_vec::<i64>()?, [1, 2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`sum_dim`](Tensor::sum_dim).
     #[track_caller]
     pub fn count_nonzero(&self, dim: impl Dims) -> Result<Tensor> {
         self.ne(0)?.sum_dim(dim.dims().to_vec(), false)
     }
 
-    /// The sum over dimensions `dim` (all where empty), NaN counting as 0.
+    /// The sum over dimensions `dim` (all where empty), NaN counting as 0
+    /// ([`torch.nansum`](https://pytorch.org/docs/stable/generated/torch.nansum.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1.0f32, f32::NAN, 2.0])?.nansum((), false)?.item::<f32>()?, 3.0);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`sum_dim`](Tensor::sum_dim).
     #[track_caller]
     pub fn nansum(&self, dim: impl Dims, keepdim: bool) -> Result<Tensor> {
         let nan = self.ne(self)?;
         nan.where_(0, self)?.sum_dim(dim.dims().to_vec(), keepdim)
     }
 
-    /// Summed to `size`, to which this tensor's shape is a broadcast: the gradient of broadcasting.
+    /// Summed to `size`, to which this tensor's shape is a broadcast: the gradient of broadcasting
+    /// ([`torch.Tensor.sum_to_size`](https://pytorch.org/docs/stable/generated/torch.Tensor.sum_to_size.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(
+    ///     Tensor::ones([2, 3])?.sum_to_size(&[1, 3])?.to_vec2::<f32>()?,
+    ///     [[2.0, 2.0, 2.0]]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `size` does not broadcast to this shape.

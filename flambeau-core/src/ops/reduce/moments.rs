@@ -171,7 +171,14 @@ impl Tensor {
         }
     }
 
-    /// The variance of all elements, dividing by their number less 1 (`torch.var`).
+    /// The variance of all elements, dividing by their number less 1
+    /// ([`torch.var`](https://pytorch.org/docs/stable/generated/torch.var.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1.0f32, 3.0, 5.0])?.var()?.item::<f32>()?, 4.0);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// For other than floating-point tensors.
@@ -182,7 +189,8 @@ impl Tensor {
 
     /// The variance over dimensions `dim` (all where empty), dividing by their number less
     /// `correction`: PyTorch's default is 1, `unbiased=False` is 0. Without a degree of freedom
-    /// it is NaN or infinite.
+    /// it is NaN or infinite
+    /// ([`torch.var`](https://pytorch.org/docs/stable/generated/torch.var.html)).
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -199,19 +207,52 @@ impl Tensor {
         self.second("var", Moment::Var { correction }, dim, keepdim)
     }
 
-    /// The standard deviation of all elements: the root of [`var`](Tensor::var).
+    /// The standard deviation of all elements: the root of [`var`](Tensor::var)
+    /// ([`torch.std`](https://pytorch.org/docs/stable/generated/torch.std.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1.0f32, 3.0, 5.0])?.std()?.item::<f32>()?, 2.0);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`var`](Tensor::var).
     #[track_caller]
     pub fn std(&self) -> Result<Tensor> {
         self.std_dim((), 1.0, false)
     }
 
-    /// The standard deviation over dimensions: the root of [`var_dim`](Tensor::var_dim).
+    /// The standard deviation over dimensions: the root of [`var_dim`](Tensor::var_dim)
+    /// ([`torch.std`](https://pytorch.org/docs/stable/generated/torch.std.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([1.41421f32, 2.82843])?;
+    /// let y = Tensor::new([[1.0f32, 3.0], [2.0, 6.0]])?.std_dim(1, 1.0, false)?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`var_dim`](Tensor::var_dim).
     #[track_caller]
     pub fn std_dim(&self, dim: impl Dims, correction: f64, keepdim: bool) -> Result<Tensor> {
         self.second("std", Moment::Std { correction }, dim, keepdim)
     }
 
-    /// Variance and mean over dimensions (`torch.var_mean`).
+    /// Variance and mean over dimensions
+    /// ([`torch.var_mean`](https://pytorch.org/docs/stable/generated/torch.var_mean.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (var, mean) = Tensor::new([1.0f32, 3.0, 5.0])?.var_mean((), 1.0, false)?;
+    /// assert_eq!((var.item::<f32>()?, mean.item::<f32>()?), (4.0, 3.0));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`var_dim`](Tensor::var_dim).
     #[track_caller]
     pub fn var_mean(
         &self,
@@ -225,7 +266,18 @@ impl Tensor {
         ))
     }
 
-    /// Standard deviation and mean over dimensions (`torch.std_mean`).
+    /// Standard deviation and mean over dimensions
+    /// ([`torch.std_mean`](https://pytorch.org/docs/stable/generated/torch.std_mean.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (std, mean) = Tensor::new([1.0f32, 3.0, 5.0])?.std_mean((), 1.0, false)?;
+    /// assert_eq!((std.item::<f32>()?, mean.item::<f32>()?), (2.0, 3.0));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`var_dim`](Tensor::var_dim).
     #[track_caller]
     pub fn std_mean(
         &self,
@@ -240,7 +292,9 @@ impl Tensor {
     }
 
     /// The `p`-norm over dimensions `dim` (all where empty), for real `p`
-    /// (`torch.linalg.vector_norm`, `torch.norm`): infinity gives the greatest absolute value,
+    /// ([`torch.linalg.vector_norm`](https://pytorch.org/docs/stable/generated/torch.linalg.vector_norm.html),
+    /// [`torch.norm`](https://pytorch.org/docs/stable/generated/torch.norm.html)): infinity gives
+    /// the greatest absolute value,
     /// minus infinity the least, 0 the count of nonzero elements.
     ///
     /// ```

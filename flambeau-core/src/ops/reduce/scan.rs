@@ -264,7 +264,9 @@ pub(super) fn exclusive_cumprod(x: &Tensor, reverse: bool) -> Result<Tensor> {
 }
 
 impl Tensor {
-    /// The sums of the elements up to each along dimension `dim` (`torch.cumsum`); integers and
+    /// The sums of the elements up to each along dimension `dim`
+    /// ([`torch.cumsum`](https://pytorch.org/docs/stable/generated/torch.cumsum.html)); integers
+    /// and
     /// bool as `i64`.
     ///
     /// ```
@@ -285,7 +287,14 @@ impl Tensor {
         dispatch::call(scan, &[self])
     }
 
-    /// The products of the elements up to each along dimension `dim` (`torch.cumprod`).
+    /// The products of the elements up to each along dimension `dim`
+    /// ([`torch.cumprod`](https://pytorch.org/docs/stable/generated/torch.cumprod.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// assert_eq!(Tensor::new([1i64, 2, 3])?.cumprod(0)?.to_vec::<i64>()?, [1, 2, 6]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where there is no such dimension.

@@ -179,7 +179,9 @@ impl Tensor {
         dispatch::call(Softmax { dim, log }, &[self])
     }
 
-    /// `exp(x)` over its sum along dimension `dim` (`F.softmax`): each slice sums to 1.
+    /// `exp(x)` over its sum along dimension `dim`
+    /// ([`F.softmax`](https://pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html)):
+    /// each slice sums to 1.
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -197,32 +199,85 @@ impl Tensor {
     }
 
     /// The logarithm of [`softmax`](Tensor::softmax), exact where that would round to 0
-    /// (`F.log_softmax`).
+    /// ([`F.log_softmax`](https://pytorch.org/docs/stable/generated/torch.nn.functional.log_softmax.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([-1000.0f32, 0.0])?;
+    /// let y = Tensor::new([0.0f32, 1000.0])?.log_softmax(0)?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`softmax`](Tensor::softmax).
     #[track_caller]
     pub fn log_softmax(&self, dim: i64) -> Result<Tensor> {
         self.softmax_of(dim, true)
     }
 
-    /// [`softmax`](Tensor::softmax) of the negative (`F.softmin`).
+    /// [`softmax`](Tensor::softmax) of the negative
+    /// ([`F.softmin`](https://pytorch.org/docs/stable/generated/torch.nn.functional.softmin.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.73106f32, 0.26894])?;
+    /// assert!(Tensor::new([0.0f32, 1.0])?.softmin(0)?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`softmax`](Tensor::softmax).
     #[track_caller]
     pub fn softmin(&self, dim: i64) -> Result<Tensor> {
         self.neg()?.softmax_of(dim, false)
     }
 
     /// [`softmax`](Tensor::softmax) computed in and returned as `dtype`.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// assert_eq!(
+    ///     Tensor::new([0i64, 0])?.softmax_with(0, DType::F32)?.to_vec::<f32>()?,
+    ///     [0.5, 0.5]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where `dtype` is not floating point, and where there is no such dimension.
     #[track_caller]
     pub fn softmax_with(&self, dim: i64, dtype: DType) -> Result<Tensor> {
         self.to_dtype(dtype)?.softmax(dim)
     }
 
     /// [`log_softmax`](Tensor::log_softmax) computed in and returned as `dtype`.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Tensor};
+    /// let expected = Tensor::new([-0.69315f32, -0.69315])?;
+    /// let y = Tensor::new([0i64, 0])?.log_softmax_with(0, DType::F32)?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`softmax_with`](Tensor::softmax_with).
     #[track_caller]
     pub fn log_softmax_with(&self, dim: i64, dtype: DType) -> Result<Tensor> {
         self.to_dtype(dtype)?.log_softmax(dim)
     }
 
     /// `log(sum(exp(x)))` over dimensions `dim` (all where empty), without overflow; integers
-    /// become `f32`. Of nothing it is minus infinity.
+    /// become `f32`. Of nothing it is minus infinity
+    /// ([`torch.logsumexp`](https://pytorch.org/docs/stable/generated/torch.logsumexp.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let y = Tensor::new([1000.0f32, 1000.0])?.logsumexp(0, false)?;
+    /// assert!((y.item::<f32>()? - 1000.69318).abs() < 1e-5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where a dimension is out of range or named twice.
