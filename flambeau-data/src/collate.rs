@@ -14,6 +14,15 @@ use flambeau_core::{Result, Tensor, bail};
 /// | `String`, `&'static str` | the `Vec` of them |
 ///
 /// As in PyTorch numbers become `i64` and `f64`, except that Rust's `f32` stays.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_data::Collate;
+/// let samples = vec![(Tensor::new([1.0f32, 2.0])?, 7i64), (Tensor::new([3.0f32, 4.0])?, 8)];
+/// let (x, y) = Collate::collate(samples)?;
+/// assert_eq!((x.shape(), y.to_vec::<i64>()?), (&[2, 2][..], vec![7, 8]));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub trait Collate: Send + Sized + 'static {
     /// What a batch of them is.
     type Batch: Send + 'static;
@@ -33,6 +42,14 @@ impl Collate for Tensor {
 }
 
 /// The samples copied behind each other into one new tensor, without history.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_data::stack;
+/// let rows = [Tensor::new([1i64, 2])?, Tensor::new([3i64, 4])?];
+/// assert_eq!(stack(&rows)?.to_vec2::<i64>()?, [[1, 2], [3, 4]]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where shapes or types differ, or there is no sample.

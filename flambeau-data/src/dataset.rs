@@ -4,7 +4,8 @@ use crate::SampleRng;
 use flambeau_core::{Result, Tensor, bail};
 use std::sync::Arc;
 
-/// Samples by index, as `torch.utils.data.Dataset`.
+/// Samples by index, as
+/// [`torch.utils.data.Dataset`](https://pytorch.org/docs/stable/data.html#torch.utils.data.Dataset).
 ///
 /// `get` is called from several threads at once. Random decisions are drawn from `rng`, which
 /// belongs to this one sample; then a seed fixes them whatever the number of workers.
@@ -99,6 +100,11 @@ pointers!(Arc<D>, Box<D>, &D);
 /// A list in memory as a dataset. (`Vec` itself is none, for `vec.get(i)` would then be ours.)
 ///
 /// Made with `from_iter` or `from(vec)`.
+///
+/// ```
+/// use flambeau_data::{Dataset, ListDataset};
+/// assert_eq!(ListDataset::from(vec!["a", "b"]).len(), 2);
+/// ```
 #[derive(Clone, Debug)]
 pub struct ListDataset<T>(Vec<T>);
 
@@ -153,6 +159,15 @@ where
 /// Tensors side by side: sample `i` is row `i` of each.
 ///
 /// Its samples are views, without history.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_data::{Dataset, SampleRng, TensorDataset};
+/// let data = TensorDataset::new((Tensor::new([[1.0f32], [2.0]])?, Tensor::new([7i64, 8])?))?;
+/// let (x, y) = data.get(1, &mut SampleRng::new(0, 0))?;
+/// assert_eq!((x.to_vec::<f32>()?, y.item::<i64>()?), (vec![2.0], 8));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct TensorDataset<T = (Tensor, Tensor)> {
     tensors: T,
@@ -247,6 +262,13 @@ impl<T: TensorTuple> Dataset for TensorDataset<T> {
 }
 
 /// The samples of another dataset at the given indices, in that order.
+///
+/// ```
+/// use flambeau_data::{Dataset, ListDataset, SampleRng, Subset};
+/// let part = Subset::new(ListDataset::from(vec!["a", "b", "c"]), [2, 0])?;
+/// assert_eq!((part.len(), part.get(0, &mut SampleRng::new(0, 0))?), (2, "c"));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Subset<D> {
     dataset: D,
@@ -298,6 +320,14 @@ impl<D: Dataset> Dataset for Subset<D> {
 }
 
 /// Datasets with the same kind of samples, one behind the other.
+///
+/// ```
+/// use flambeau_data::{ConcatDataset, Dataset, ListDataset, SampleRng};
+/// let list = |v: Vec<i64>| Box::new(ListDataset::from(v)) as Box<dyn Dataset<Item = i64>>;
+/// let all = ConcatDataset::new(vec![list(vec![1, 2]), list(vec![3])]);
+/// assert_eq!((all.len(), all.get(2, &mut SampleRng::new(0, 0))?), (3, 3));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub struct ConcatDataset<T> {
     datasets: Vec<Box<dyn Dataset<Item = T>>>,
     /// How many samples there are up to the end of each.

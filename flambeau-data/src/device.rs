@@ -5,6 +5,15 @@ use flambeau_core::{Device, Result, Tensor};
 /// Batches that move to a device as a whole: `let (inputs, labels) = batch?.to(device)?`.
 ///
 /// What is no tensor stays as it is.
+///
+/// ```
+/// use flambeau_core::{Device, Tensor};
+/// use flambeau_data::ToDevice;
+/// let (x, names) = (Tensor::ones([2])?, vec!["a".to_string(), "b".to_string()]);
+/// let (x, names) = (x, names).to(Device::Cpu)?;
+/// assert_eq!((x.numel(), names.len()), (2, 2));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub trait ToDevice: Sized {
     /// With every tensor on `device`.
     ///

@@ -8,7 +8,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Batches of a dataset (`torch.utils.data.DataLoader`).
+/// Batches of a dataset
+/// ([`torch.utils.data.DataLoader`](https://pytorch.org/docs/stable/data.html#torch.utils.data.DataLoader)).
 ///
 /// The type's parameter is what a batch is. An epoch is `for batch in &loader`; each batch is a
 /// `Result`. After an error (a sample that cannot be read, a panic in the dataset) the loop may go
@@ -46,6 +47,14 @@ pub struct DataLoader<B = (Tensor, Tensor)> {
 
 impl<B: Send + 'static> DataLoader<B> {
     /// Batches of `dataset`, collated as [`Collate`] says.
+    ///
+    /// ```
+    /// use flambeau_data::{DataLoader, ListDataset};
+    /// let loader = DataLoader::new(ListDataset::from(vec![1i64, 2, 3])).batch_size(2);
+    /// let batches = (&loader).into_iter().collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(batches[0].to_vec::<i64>()?, [1, 2]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn new<D>(dataset: D) -> Self
     where
         D: Dataset + 'static,
@@ -63,6 +72,9 @@ impl<B: Send + 'static> DataLoader<B> {
     /// assert_eq!(loader.iter().next().unwrap()?, "ab");
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
+    ///
+    /// # Errors
+    /// Where `collate` does, with each batch.
     pub fn with_collate<D, F>(dataset: D, collate: F) -> Self
     where
         D: Dataset + 'static,
@@ -89,18 +101,40 @@ impl<B: Send + 'static> DataLoader<B> {
     }
 
     /// Whether each epoch comes in a new random order.
+    ///
+    /// ```
+    /// use flambeau_data::{DataLoader, ListDataset};
+    /// let data = ListDataset::from_iter(0..6i64);
+    /// let loader = DataLoader::new(data).batch_size(6).shuffle(true).generator(0);
+    /// let order = loader.iter().next().unwrap()?;
+    /// assert_eq!(order.to_vec::<i64>()?, [5, 1, 0, 3, 2, 4]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn shuffle(mut self, on: bool) -> Self {
         self.shuffle = on;
         self
     }
 
     /// Whether a last batch that is not full is left out.
+    ///
+    /// ```
+    /// use flambeau_data::{DataLoader, ListDataset};
+    /// let loader = DataLoader::new(ListDataset::from_iter(0..5i64)).batch_size(2);
+    /// assert_eq!((loader.len(), loader.drop_last(true).len()), (3, 2));
+    /// ```
     pub fn drop_last(mut self, on: bool) -> Self {
         self.drop_last = on;
         self
     }
 
     /// Takes samples in the order of `sampler`, instead of `shuffle`.
+    ///
+    /// ```
+    /// use flambeau_data::{DataLoader, ListDataset};
+    /// let loader = DataLoader::new(ListDataset::from_iter(0..5i64)).sampler(vec![4, 0]).batch_size(2);
+    /// assert_eq!(loader.iter().next().unwrap()?.to_vec::<i64>()?, [4, 0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn sampler(mut self, sampler: impl Sampler<Index = usize> + 'static) -> Self {
         self.sampler = Some(Arc::new(sampler));
         self
@@ -108,6 +142,14 @@ impl<B: Send + 'static> DataLoader<B> {
 
     /// Takes batches as `sampler` gives them, instead of `batch_size`, `shuffle`, `sampler` and
     /// `drop_last`.
+    ///
+    /// ```
+    /// use flambeau_data::{DataLoader, ListDataset};
+    /// let batches = vec![vec![4], vec![0, 1]];
+    /// let loader = DataLoader::new(ListDataset::from_iter(0..5i64)).batch_sampler(batches);
+    /// assert_eq!(loader.iter().nth(1).unwrap()?.to_vec::<i64>()?, [0, 1]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn batch_sampler(mut self, sampler: impl Sampler<Index = Vec<usize>> + 'static) -> Self {
         self.batch_sampler = Some(Arc::new(sampler));
         self
@@ -158,6 +200,12 @@ impl<B: Send + 'static> DataLoader<B> {
     }
 
     /// Whether the options agree with each other.
+    ///
+    /// ```
+    /// use flambeau_data::{DataLoader, ListDataset};
+    /// let loader = DataLoader::new(ListDataset::from_iter(0..5i64)).shuffle(true).sampler(vec![0]);
+    /// assert!(loader.check().is_err());
+    /// ```
     ///
     /// # Errors
     /// Names the two that do not, or the one that cannot be.
@@ -221,6 +269,13 @@ impl<B: Send + 'static> DataLoader<B> {
 
     /// A new epoch without its first `skip` batches, which are drawn but not loaded: with the
     /// generator as it was, what follows is what would have followed in the whole epoch.
+    ///
+    /// ```
+    /// use flambeau_data::{DataLoader, ListDataset};
+    /// let loader = DataLoader::new(ListDataset::from_iter(0..5i64)).batch_size(2);
+    /// assert_eq!(loader.iter_from(1).next().unwrap()?.to_vec::<i64>()?, [2, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     #[track_caller]
     pub fn iter_from(&self, skip: usize) -> Iter<B> {
         let location = Location::caller();

@@ -5,7 +5,8 @@ use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A generator that samplers and loaders share, as PyTorch's do when the same `torch.Generator`
+/// A generator that samplers and loaders share, as PyTorch's do when the same
+/// [`torch.Generator`](https://pytorch.org/docs/stable/generated/torch.Generator.html)
 /// is given to several. Cloning copies the handle.
 ///
 /// ```
@@ -60,6 +61,13 @@ pub(crate) fn draw_seed(generator: &mut Generator) -> u64 {
 /// PyTorch seeds its workers instead, so that its augmentation changes with their number; there
 /// are no numbers of PyTorch's to equal, and a stream that costs nothing to set up is used
 /// (SplitMix64: Steele, Lea and Flood, 2014).
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// let (mut a, mut b) = (SampleRng::new(7, 3), SampleRng::new(7, 3));
+/// assert_eq!(a.uniform(), b.uniform());
+/// assert!((10..20).contains(&a.range(10..20)));
+/// ```
 #[derive(Clone, Debug)]
 pub struct SampleRng {
     state: u64,

@@ -14,6 +14,13 @@ pub type Indices<I = usize> = Box<dyn Iterator<Item = I> + Send>;
 /// An order of samples (`Index` is `usize`) or of batches (`Vec<usize>`).
 ///
 /// A list of indices is a sampler that gives them in order, and a list of lists one of batches.
+///
+/// ```
+/// use flambeau_data::Sampler;
+/// let order = vec![3, 1, 2];
+/// assert_eq!((Sampler::len(&order), order.epoch()?.collect::<Vec<usize>>()), (3, vec![3, 1, 2]));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub trait Sampler: Send + Sync {
     /// What is drawn.
     type Index;
@@ -54,6 +61,12 @@ impl<S: Sampler + ?Sized> Sampler for Box<S> {
 }
 
 /// All indices below a length, in order.
+///
+/// ```
+/// use flambeau_data::{Sampler, SequentialSampler};
+/// assert_eq!(SequentialSampler::new(3).epoch()?.collect::<Vec<_>>(), [0, 1, 2]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SequentialSampler(usize);
 
@@ -104,6 +117,13 @@ impl RandomSampler {
     }
 
     /// Whether an index may come again; false by default.
+    ///
+    /// ```
+    /// use flambeau_data::{RandomSampler, Sampler};
+    /// let sampler = RandomSampler::new(5).replacement(true).num_samples(8).generator(0);
+    /// assert_eq!(sampler.epoch()?.collect::<Vec<_>>(), [4, 4, 3, 0, 3, 4, 2, 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn replacement(mut self, on: bool) -> Self {
         self.replacement = on;
         self
@@ -199,6 +219,13 @@ impl Iterator for RandomIndices {
 }
 
 /// The given indices in random order. Draws from the default generator unless given another.
+///
+/// ```
+/// use flambeau_data::{Sampler, SubsetRandomSampler};
+/// let sampler = SubsetRandomSampler::new([10, 20, 30, 40]).generator(0);
+/// assert_eq!(sampler.epoch()?.collect::<Vec<_>>(), [10, 20, 40, 30]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SubsetRandomSampler {
     indices: Vec<usize>,
@@ -237,6 +264,13 @@ impl Sampler for SubsetRandomSampler {
 
 /// Indices drawn by weight, with replacement by default. Draws from the default generator unless
 /// given another.
+///
+/// ```
+/// use flambeau_data::{Sampler, WeightedRandomSampler};
+/// let sampler = WeightedRandomSampler::new([0.1, 0.0, 0.9], 6)?.generator(0);
+/// assert_eq!(sampler.epoch()?.collect::<Vec<_>>(), [2, 2, 2, 2, 2, 2]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct WeightedRandomSampler {
     weights: Vec<f64>,

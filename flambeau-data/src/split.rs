@@ -5,6 +5,13 @@ use flambeau_core::{Result, bail};
 use std::sync::Arc;
 
 /// How [`random_split`] is to cut: counts (`[40, 10]`) or fractions (`[0.8, 0.2]`).
+///
+/// ```
+/// use flambeau_data::{Dataset, ListDataset, random_split};
+/// let parts = random_split(ListDataset::from_iter(0..10i64), [0.8, 0.2], None)?;
+/// assert_eq!((parts[0].len(), parts[1].len()), (8, 2));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lengths {
     /// The number of samples in each part; they sum to the dataset's.
@@ -35,7 +42,9 @@ impl From<Vec<f64>> for Lengths {
     }
 }
 
-/// Parts of a dataset with its samples in random order (`torch.utils.data.random_split`), drawn
+/// Parts of a dataset with its samples in random order
+/// ([`torch.utils.data.random_split`](https://pytorch.org/docs/stable/data.html#torch.utils.data.random_split)),
+/// drawn
 /// from `generator` or, where it is `None`, from the default one.
 ///
 /// ```

@@ -7,7 +7,8 @@ use flambeau_core::{DType, Result, Tensor, bail, no_grad};
 use serde_json::{Value, json};
 
 /// Scales losses so that small gradients do not vanish in `f16`, and skips the steps whose
-/// gradients have overflowed (Micikevicius et al., arXiv 1710.03740; `torch.amp.GradScaler`).
+/// gradients have overflowed (Micikevicius et al., arXiv 1710.03740;
+/// [`torch.amp.GradScaler`](https://pytorch.org/docs/stable/generated/torch.amp.GradScaler.html)).
 ///
 /// The scale is halved after a skipped step and doubled after 2000 good ones in a row. `bf16` has
 /// the range of `f32` and needs none of this.
@@ -264,6 +265,16 @@ impl GradScaler {
 
     /// [`update`](GradScaler::update) to a given scale (`update(new_scale)`).
     ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::amp::GradScaler;
+    /// let mut scaler = GradScaler::new();
+    /// scaler.scale(&Tensor::ones(())?)?;
+    /// scaler.update_to(128.0)?;
+    /// assert_eq!(scaler.get_scale(), 128.0);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Where nothing was scaled before.
     #[track_caller]
@@ -317,6 +328,15 @@ impl GradScaler {
     }
 
     /// The scale and how it changes, under PyTorch's names; empty where not enabled.
+    ///
+    /// ```
+    /// use flambeau_nn::amp::GradScaler;
+    /// let scaler = GradScaler::new().init_scale(1024.0);
+    /// let mut other = GradScaler::new();
+    /// other.load_state_dict(&scaler.state_dict())?;
+    /// assert_eq!(other.get_scale(), 1024.0);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn state_dict(&self) -> Value {
         if !self.enabled {
             return json!({});

@@ -38,6 +38,15 @@ impl StateDict {
     /// written under another name in the same folder and renamed, so that a full disk or an
     /// interruption leaves the old one as it was.
     ///
+    /// ```
+    /// use flambeau_nn::{Linear, Module, StateDict};
+    /// let path = std::env::temp_dir().join(format!("{}-state.safetensors", std::process::id()));
+    /// Linear::new(2, 1).state_dict().save(&path)?;
+    /// assert_eq!(StateDict::load(&path)?.get("weight").unwrap().shape(), [1, 2]);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Where the file cannot be written, with the reason.
     #[track_caller]

@@ -32,7 +32,13 @@ pub enum Nonlinearity {
     SELU,
 }
 
-/// `calculate_gain`.
+/// `calculate_gain`
+/// ([`torch.nn.init.calculate_gain`](https://pytorch.org/docs/stable/nn.init.html#torch.nn.init.calculate_gain)).
+///
+/// ```
+/// use flambeau_nn::init::{Nonlinearity, calculate_gain};
+/// assert!((calculate_gain(Nonlinearity::LeakyReLU(0.2)) - 1.38675049).abs() < 1e-8);
+/// ```
 pub fn calculate_gain(nonlinearity: Nonlinearity) -> f64 {
     match nonlinearity {
         Nonlinearity::Linear => 1.0,
@@ -60,6 +66,15 @@ fn fans(weight: &Tensor) -> Result<(usize, usize)> {
 
 /// Uniform between `a` and `b`.
 ///
+/// ```
+/// use flambeau_core::{Tensor, manual_seed};
+/// use flambeau_nn::init::uniform_;
+/// manual_seed(0);
+/// let expected = Tensor::new([-0.00749f32, 0.53644, -0.82305])?;
+/// assert!(uniform_(&Tensor::empty([3])?, -1.0, 1.0)?.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+///
 /// # Errors
 /// Where `a > b`.
 #[track_caller]
@@ -68,6 +83,15 @@ pub fn uniform_(tensor: &Tensor, a: f64, b: f64) -> Result<Tensor> {
 }
 
 /// Normal.
+///
+/// ```
+/// use flambeau_core::{Tensor, manual_seed};
+/// use flambeau_nn::init::normal_;
+/// manual_seed(0);
+/// let expected = Tensor::new([0.03082f32, -0.00587, -0.04358])?;
+/// assert!(normal_(&Tensor::empty([3])?, 0.0, 0.02)?.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where `std` is negative.
@@ -78,6 +102,14 @@ pub fn normal_(tensor: &Tensor, mean: f64, std: f64) -> Result<Tensor> {
 
 /// One value everywhere.
 ///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::init::constant_;
+/// let w = Tensor::zeros([2])?.requires_grad_(true)?;
+/// assert_eq!(constant_(&w, 0.5)?.to_vec::<f32>()?, [0.5, 0.5]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+///
 /// # Errors
 /// Where the tensor cannot be changed in place.
 #[track_caller]
@@ -86,6 +118,13 @@ pub fn constant_(tensor: &Tensor, value: f64) -> Result<Tensor> {
 }
 
 /// Ones.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::init::ones_;
+/// assert_eq!(ones_(&Tensor::zeros([2])?)?.to_vec::<f32>()?, [1.0, 1.0]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// As [`constant_`].
@@ -96,6 +135,13 @@ pub fn ones_(tensor: &Tensor) -> Result<Tensor> {
 
 /// Zeros.
 ///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::init::zeros_;
+/// assert_eq!(zeros_(&Tensor::ones([2])?)?.to_vec::<f32>()?, [0.0, 0.0]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+///
 /// # Errors
 /// As [`constant_`].
 #[track_caller]
@@ -104,6 +150,13 @@ pub fn zeros_(tensor: &Tensor) -> Result<Tensor> {
 }
 
 /// The identity matrix.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::init::eye_;
+/// assert_eq!(eye_(&Tensor::zeros([2, 2])?)?.to_vec2::<f32>()?, [[1.0, 0.0], [0.0, 1.0]]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the tensor is not a matrix.
@@ -117,6 +170,15 @@ pub fn eye_(tensor: &Tensor) -> Result<Tensor> {
 
 /// Uniform, keeping the variance in both directions (Glorot and Bengio 2010).
 ///
+/// ```
+/// use flambeau_core::{Tensor, manual_seed};
+/// use flambeau_nn::init::xavier_uniform_;
+/// manual_seed(0);
+/// let expected = Tensor::new([[-0.00917f32, 0.65701, -1.00802]])?;
+/// assert!(xavier_uniform_(&Tensor::empty([1, 3])?, 1.0)?.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+///
 /// # Errors
 /// For fewer than two dimensions.
 #[track_caller]
@@ -127,6 +189,15 @@ pub fn xavier_uniform_(tensor: &Tensor, gain: f64) -> Result<Tensor> {
 }
 
 /// Normal, keeping the variance in both directions.
+///
+/// ```
+/// use flambeau_core::{Tensor, manual_seed};
+/// use flambeau_nn::init::xavier_normal_;
+/// manual_seed(0);
+/// let expected = Tensor::new([[1.08965f32, -0.20749, -1.54064]])?;
+/// assert!(xavier_normal_(&Tensor::empty([1, 3])?, 1.0)?.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// For fewer than two dimensions.
@@ -167,6 +238,15 @@ pub fn kaiming_uniform_(
 }
 
 /// Normal, keeping the variance in one direction through `nonlinearity`.
+///
+/// ```
+/// use flambeau_core::{Tensor, manual_seed};
+/// use flambeau_nn::init::{FanMode, Nonlinearity, kaiming_normal_};
+/// manual_seed(0);
+/// let w = kaiming_normal_(&Tensor::empty([1, 3])?, FanMode::FanIn, Nonlinearity::ReLU)?;
+/// assert!(w.allclose(&Tensor::new([[1.25822f32, -0.23958, -1.77897]])?, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// For fewer than two dimensions.

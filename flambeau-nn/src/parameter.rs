@@ -29,7 +29,10 @@ impl NameCell {
     }
 }
 
-/// A tensor that a module learns (`torch.nn.Parameter`): a leaf that requires a gradient.
+/// A tensor that a module learns
+/// ([`torch.nn.Parameter`](https://pytorch.org/docs/stable/generated/torch.nn.Parameter.html)): a
+/// leaf that requires a gradient
+/// ([`torch.nn.parameter.Parameter`](https://pytorch.org/docs/stable/generated/torch.nn.parameter.Parameter.html)).
 ///
 /// It derefs to its [`Tensor`]. Cloning copies the handle: both are the same parameter, which is how
 /// two layers share a weight.
@@ -119,7 +122,18 @@ impl fmt::Debug for Parameter {
     }
 }
 
-/// A tensor that belongs to a module without being learned, such as a running mean.
+/// A tensor that belongs to a module without being learned, such as a running mean
+/// ([`torch.nn.parameter.Buffer`](https://pytorch.org/docs/stable/generated/torch.nn.parameter.Buffer.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{Buffer, Module};
+/// #[derive(Module)]
+/// struct Count { seen: Buffer }
+/// let count = Count { seen: Buffer::new(Tensor::zeros(())?) };
+/// assert_eq!((count.parameters().len(), count.state_dict().len()), (0, 1));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub struct Buffer {
     tensor: Tensor,
     persistent: bool,
@@ -175,6 +189,15 @@ impl fmt::Debug for Buffer {
 /// Every layer has one. A struct of the user needs one only to tell training from evaluation while
 /// it holds no layer at all; [`Module::is_training`](crate::Module::is_training) finds the first one
 /// of the tree.
+///
+/// ```
+/// use flambeau_nn::{Mode, Module};
+/// #[derive(Module)]
+/// struct Noise { mode: Mode }
+/// let mut noise = Noise { mode: Mode::default() };
+/// noise.eval();
+/// assert!(!noise.mode.is_training());
+/// ```
 pub struct Mode {
     training: AtomicBool,
     path: NameCell,

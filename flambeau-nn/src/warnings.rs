@@ -15,6 +15,10 @@ pub(crate) enum Warning {
 }
 
 /// Switches hints on or off for the whole program. They are on, and each kind is written once.
+///
+/// ```
+/// flambeau_nn::warnings(false);
+/// ```
 pub fn warnings(on: bool) {
     ENABLED.store(on, Ordering::Relaxed);
 }

@@ -29,6 +29,16 @@ type TargetTransform = Arc<dyn Fn(i64) -> i64 + Send + Sync>;
 /// Labelled pictures of one size in memory: what [`Cifar10`] and the others load.
 ///
 /// A sample is the picture and its label. Copying copies a handle.
+///
+/// ```
+/// use flambeau_data::{Dataset, SampleRng};
+/// use flambeau_vision::datasets::FashionSample;
+/// let set = FashionSample::test()?;
+/// assert_eq!((set.len(), set.shape(), &set.classes()[9][..]), (1000, [3, 32, 32], "Ankle boot"));
+/// let (picture, label) = set.get(0, &mut SampleRng::new(0, 0))?;
+/// assert_eq!((picture.shape(), label), ([3, 32, 32], set.labels()[0] as i64));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Pictures {
     name: &'static str,
@@ -65,6 +75,17 @@ impl After {
 macro_rules! transform_methods {
     () => {
         /// Passes every picture through `transform`, in place of an earlier one.
+        ///
+        /// ```
+        /// use flambeau_data::DataLoader;
+        /// use flambeau_vision::datasets::FashionSample;
+        /// use flambeau_vision::transforms::*;
+        /// let set = FashionSample::test()?.transform(ToTensor);
+        /// let loader = DataLoader::new(set).batch_size(4);
+        /// let (images, labels) = loader.iter().next().unwrap()?;
+        /// assert_eq!((images.shape(), labels.shape()), (&[4, 3, 32, 32][..], &[4][..]));
+        /// # Ok::<(), flambeau_core::Error>(())
+        /// ```
         #[must_use]
         pub fn transform(mut self, transform: impl Transform + 'static) -> Self {
             self.after.picture = Some(Arc::new(transform));
@@ -72,6 +93,14 @@ macro_rules! transform_methods {
         }
 
         /// Passes every label through `f`, in place of an earlier function.
+        ///
+        /// ```
+        /// use flambeau_data::{Dataset, SampleRng};
+        /// use flambeau_vision::datasets::FashionSample;
+        /// let is_boot = FashionSample::test()?.target_transform(|label| (label == 9) as i64);
+        /// assert!(is_boot.get(0, &mut SampleRng::new(0, 0))?.1 < 2);
+        /// # Ok::<(), flambeau_core::Error>(())
+        /// ```
         #[must_use]
         pub fn target_transform(mut self, f: impl Fn(i64) -> i64 + Send + Sync + 'static) -> Self {
             self.after.label = Some(Arc::new(f));
@@ -256,6 +285,13 @@ impl FashionMnist {
 
 /// The sample of Fashion-MNIST in the program itself, fitted to 3 x 32 x 32 for networks made for
 /// CIFAR-10: 6,000 pictures to train and 1,000 to test.
+///
+/// ```
+/// use flambeau_data::Dataset;
+/// use flambeau_vision::datasets::FashionSample;
+/// assert_eq!((FashionSample::train()?.len(), FashionSample::test()?.len()), (6000, 1000));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub struct FashionSample;
 
 impl FashionSample {

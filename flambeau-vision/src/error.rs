@@ -28,6 +28,12 @@ pub struct Error {
 }
 
 /// The sort of an [`Error`], for programs that go on in another way.
+///
+/// ```
+/// use flambeau_vision::{ErrorKind, Image};
+/// let error = Image::open("no-such.png").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {

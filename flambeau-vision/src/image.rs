@@ -75,6 +75,14 @@ impl Bytes {
 impl Image {
     /// A picture of H x W x C bytes: row after row, the channels of each pixel side by side.
     ///
+    /// ```
+    /// use flambeau_vision::Image;
+    /// let red = Image::from_hwc(vec![255, 0, 0, 255, 0, 0], [1, 2, 3])?;
+    /// assert_eq!(red.shape(), [3, 1, 2]);
+    /// assert_eq!(red.to_tensor()?.to_vec::<u8>()?, [255, 255, 0, 0, 0, 0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Where the count is not that of the shape.
     #[track_caller]
@@ -89,6 +97,13 @@ impl Image {
 
     /// A picture of C x H x W bytes: plane after plane.
     ///
+    /// ```
+    /// use flambeau_vision::Image;
+    /// assert_eq!(Image::from_chw(vec![0; 6], [3, 1, 2])?.shape(), [3, 1, 2]);
+    /// assert!(Image::from_chw(vec![0; 5], [3, 1, 2]).is_err());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Where the count is not that of the shape.
     #[track_caller]
@@ -98,6 +113,16 @@ impl Image {
     }
 
     /// Reads a PNG or JPEG file as RGB.
+    ///
+    /// ```
+    /// use flambeau_vision::Image;
+    /// use flambeau_vision::files::RgbImage;
+    /// let path = std::env::temp_dir().join(format!("{}-open.png", std::process::id()));
+    /// RgbImage::new(2, 1, vec![0, 1, 2, 3, 4, 5])?.write_png(&path)?;
+    /// assert_eq!(Image::open(&path)?.to_tensor()?.to_vec::<u8>()?, [0, 3, 1, 4, 2, 5]);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`RgbImage::read`](crate::files::RgbImage::read).

@@ -23,6 +23,18 @@ pub fn make_grid(images: &Tensor) -> Result<Tensor> {
 
 /// A picture, or several as a grid, as a PNG file; [`Grid`] has the options.
 ///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::utils::save_image;
+/// let path = std::env::temp_dir().join(format!("{}-image.png", std::process::id()));
+/// save_image(&Tensor::ones([2, 3, 4, 4])?, &path)?;
+/// // Two pictures of 4 x 4 with 2 black pixels around and between.
+/// assert_eq!(Image::open(&path)?.shape(), [3, 8, 14]);
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+///
 /// # Errors
 /// As [`Grid::save`].
 #[track_caller]
@@ -34,6 +46,14 @@ pub fn save_image(images: &Tensor, path: impl AsRef<Path>) -> Result<()> {
 ///
 /// Pictures that `Normalize` went over are shown right with the same numbers:
 /// `Grid::new().unnormalize([0.5; 3], [0.5; 3]).save(&images, "grid.png")`.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_vision::utils::Grid;
+/// let images = Tensor::zeros([5, 1, 4, 4])?;
+/// assert_eq!(Grid::new().nrow(3).padding(1).make(&images)?.shape(), [3, 11, 16]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Grid {
     nrow: usize,
@@ -231,6 +251,14 @@ impl Grid {
     /// The grid as bytes: 0 is black, 1 is white, what lies outside is cut, as torchvision does,
     /// with a warning (once) that says how normalised pictures are shown. Bytes (`u8`) stay as
     /// they are. One picture alone gets no frame.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_vision::utils::Grid;
+    /// let picture = Grid::new().picture(&Tensor::ones([3, 2, 2])?)?;
+    /// assert_eq!((picture.width, picture.height, picture.pixels[0]), (2, 2, 255));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`make`](Grid::make); where there are not 1 or 3 channels.

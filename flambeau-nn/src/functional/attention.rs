@@ -3,7 +3,17 @@
 use flambeau_core::{AttentionOptions, Result, Tensor};
 
 /// softmax(Q Kᵀ · scale + mask) V; see [`Tensor::scaled_dot_product_attention`]. `dropout_p` applies
-/// whenever it is above 0; `scale` `None` is 1 / √width.
+/// whenever it is above 0; `scale` `None` is 1 / √width
+/// ([`F.scaled_dot_product_attention`](https://pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::functional::scaled_dot_product_attention;
+/// let x = Tensor::eye(2, 2)?;
+/// let y = scaled_dot_product_attention(&x, &x, &x, None, 0.0, true, None)?;
+/// assert!(y.allclose(&Tensor::new([[1.0f32, 0.0], [0.33024, 0.66976]])?, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where sizes or types do not fit, or a mask comes with `is_causal`.

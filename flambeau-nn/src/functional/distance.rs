@@ -2,7 +2,17 @@
 
 use flambeau_core::{Result, Tensor};
 
-/// Vectors along `dim` scaled to a `p`-norm of 1 (of at least `eps`).
+/// Vectors along `dim` scaled to a `p`-norm of 1 (of at least `eps`)
+/// ([`F.normalize`](https://pytorch.org/docs/stable/generated/torch.nn.functional.normalize.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::functional::normalize;
+/// let expected = Tensor::new([0.6f32, 0.8])?;
+/// let y = normalize(&Tensor::new([3.0f32, 4.0])?, 2.0, 0, 1e-12)?;
+/// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// For integer tensors.
@@ -16,7 +26,16 @@ pub fn normalize(input: &Tensor, p: f64, dim: i64, eps: f64) -> Result<Tensor> {
     input.div(&norm.clamp_min(eps)?)
 }
 
-/// The cosine between vectors along `dim`; norms count as at least `eps` (default 1e-8).
+/// The cosine between vectors along `dim`; norms count as at least `eps` (default 1e-8)
+/// ([`F.cosine_similarity`](https://pytorch.org/docs/stable/generated/torch.nn.functional.cosine_similarity.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::functional::cosine_similarity;
+/// let (a, b) = (Tensor::new([1.0f32, 0.0])?, Tensor::new([3.0f32, 4.0])?);
+/// assert!((cosine_similarity(&a, &b, 0, 1e-8)?.item::<f32>()? - 0.6).abs() < 1e-5);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes do not broadcast.
@@ -28,7 +47,17 @@ pub fn cosine_similarity(x1: &Tensor, x2: &Tensor, dim: i64, eps: f64) -> Result
     dot.div(&norm(x1)?.mul(&norm(x2)?)?)
 }
 
-/// The `p`-norm of the difference of vectors along the last dimension, `eps` added to it first.
+/// The `p`-norm of the difference of vectors along the last dimension, `eps` added to it first
+/// ([`F.pairwise_distance`](https://pytorch.org/docs/stable/generated/torch.nn.functional.pairwise_distance.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::functional::pairwise_distance;
+/// let (a, b) = (Tensor::new([[1.0f32, 2.0]])?, Tensor::new([[4.0f32, 6.0]])?);
+/// let expected = Tensor::new([5.0f32])?;
+/// assert!(pairwise_distance(&a, &b, 2.0, 1e-6)?.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes do not broadcast.

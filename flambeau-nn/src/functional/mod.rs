@@ -31,7 +31,16 @@ macro_rules! methods {
 }
 use methods;
 
-/// `x Wᵀ + b`: weight `[out, in]`, bias `[out]`.
+/// `x Wᵀ + b`: weight `[out, in]`, bias `[out]`
+/// ([`F.linear`](https://pytorch.org/docs/stable/generated/torch.nn.functional.linear.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::functional::linear;
+/// let (x, w, b) = (Tensor::new([[1.0f32, 2.0]])?, Tensor::new([[3.0f32, 4.0]])?, Tensor::new([0.5f32])?);
+/// assert_eq!(linear(&x, &w, Some(&b))?.to_vec2::<f32>()?, [[11.5]]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where sizes or types do not fit.
@@ -40,7 +49,17 @@ pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<
     input.linear(weight, bias)
 }
 
-/// `x1ᵀ A x2 + b`: inputs `[…, in1]` and `[…, in2]`, weight `[out, in1, in2]`, bias `[out]`.
+/// `x1ᵀ A x2 + b`: inputs `[…, in1]` and `[…, in2]`, weight `[out, in1, in2]`, bias `[out]`
+/// ([`F.bilinear`](https://pytorch.org/docs/stable/generated/torch.nn.functional.bilinear.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::functional::bilinear;
+/// let (x, y) = (Tensor::new([[1.0f32, 2.0]])?, Tensor::new([[3.0f32]])?);
+/// let w = Tensor::new([[[0.5f32], [1.0]]])?;
+/// assert_eq!(bilinear(&x, &y, &w, None)?.to_vec2::<f32>()?, [[7.5]]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where sizes or types do not fit.
@@ -184,23 +203,98 @@ spatial! {
 }
 
 methods! {
-    /// max(0, x).
+    /// max(0, x)
+    /// ([`F.relu`](https://pytorch.org/docs/stable/generated/torch.nn.functional.relu.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::functional::relu;
+    /// let x = Tensor::new([-1.0f32, 2.0])?;
+    /// assert!(relu(&x)?.allclose(&Tensor::new([0.0f32, 2.0])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     relu() = relu;
-    /// x, times `negative_slope` below zero (PyTorch's default 0.01).
+    /// x, times `negative_slope` below zero (PyTorch's default 0.01)
+    /// ([`F.leaky_relu`](https://pytorch.org/docs/stable/generated/torch.nn.functional.leaky_relu.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::functional::leaky_relu;
+    /// let x = Tensor::new([-1.0f32, 2.0])?;
+    /// assert!(leaky_relu(&x, 0.01)?.allclose(&Tensor::new([-0.01f32, 2.0])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     leaky_relu(negative_slope: f64) = leaky_relu;
-    /// The hyperbolic tangent.
+    /// The hyperbolic tangent
+    /// ([`torch.tanh`](https://pytorch.org/docs/stable/generated/torch.tanh.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::functional::tanh;
+    /// let x = Tensor::new([-1.0f32, 2.0])?;
+    /// assert!(tanh(&x)?.allclose(&Tensor::new([-0.76159f32, 0.96403])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     tanh() = tanh;
-    /// eˣ over its sum along `dim`.
+    /// eˣ over its sum along `dim`
+    /// ([`F.softmax`](https://pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::functional::softmax;
+    /// let x = Tensor::new([-1.0f32, 2.0])?;
+    /// assert!(softmax(&x, 0)?.allclose(&Tensor::new([0.04743f32, 0.95257])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     softmax(dim: i64) = softmax;
-    /// The logarithm of softmax.
+    /// The logarithm of softmax
+    /// ([`F.log_softmax`](https://pytorch.org/docs/stable/generated/torch.nn.functional.log_softmax.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::functional::log_softmax;
+    /// let x = Tensor::new([-1.0f32, 2.0])?;
+    /// let expected = Tensor::new([-3.04859f32, -0.04859])?;
+    /// assert!(log_softmax(&x, 0)?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     log_softmax(dim: i64) = log_softmax;
-    /// Elements zero with probability `p` (default 0.5), the others scaled, while `training`.
+    /// Elements zero with probability `p` (default 0.5), the others scaled, while `training`
+    /// ([`F.dropout`](https://pytorch.org/docs/stable/generated/torch.nn.functional.dropout.html)).
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, manual_seed};
+    /// use flambeau_nn::functional::dropout;
+    /// manual_seed(0);
+    /// assert_eq!(
+    ///     dropout(&Tensor::ones([6])?, 0.5, true)?.to_vec::<f32>()?,
+    ///     [0.0, 0.0, 2.0, 0.0, 0.0, 0.0]
+    /// );
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     dropout(p: f64, training: bool) = dropout;
-    /// Channels of `[batch, channels, …]` zero with probability `p`, while `training`.
+    /// Channels of `[batch, channels, …]` zero with probability `p`, while `training`
+    /// ([`F.dropout2d`](https://pytorch.org/docs/stable/generated/torch.nn.functional.dropout2d.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::functional::dropout2d;
+    /// assert_eq!(dropout2d(&Tensor::ones([1, 4, 2, 2])?, 0.5, false)?.to_vec::<f32>()?, [1.0; 16]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     dropout2d(p: f64, training: bool) = feature_dropout;
 }
 
-/// Softmax of -x.
+/// Softmax of -x
+/// ([`F.softmin`](https://pytorch.org/docs/stable/generated/torch.nn.functional.softmin.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::functional::softmin;
+/// let x = Tensor::new([-1.0f32, 2.0])?;
+/// assert!(softmin(&x, 0)?.allclose(&Tensor::new([0.95257f32, 0.04743])?, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// For integer tensors.
@@ -210,7 +304,19 @@ pub fn softmin(input: &Tensor, dim: i64) -> Result<Tensor> {
 }
 
 /// The rows of `weight` `[num, dim]` that `input` names, `[…]` to `[…, dim]`; the row `padding_idx`
-/// gets no gradient.
+/// gets no gradient
+/// ([`F.embedding`](https://pytorch.org/docs/stable/generated/torch.nn.functional.embedding.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::functional::embedding;
+/// let table = Tensor::new([[0.5f32, 1.5], [2.5, 3.5]])?;
+/// assert_eq!(
+///     embedding(&Tensor::new([1i64, 1])?, &table, None)?.to_vec2::<f32>()?,
+///     [[2.5, 3.5], [2.5, 3.5]]
+/// );
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where an index is beyond the table, or the input is not of an integer type.
@@ -219,7 +325,16 @@ pub fn embedding(input: &Tensor, weight: &Tensor, padding_idx: Option<i64>) -> R
     input.embedding(weight, padding_idx, false)
 }
 
-/// The input with a margin; see [`Tensor::pad`]. `value` is that of constant padding.
+/// The input with a margin; see [`Tensor::pad`]. `value` stands in for the zeros of `Zeros`
+/// ([`F.pad`](https://pytorch.org/docs/stable/generated/torch.nn.functional.pad.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::functional::{PaddingMode, pad};
+/// let y = pad(&Tensor::new([1.0f32, 2.0])?, &[1, 0], PaddingMode::Zeros, 9.0)?;
+/// assert_eq!(y.to_vec::<f32>()?, [9.0, 1.0, 2.0]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the margin does not fit.
@@ -232,7 +347,18 @@ pub fn pad(input: &Tensor, pad: &[i64], mode: PaddingMode, value: f64) -> Result
     input.pad(pad, mode)
 }
 
-/// Batch normalisation of `[batch, channels, …]`.
+/// Batch normalisation of `[batch, channels, …]`
+/// ([`F.batch_norm`](https://pytorch.org/docs/stable/generated/torch.nn.functional.batch_norm.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::functional::batch_norm;
+/// let x = Tensor::new([[1.0f32], [3.0]])?;
+/// let expected = Tensor::new([[-0.99999f32], [0.99999]])?;
+/// let y = batch_norm(&x, None, None, None, None, true, 0.1, 1e-5)?;
+/// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where parameters do not match the channels.
@@ -259,7 +385,18 @@ pub fn batch_norm(
 }
 
 /// Normalisation of each channel of each sample of `[batch, channels, …]`: by its own mean and
-/// variance where `use_input_stats`, which then enter the running ones, else by those.
+/// variance where `use_input_stats`, which then enter the running ones, else by those
+/// ([`F.instance_norm`](https://pytorch.org/docs/stable/generated/torch.nn.functional.instance_norm.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::functional::instance_norm;
+/// let x = Tensor::new([[[1.0f32, 3.0], [10.0, 50.0]]])?;
+/// let expected = Tensor::new([[[-0.99999f32, 0.99999], [-1.0, 1.0]]])?;
+/// let y = instance_norm(&x, None, None, None, None, true, 0.1, 1e-5)?;
+/// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where parameters do not match the channels, or a channel has one element alone to take a variance
@@ -320,7 +457,17 @@ pub fn instance_norm(
     Ok(y)
 }
 
-/// Layer normalisation over the last dimensions.
+/// Layer normalisation over the last dimensions
+/// ([`F.layer_norm`](https://pytorch.org/docs/stable/generated/torch.nn.functional.layer_norm.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::functional::layer_norm;
+/// let x = Tensor::new([[1.0f32, 3.0], [0.0, 40.0]])?;
+/// let expected = Tensor::new([[-0.99999f32, 0.99999], [-1.0, 1.0]])?;
+/// assert!(layer_norm(&x, &[2], None, None, 1e-5)?.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the input does not end in `normalized_shape`.
@@ -335,7 +482,17 @@ pub fn layer_norm(
     input.layer_norm(normalized_shape, weight, bias, eps)
 }
 
-/// Group normalisation of `[batch, channels, …]`.
+/// Group normalisation of `[batch, channels, …]`
+/// ([`F.group_norm`](https://pytorch.org/docs/stable/generated/torch.nn.functional.group_norm.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::functional::group_norm;
+/// let x = Tensor::new([[1.0f32, 3.0, 0.0, 40.0]])?;
+/// let expected = Tensor::new([[-0.99999f32, 0.99999, -1.0, 1.0]])?;
+/// assert!(group_norm(&x, 2, None, None, 1e-5)?.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the channels do not divide into the groups.

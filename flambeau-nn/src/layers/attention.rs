@@ -37,6 +37,17 @@ forward!(NonDynamicallyQuantizableLinear, |m, x| x
     .linear(&m.weight, m.bias.as_deref()));
 
 /// What a call of [`MultiheadAttention`] may be told, with PyTorch's defaults.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{MultiheadAttention, MultiheadAttentionOptions};
+/// let attention = MultiheadAttention::new(4, 2);
+/// let x = Tensor::ones([5, 1, 4])?;
+/// let options = MultiheadAttentionOptions { need_weights: false, ..Default::default() };
+/// let (y, weights) = attention.forward(&x, &x, &x, options)?;
+/// assert!(y.shape() == [5, 1, 4] && weights.is_none());
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct MultiheadAttentionOptions<'a> {
     /// `[batch, keys]` (`[keys]` without a batch): of bool, true for keys to ignore; else added to
@@ -138,7 +149,8 @@ impl Sizes {
     }
 }
 
-/// Attention with several heads (Vaswani et al., arXiv 1706.03762; `torch.nn.MultiheadAttention`).
+/// Attention with several heads (Vaswani et al., arXiv 1706.03762;
+/// [`torch.nn.MultiheadAttention`](https://pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html)).
 ///
 /// Queries `[length, batch, embed]`, keys and values `[keys, batch, embed]`; with `batch_first` the
 /// first two dimensions change places; without a batch the second is missing. The result has the

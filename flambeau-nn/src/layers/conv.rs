@@ -9,6 +9,14 @@ use flambeau_macros::Module;
 
 /// What a convolution puts around its input: so many positions on both sides, or as PyTorch's words
 /// say.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{Conv2d, Forward, Padding};
+/// let conv = Conv2d::new(1, 1, 3).padding(Padding::Same);
+/// assert_eq!(conv.forward(&Tensor::ones([1, 8, 8])?)?.shape(), [1, 8, 8]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding<const N: usize> {
     /// So many on both sides of each dimension.
@@ -272,10 +280,22 @@ conv_layer!(
     1,
     conv1d,
     "[batch, in, length]",
-    "Convolution over `[batch, in, length]` or `[in, length]` (`torch.nn.Conv1d`)."
+    "Convolution over `[batch, in, length]` or `[in, length]`
+([`torch.nn.Conv1d`](https://pytorch.org/docs/stable/generated/torch.nn.Conv1d.html)).
+
+```
+use flambeau_core::{Tensor, manual_seed};
+use flambeau_nn::{Conv1d, Forward};
+manual_seed(0);
+let y = Conv1d::new(2, 3, 2).stride(2).forward(&Tensor::ones([1, 2, 5])?)?;
+assert_eq!(y.shape(), [1, 3, 2]);
+assert!((y.sum()?.item::<f32>()? + 2.7267).abs() < 1e-3);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 conv_layer!(Conv2d, 2, conv2d, "[batch, in, height, width]",
-    "Convolution over `[batch, in, height, width]` or `[in, height, width]` (`torch.nn.Conv2d`).
+    "Convolution over `[batch, in, height, width]` or `[in, height, width]`
+([`torch.nn.Conv2d`](https://pytorch.org/docs/stable/generated/torch.nn.Conv2d.html)).
 
 ```
 use flambeau_core::{Tensor, manual_seed};
@@ -293,7 +313,18 @@ conv_layer!(
     3,
     conv3d,
     "[batch, in, depth, height, width]",
-    "Convolution over `[batch, in, depth, height, width]` or without the batch (`torch.nn.Conv3d`)."
+    "Convolution over `[batch, in, depth, height, width]` or without the batch
+([`torch.nn.Conv3d`](https://pytorch.org/docs/stable/generated/torch.nn.Conv3d.html)).
+
+```
+use flambeau_core::{Tensor, manual_seed};
+use flambeau_nn::{Conv3d, Forward};
+manual_seed(0);
+let y = Conv3d::new(2, 3, 2).stride(2).forward(&Tensor::ones([1, 2, 5, 4, 4])?)?;
+assert_eq!(y.shape(), [1, 3, 2, 2, 2]);
+assert!((y.sum()?.item::<f32>()? + 8.3602).abs() < 1e-3);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 
 macro_rules! conv_transpose_layer {
@@ -474,17 +505,50 @@ conv_transpose_layer!(
     ConvTranspose1d,
     1,
     conv_transpose1d,
-    "Transposed convolution over `[batch, in, length]` (`torch.nn.ConvTranspose1d`)."
+    "Transposed convolution over `[batch, in, length]`
+([`torch.nn.ConvTranspose1d`](https://pytorch.org/docs/stable/generated/torch.nn.ConvTranspose1d.html)).
+
+```
+use flambeau_core::{Tensor, manual_seed};
+use flambeau_nn::{ConvTranspose1d, Forward};
+manual_seed(0);
+let y = ConvTranspose1d::new(2, 3, 2).stride(2).forward(&Tensor::ones([1, 2, 5])?)?;
+assert_eq!(y.shape(), [1, 3, 10]);
+assert!((y.sum()?.item::<f32>()? + 9.7093).abs() < 1e-3);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 conv_transpose_layer!(
     ConvTranspose2d,
     2,
     conv_transpose2d,
-    "Transposed convolution over `[batch, in, height, width]` (`torch.nn.ConvTranspose2d`)."
+    "Transposed convolution over `[batch, in, height, width]`
+([`torch.nn.ConvTranspose2d`](https://pytorch.org/docs/stable/generated/torch.nn.ConvTranspose2d.html)).
+
+```
+use flambeau_core::{Tensor, manual_seed};
+use flambeau_nn::{ConvTranspose2d, Forward};
+manual_seed(0);
+let y = ConvTranspose2d::new(2, 3, 2).stride(2).forward(&Tensor::ones([1, 2, 5, 4])?)?;
+assert_eq!(y.shape(), [1, 3, 10, 8]);
+assert!((y.sum()?.item::<f32>()? - 13.4455).abs() < 1e-3);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 conv_transpose_layer!(
     ConvTranspose3d,
     3,
     conv_transpose3d,
-    "Transposed convolution over `[batch, in, depth, height, width]` (`torch.nn.ConvTranspose3d`)."
+    "Transposed convolution over `[batch, in, depth, height, width]`
+([`torch.nn.ConvTranspose3d`](https://pytorch.org/docs/stable/generated/torch.nn.ConvTranspose3d.html)).
+
+```
+use flambeau_core::{Tensor, manual_seed};
+use flambeau_nn::{ConvTranspose3d, Forward};
+manual_seed(0);
+let y = ConvTranspose3d::new(2, 3, 2).stride(2).forward(&Tensor::ones([1, 2, 5, 4, 4])?)?;
+assert_eq!(y.shape(), [1, 3, 10, 8, 8]);
+assert!((y.sum()?.item::<f32>()? + 49.9729).abs() < 1e-3);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );

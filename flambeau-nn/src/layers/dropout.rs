@@ -64,20 +64,60 @@ macro_rules! dropout {
 dropout!(
     Dropout,
     dropout,
-    "Zeroes elements at random (`torch.nn.Dropout`)."
+    "Zeroes elements at random
+([`torch.nn.Dropout`](https://pytorch.org/docs/stable/generated/torch.nn.Dropout.html)).
+
+```
+use flambeau_core::{Tensor, manual_seed};
+use flambeau_nn::{Dropout, Forward};
+manual_seed(0);
+let y = Dropout::new(0.5).forward(&Tensor::ones([6])?)?;
+assert_eq!(y.to_vec::<f32>()?, [0.0, 0.0, 2.0, 0.0, 0.0, 0.0]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 dropout!(
     Dropout1d,
     feature_dropout,
-    "Zeroes whole channels of `[batch, channels, length]` (`torch.nn.Dropout1d`)."
+    "Zeroes whole channels of `[batch, channels, length]`
+([`torch.nn.Dropout1d`](https://pytorch.org/docs/stable/generated/torch.nn.Dropout1d.html)).
+
+```
+use flambeau_core::{Tensor, manual_seed};
+use flambeau_nn::{Dropout1d, Forward};
+manual_seed(0);
+let y = Dropout1d::new(0.5).forward(&Tensor::ones([1, 4, 2])?)?;
+assert_eq!(y.flatten(2, -1)?.mean_dim(2, false)?.to_vec::<f32>()?, [0.0, 0.0, 2.0, 0.0]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 dropout!(
     Dropout2d,
     feature_dropout,
-    "Zeroes whole planes of `[batch, channels, height, width]` (`torch.nn.Dropout2d`)."
+    "Zeroes whole planes of `[batch, channels, height, width]`
+([`torch.nn.Dropout2d`](https://pytorch.org/docs/stable/generated/torch.nn.Dropout2d.html)).
+
+```
+use flambeau_core::{Tensor, manual_seed};
+use flambeau_nn::{Dropout2d, Forward};
+manual_seed(0);
+let y = Dropout2d::new(0.5).forward(&Tensor::ones([1, 4, 2, 2])?)?;
+assert_eq!(y.flatten(2, -1)?.mean_dim(2, false)?.to_vec::<f32>()?, [0.0, 0.0, 2.0, 0.0]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 dropout!(
     Dropout3d,
     feature_dropout,
-    "Zeroes whole volumes of `[batch, channels, depth, height, width]` (`torch.nn.Dropout3d`)."
+    "Zeroes whole volumes of `[batch, channels, depth, height, width]`
+([`torch.nn.Dropout3d`](https://pytorch.org/docs/stable/generated/torch.nn.Dropout3d.html)).
+
+```
+use flambeau_core::{Tensor, manual_seed};
+use flambeau_nn::{Dropout3d, Forward};
+manual_seed(0);
+let y = Dropout3d::new(0.5).forward(&Tensor::ones([1, 4, 2, 2, 2])?)?;
+assert_eq!(y.flatten(2, -1)?.mean_dim(2, false)?.to_vec::<f32>()?, [0.0, 0.0, 2.0, 0.0]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );

@@ -6,9 +6,21 @@ use crate::parameter::{Mode, Parameter};
 use flambeau_core::{Result, Tensor, no_grad};
 use flambeau_macros::Module;
 
-/// A vector for each index (`torch.nn.Embedding`): `[…]` of type `i64` to `[…, dim]`.
+/// A vector for each index
+/// ([`torch.nn.Embedding`](https://pytorch.org/docs/stable/generated/torch.nn.Embedding.html)):
+/// `[…]` of type `i64` to `[…, dim]`.
 ///
 /// The table begins with normal numbers, as PyTorch's.
+///
+/// ```
+/// use flambeau_core::{Tensor, manual_seed};
+/// use flambeau_nn::{Embedding, Forward};
+/// manual_seed(0);
+/// let embedding = Embedding::new(3, 2);
+/// let expected = Tensor::new([[-1.08452f32, -1.3986], [1.541, -0.29343]])?;
+/// assert!(embedding.forward(&Tensor::new([2i64, 0])?)?.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Debug, Module)]
 #[module(extra_repr)]
 pub struct Embedding {
@@ -42,6 +54,13 @@ impl Embedding {
 
     /// The index whose vector is zero and stays so: it gets no gradient. Counted from the end where
     /// negative. An index beyond the table is an error of the first call.
+    ///
+    /// ```
+    /// use flambeau_nn::Embedding;
+    /// let embedding = Embedding::new(3, 2).padding_idx(-1);
+    /// assert_eq!(embedding.weight.to_vec2::<f32>()?[2], [0.0, 0.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn padding_idx(mut self, padding_idx: i64) -> Embedding {
@@ -67,6 +86,14 @@ impl Embedding {
 
     /// A table of given vectors, `[num, dim]` (`Embedding.from_pretrained`), which does not learn
     /// unless `freeze` is false.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::{Embedding, Forward};
+    /// let embedding = Embedding::from_pretrained(&Tensor::new([[0.5f32, 1.5], [2.5, 3.5]])?, true)?;
+    /// assert_eq!(embedding.forward(&Tensor::new([1i64])?)?.to_vec2::<f32>()?, [[2.5, 3.5]]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where `vectors` is not a matrix of a floating-point type.

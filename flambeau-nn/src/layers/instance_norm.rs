@@ -143,11 +143,23 @@ instance_norm!(
     3,
     "[batch, channels, length]",
     "Instance normalisation of `[batch, channels, length]` (Ulyanov, Vedaldi and Lempitsky, arXiv
-1607.08022; `torch.nn.InstanceNorm1d`)."
+1607.08022;
+[`torch.nn.InstanceNorm1d`](https://pytorch.org/docs/stable/generated/torch.nn.InstanceNorm1d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{Forward, InstanceNorm1d};
+let norm = InstanceNorm1d::new(1);
+let y = norm.forward(&Tensor::new([1.0f32, 3.0, 5.0, -1.0])?.view([2, 1, 2])?)?;
+let expected = Tensor::new([-0.99999f32, 0.99999, 1.0, -1.0])?;
+assert!(y.flatten(0, -1)?.allclose(&expected, 1e-4, 1e-5, false)?);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 instance_norm!(InstanceNorm2d, 4, "[batch, channels, height, width]",
     "Instance normalisation of `[batch, channels, height, width]` (Ulyanov, Vedaldi and Lempitsky, arXiv
-1607.08022; `torch.nn.InstanceNorm2d`).
+1607.08022;
+[`torch.nn.InstanceNorm2d`](https://pytorch.org/docs/stable/generated/torch.nn.InstanceNorm2d.html)).
 
 ```
 use flambeau_core::Tensor;
@@ -162,5 +174,16 @@ instance_norm!(
     5,
     "[batch, channels, depth, height, width]",
     "Instance normalisation of `[batch, channels, depth, height, width]` (Ulyanov, Vedaldi and
-Lempitsky, arXiv 1607.08022; `torch.nn.InstanceNorm3d`)."
+Lempitsky, arXiv 1607.08022;
+[`torch.nn.InstanceNorm3d`](https://pytorch.org/docs/stable/generated/torch.nn.InstanceNorm3d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{Forward, InstanceNorm3d};
+let norm = InstanceNorm3d::new(1);
+let y = norm.forward(&Tensor::new([1.0f32, 3.0, 5.0, -1.0])?.view([2, 1, 1, 1, 2])?)?;
+let expected = Tensor::new([-0.99999f32, 0.99999, 1.0, -1.0])?;
+assert!(y.flatten(0, -1)?.allclose(&expected, 1e-4, 1e-5, false)?);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );

@@ -6,7 +6,8 @@ use crate::parameter::{Mode, Parameter};
 use flambeau_core::{Result, Tensor};
 use flambeau_macros::Module;
 
-/// `y = x Wᵀ + b` over the last dimension (`torch.nn.Linear`).
+/// `y = x Wᵀ + b` over the last dimension
+/// ([`torch.nn.Linear`](https://pytorch.org/docs/stable/generated/torch.nn.Linear.html)).
 ///
 /// Weight `[out, in]` and bias `[out]` are drawn as PyTorch draws them:
 ///
@@ -54,6 +55,16 @@ impl Linear {
     }
 
     /// Whether there is a bias (true). Draws the values anew, from where the generator was before.
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, manual_seed};
+    /// use flambeau_nn::Linear;
+    /// manual_seed(0);
+    /// let fc = Linear::new(2, 1).bias(false);
+    /// assert!(fc.bias.is_none());
+    /// assert!(fc.weight.allclose(&Tensor::new([[-0.00529f32, 0.37932]])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn bias(mut self, bias: bool) -> Linear {
@@ -91,7 +102,19 @@ impl Linear {
 forward!(Linear, |m, x| x.linear(&m.weight, m.bias.as_deref()),
     at format!("Linear({} -> {})", m.in_features, m.out_features));
 
-/// `y = x1ᵀ A x2 + b` (`torch.nn.Bilinear`).
+/// `y = x1ᵀ A x2 + b`
+/// ([`torch.nn.Bilinear`](https://pytorch.org/docs/stable/generated/torch.nn.Bilinear.html)).
+///
+/// ```
+/// use flambeau_core::{Tensor, manual_seed};
+/// use flambeau_nn::Bilinear;
+/// manual_seed(0);
+/// let layer = Bilinear::new(2, 3, 1);
+/// let expected = Tensor::new([[-0.82508f32]])?;
+/// let y = layer.forward(&Tensor::ones([1, 2])?, &Tensor::ones([1, 3])?)?;
+/// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Debug, Module)]
 #[module(extra_repr)]
 pub struct Bilinear {
@@ -187,7 +210,16 @@ impl Bilinear {
     }
 }
 
-/// Its input (`torch.nn.Identity`).
+/// Its input
+/// ([`torch.nn.Identity`](https://pytorch.org/docs/stable/generated/torch.nn.Identity.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{Forward, Identity};
+/// let x = Tensor::ones([2])?;
+/// assert!(Identity::new().forward(&x)?.is(&x));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Debug, Default, Module)]
 pub struct Identity {
     mode: Mode,

@@ -33,6 +33,12 @@ use crate::parameter::{Mode, Parameter};
 use flambeau_core::{Result, Tensor};
 
 /// One number for all `N` dimensions, or one for each: `5`, `[3, 5]` or `(3, 5)`.
+///
+/// ```
+/// use flambeau_nn::Conv2d;
+/// assert!(Conv2d::new(3, 6, 5).to_string().contains("kernel_size=(5, 5)"));
+/// assert!(Conv2d::new(3, 6, (3, 5)).to_string().contains("kernel_size=(3, 5)"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size<const N: usize> {
     pub(crate) each: [usize; N],

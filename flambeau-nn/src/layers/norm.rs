@@ -158,21 +158,68 @@ batch_norm!(
     [2 | 3],
     "[batch, channels] or [batch, channels, length]",
     "Batch normalisation of `[batch, channels]` or `[batch, channels, length]` (Ioffe and Szegedy,
-arXiv 1502.03167; `torch.nn.BatchNorm1d`)."
+arXiv 1502.03167;
+[`torch.nn.BatchNorm1d`](https://pytorch.org/docs/stable/generated/torch.nn.BatchNorm1d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{BatchNorm1d, Forward};
+let norm = BatchNorm1d::new(1);
+let y = norm.forward(&Tensor::new([1.0f32, 3.0, 5.0, -1.0])?.view([2, 1, 2])?)?;
+let expected = Tensor::new([-0.44721f32, 0.44721, 1.34164, -1.34164])?;
+assert!(y.flatten(0, -1)?.allclose(&expected, 1e-4, 1e-5, false)?);
+// The batch counts for a tenth of the running mean.
+assert!((norm.running_mean.as_ref().unwrap().item::<f32>()? - 0.2).abs() < 1e-6);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 batch_norm!(BatchNorm2d, [4], "[batch, channels, height, width]",
     "Batch normalisation of `[batch, channels, height, width]` (Ioffe and Szegedy, arXiv 1502.03167;
-`torch.nn.BatchNorm2d`).");
+[`torch.nn.BatchNorm2d`](https://pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{BatchNorm2d, Forward};
+let norm = BatchNorm2d::new(1);
+let y = norm.forward(&Tensor::new([1.0f32, 3.0, 5.0, -1.0])?.view([2, 1, 1, 2])?)?;
+let expected = Tensor::new([-0.44721f32, 0.44721, 1.34164, -1.34164])?;
+assert!(y.flatten(0, -1)?.allclose(&expected, 1e-4, 1e-5, false)?);
+// The batch counts for a tenth of the running mean.
+assert!((norm.running_mean.as_ref().unwrap().item::<f32>()? - 0.2).abs() < 1e-6);
+# Ok::<(), flambeau_core::Error>(())
+```");
 batch_norm!(
     BatchNorm3d,
     [5],
     "[batch, channels, depth, height, width]",
     "Batch normalisation of `[batch, channels, depth, height, width]` (Ioffe and Szegedy, arXiv
-1502.03167; `torch.nn.BatchNorm3d`)."
+1502.03167;
+[`torch.nn.BatchNorm3d`](https://pytorch.org/docs/stable/generated/torch.nn.BatchNorm3d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{BatchNorm3d, Forward};
+let norm = BatchNorm3d::new(1);
+let y = norm.forward(&Tensor::new([1.0f32, 3.0, 5.0, -1.0])?.view([2, 1, 1, 1, 2])?)?;
+let expected = Tensor::new([-0.44721f32, 0.44721, 1.34164, -1.34164])?;
+assert!(y.flatten(0, -1)?.allclose(&expected, 1e-4, 1e-5, false)?);
+// The batch counts for a tenth of the running mean.
+assert!((norm.running_mean.as_ref().unwrap().item::<f32>()? - 0.2).abs() < 1e-6);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 
 /// Normalises each sample over its last dimensions (Ba, Kiros and Hinton, arXiv 1607.06450;
-/// `torch.nn.LayerNorm`).
+/// [`torch.nn.LayerNorm`](https://pytorch.org/docs/stable/generated/torch.nn.LayerNorm.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{Forward, LayerNorm};
+/// let x = Tensor::new([[1.0f32, 3.0], [0.0, 40.0]])?;
+/// let expected = Tensor::new([[-0.99999f32, 0.99999], [-1.0, 1.0]])?;
+/// assert!(LayerNorm::new(2).forward(&x)?.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Debug, Module)]
 #[module(extra_repr)]
 pub struct LayerNorm {
@@ -248,7 +295,16 @@ forward!(LayerNorm, |m, x| x.layer_norm(
 ));
 
 /// Normalises groups of channels of each sample (Wu and He, arXiv 1803.08494;
-/// `torch.nn.GroupNorm`).
+/// [`torch.nn.GroupNorm`](https://pytorch.org/docs/stable/generated/torch.nn.GroupNorm.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{Forward, GroupNorm};
+/// let x = Tensor::new([[1.0f32, 3.0, 0.0, 40.0]])?;
+/// let expected = Tensor::new([[-0.99999f32, 0.99999, -1.0, 1.0]])?;
+/// assert!(GroupNorm::new(2, 4).forward(&x)?.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Debug, Module)]
 #[module(extra_repr)]
 pub struct GroupNorm {

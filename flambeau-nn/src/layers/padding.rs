@@ -7,6 +7,15 @@ use flambeau_macros::Module;
 
 /// A margin of `N` numbers: one for all sides, or one for each in `pad`'s order (left, right, top,
 /// bottom, front, back).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{Forward, ZeroPad2d};
+/// let x = Tensor::ones([1, 2, 2])?;
+/// assert_eq!(ZeroPad2d::new(1).forward(&x)?.shape(), [1, 4, 4]);
+/// assert_eq!(ZeroPad2d::new((0, 3, 0, 0)).forward(&x)?.shape(), [1, 2, 5]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Margin<const N: usize>([i64; N]);
 
@@ -43,7 +52,12 @@ impl<const N: usize> std::fmt::Display for Margin<N> {
 
 macro_rules! pad_layers {
     ($($name:ident $n:literal $padding:ident $doc:literal;)*) => {$(
-        #[doc = concat!($doc, " (`torch.nn.", stringify!($name), "`).")]
+        #[doc = concat!($doc,
+            " ([`torch.nn.", stringify!($name), "`](https://pytorch.org/docs/stable/generated/torch.nn.",
+            stringify!($name), ".html)).\n\n```\nuse flambeau_core::Tensor;\nuse flambeau_nn::{Forward, ",
+            stringify!($name), "};\nlet x = Tensor::ones([3; 1 + ", $n, " / 2])?;\nlet y = ", stringify!($name),
+            "::new(1).forward(&x)?;\n// One more on both sides.\nassert_eq!(y.shape()[1..], [5; ", $n,
+            " / 2]);\n# Ok::<(), flambeau_core::Error>(())\n```")]
         #[derive(Debug, Module)]
         #[module(extra_repr)]
         pub struct $name {
@@ -83,7 +97,12 @@ pad_layers! {
 
 macro_rules! constant_pad_layers {
     ($($name:ident $n:literal;)*) => {$(
-        #[doc = concat!("One value around the input (`torch.nn.", stringify!($name), "`).")]
+        #[doc = concat!("One value around the input",
+            " ([`torch.nn.", stringify!($name), "`](https://pytorch.org/docs/stable/generated/torch.nn.",
+            stringify!($name), ".html)).\n\n```\nuse flambeau_core::Tensor;\nuse flambeau_nn::{Forward, ",
+            stringify!($name), "};\nlet x = Tensor::ones([3; 1 + ", $n, " / 2])?;\nlet y = ", stringify!($name),
+            "::new(1, 0.5).forward(&x)?;\n// One more on both sides.\nassert_eq!(y.shape()[1..], [5; ", $n,
+            " / 2]);\n# Ok::<(), flambeau_core::Error>(())\n```")]
         #[derive(Debug, Module)]
         #[module(extra_repr)]
         pub struct $name {

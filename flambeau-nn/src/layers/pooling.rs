@@ -85,21 +85,54 @@ max_pool!(
     1,
     max_pool1d,
     max_pool1d_with_indices,
-    "The maximum of each window of `[batch, channels, length]` (`torch.nn.MaxPool1d`)."
+    "The maximum of each window of `[batch, channels, length]`
+([`torch.nn.MaxPool1d`](https://pytorch.org/docs/stable/generated/torch.nn.MaxPool1d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{Forward, MaxPool1d};
+let x = Tensor::arange(0.0, 6, 1)?.view([1, 1, 6])?;
+let y = MaxPool1d::new(3).forward(&x)?;
+assert_eq!(y.shape(), [1, 1, 2]);
+assert_eq!(y.to_vec::<f32>()?, [2.0, 5.0]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 max_pool!(
     MaxPool2d,
     2,
     max_pool2d,
     max_pool2d_with_indices,
-    "The maximum of each window of `[batch, channels, height, width]` (`torch.nn.MaxPool2d`)."
+    "The maximum of each window of `[batch, channels, height, width]`
+([`torch.nn.MaxPool2d`](https://pytorch.org/docs/stable/generated/torch.nn.MaxPool2d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{Forward, MaxPool2d};
+let x = Tensor::arange(0.0, 16, 1)?.view([1, 1, 4, 4])?;
+let y = MaxPool2d::new(2).forward(&x)?;
+assert_eq!(y.shape(), [1, 1, 2, 2]);
+assert_eq!(y.to_vec::<f32>()?, [5.0, 7.0, 13.0, 15.0]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 max_pool!(
     MaxPool3d,
     3,
     max_pool3d,
     max_pool3d_with_indices,
-    "The maximum of each window of `[batch, channels, depth, height, width]` (`torch.nn.MaxPool3d`)."
+    "The maximum of each window of `[batch, channels, depth, height, width]`
+([`torch.nn.MaxPool3d`](https://pytorch.org/docs/stable/generated/torch.nn.MaxPool3d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{Forward, MaxPool3d};
+let x = Tensor::arange(0.0, 16, 1)?.view([1, 1, 2, 2, 4])?;
+let y = MaxPool3d::new(2).forward(&x)?;
+assert_eq!(y.shape(), [1, 1, 1, 1, 2]);
+assert_eq!(y.to_vec::<f32>()?, [13.0, 15.0]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 
 macro_rules! avg_pool {
@@ -179,19 +212,52 @@ avg_pool!(
     AvgPool1d,
     1,
     avg_pool1d,
-    "The average of each window of `[batch, channels, length]` (`torch.nn.AvgPool1d`)."
+    "The average of each window of `[batch, channels, length]`
+([`torch.nn.AvgPool1d`](https://pytorch.org/docs/stable/generated/torch.nn.AvgPool1d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{AvgPool1d, Forward};
+let x = Tensor::arange(0.0, 6, 1)?.view([1, 1, 6])?;
+let y = AvgPool1d::new(3).forward(&x)?;
+assert_eq!(y.shape(), [1, 1, 2]);
+assert_eq!(y.to_vec::<f32>()?, [1.0, 4.0]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 avg_pool!(
     AvgPool2d,
     2,
     avg_pool2d,
-    "The average of each window of `[batch, channels, height, width]` (`torch.nn.AvgPool2d`)."
+    "The average of each window of `[batch, channels, height, width]`
+([`torch.nn.AvgPool2d`](https://pytorch.org/docs/stable/generated/torch.nn.AvgPool2d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{AvgPool2d, Forward};
+let x = Tensor::arange(0.0, 16, 1)?.view([1, 1, 4, 4])?;
+let y = AvgPool2d::new(2).forward(&x)?;
+assert_eq!(y.shape(), [1, 1, 2, 2]);
+assert_eq!(y.to_vec::<f32>()?, [2.5, 4.5, 10.5, 12.5]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 avg_pool!(
     AvgPool3d,
     3,
     avg_pool3d,
-    "The average of each window of `[batch, channels, depth, height, width]` (`torch.nn.AvgPool3d`)."
+    "The average of each window of `[batch, channels, depth, height, width]`
+([`torch.nn.AvgPool3d`](https://pytorch.org/docs/stable/generated/torch.nn.AvgPool3d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{AvgPool3d, Forward};
+let x = Tensor::arange(0.0, 16, 1)?.view([1, 1, 2, 2, 4])?;
+let y = AvgPool3d::new(2).forward(&x)?;
+assert_eq!(y.shape(), [1, 1, 1, 1, 2]);
+assert_eq!(y.to_vec::<f32>()?, [6.5, 8.5]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 
 macro_rules! adaptive {
@@ -225,35 +291,101 @@ adaptive!(
     AdaptiveAvgPool1d,
     1,
     adaptive_avg_pool1d,
-    "Averages that give a length (`torch.nn.AdaptiveAvgPool1d`)."
+    "Averages that give a length
+([`torch.nn.AdaptiveAvgPool1d`](https://pytorch.org/docs/stable/generated/torch.nn.AdaptiveAvgPool1d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{AdaptiveAvgPool1d, Forward};
+let x = Tensor::arange(0.0, 6, 1)?.view([1, 1, 6])?;
+let y = AdaptiveAvgPool1d::new(2).forward(&x)?;
+assert_eq!(y.shape(), [1, 1, 2]);
+assert_eq!(y.to_vec::<f32>()?, [1.0, 4.0]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 adaptive!(
     AdaptiveAvgPool2d,
     2,
     adaptive_avg_pool2d,
-    "Averages that give a height and width (`torch.nn.AdaptiveAvgPool2d`)."
+    "Averages that give a height and width
+([`torch.nn.AdaptiveAvgPool2d`](https://pytorch.org/docs/stable/generated/torch.nn.AdaptiveAvgPool2d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{AdaptiveAvgPool2d, Forward};
+let x = Tensor::arange(0.0, 16, 1)?.view([1, 1, 4, 4])?;
+let y = AdaptiveAvgPool2d::new(2).forward(&x)?;
+assert_eq!(y.shape(), [1, 1, 2, 2]);
+assert_eq!(y.to_vec::<f32>()?, [2.5, 4.5, 10.5, 12.5]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 adaptive!(
     AdaptiveAvgPool3d,
     3,
     adaptive_avg_pool3d,
-    "Averages that give a depth, height and width (`torch.nn.AdaptiveAvgPool3d`)."
+    "Averages that give a depth, height and width
+([`torch.nn.AdaptiveAvgPool3d`](https://pytorch.org/docs/stable/generated/torch.nn.AdaptiveAvgPool3d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{AdaptiveAvgPool3d, Forward};
+let x = Tensor::arange(0.0, 16, 1)?.view([1, 1, 2, 2, 4])?;
+let y = AdaptiveAvgPool3d::new(1).forward(&x)?;
+assert_eq!(y.shape(), [1, 1, 1, 1, 1]);
+assert_eq!(y.to_vec::<f32>()?, [7.5]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 adaptive!(
     AdaptiveMaxPool1d,
     1,
     adaptive_max_pool1d,
-    "Maxima that give a length (`torch.nn.AdaptiveMaxPool1d`)."
+    "Maxima that give a length
+([`torch.nn.AdaptiveMaxPool1d`](https://pytorch.org/docs/stable/generated/torch.nn.AdaptiveMaxPool1d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{AdaptiveMaxPool1d, Forward};
+let x = Tensor::arange(0.0, 6, 1)?.view([1, 1, 6])?;
+let y = AdaptiveMaxPool1d::new(2).forward(&x)?;
+assert_eq!(y.shape(), [1, 1, 2]);
+assert_eq!(y.to_vec::<f32>()?, [2.0, 5.0]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 adaptive!(
     AdaptiveMaxPool2d,
     2,
     adaptive_max_pool2d,
-    "Maxima that give a height and width (`torch.nn.AdaptiveMaxPool2d`)."
+    "Maxima that give a height and width
+([`torch.nn.AdaptiveMaxPool2d`](https://pytorch.org/docs/stable/generated/torch.nn.AdaptiveMaxPool2d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{AdaptiveMaxPool2d, Forward};
+let x = Tensor::arange(0.0, 16, 1)?.view([1, 1, 4, 4])?;
+let y = AdaptiveMaxPool2d::new(2).forward(&x)?;
+assert_eq!(y.shape(), [1, 1, 2, 2]);
+assert_eq!(y.to_vec::<f32>()?, [5.0, 7.0, 13.0, 15.0]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );
 adaptive!(
     AdaptiveMaxPool3d,
     3,
     adaptive_max_pool3d,
-    "Maxima that give a depth, height and width (`torch.nn.AdaptiveMaxPool3d`)."
+    "Maxima that give a depth, height and width
+([`torch.nn.AdaptiveMaxPool3d`](https://pytorch.org/docs/stable/generated/torch.nn.AdaptiveMaxPool3d.html)).
+
+```
+use flambeau_core::Tensor;
+use flambeau_nn::{AdaptiveMaxPool3d, Forward};
+let x = Tensor::arange(0.0, 16, 1)?.view([1, 1, 2, 2, 4])?;
+let y = AdaptiveMaxPool3d::new(1).forward(&x)?;
+assert_eq!(y.shape(), [1, 1, 1, 1, 1]);
+assert_eq!(y.to_vec::<f32>()?, [15.0]);
+# Ok::<(), flambeau_core::Error>(())
+```"
 );

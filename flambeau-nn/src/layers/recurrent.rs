@@ -439,7 +439,8 @@ macro_rules! layers {
 }
 
 layers! {
-    /// Long short-term memory (Hochreiter and Schmidhuber 1997; `torch.nn.LSTM`).
+    /// Long short-term memory (Hochreiter and Schmidhuber 1997;
+    /// [`torch.nn.LSTM`](https://pytorch.org/docs/stable/generated/torch.nn.LSTM.html)).
     ///
     /// Input `[length, batch, input]`, `[batch, length, input]` with `batch_first`, or `[length, input]`;
     /// output alike, of `hidden` numbers, twice as many in both directions. States are `[layers ·
@@ -474,7 +475,9 @@ layers! {
         }
     }
 
-    /// Gated recurrent unit (Cho et al., arXiv 1406.1078; `torch.nn.GRU`). Shapes as [`LSTM`]'s.
+    /// Gated recurrent unit (Cho et al., arXiv 1406.1078;
+    /// [`torch.nn.GRU`](https://pytorch.org/docs/stable/generated/torch.nn.GRU.html)). Shapes as
+    /// [`LSTM`]'s.
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -495,7 +498,8 @@ layers! {
         Ok((out, h))
     }
 
-    /// Plain recurrence, h' = tanh(W x + b + U h + c) (Elman 1990; `torch.nn.RNN`). Shapes as
+    /// Plain recurrence, h' = tanh(W x + b + U h + c) (Elman 1990;
+    /// [`torch.nn.RNN`](https://pytorch.org/docs/stable/generated/torch.nn.RNN.html)). Shapes as
     /// [`LSTM`]'s.
     ///
     /// ```
@@ -692,7 +696,8 @@ macro_rules! cells {
 }
 
 cells! {
-    /// One step of an [`LSTM`] (`torch.nn.LSTMCell`).
+    /// One step of an [`LSTM`]
+    /// ([`torch.nn.LSTMCell`](https://pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html)).
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -705,9 +710,11 @@ cells! {
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     LSTMCell, RecurrentCell::Lstm;
-    /// One step of a [`GRU`] (`torch.nn.GRUCell`).
+    /// One step of a [`GRU`]
+    /// ([`torch.nn.GRUCell`](https://pytorch.org/docs/stable/generated/torch.nn.GRUCell.html)).
     GRUCell, RecurrentCell::Gru;
-    /// One step of an [`RNN`] (`torch.nn.RNNCell`).
+    /// One step of an [`RNN`]
+    /// ([`torch.nn.RNNCell`](https://pytorch.org/docs/stable/generated/torch.nn.RNNCell.html)).
     RNNCell, RecurrentCell::Tanh;
 }
 

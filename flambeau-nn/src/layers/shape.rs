@@ -5,7 +5,16 @@ use crate::parameter::Mode;
 use flambeau_core::{Result, Tensor, bail};
 use flambeau_macros::Module;
 
-/// Several dimensions as one (`torch.nn.Flatten`): all but the first, unless told otherwise.
+/// Several dimensions as one
+/// ([`torch.nn.Flatten`](https://pytorch.org/docs/stable/generated/torch.nn.Flatten.html)): all but
+/// the first, unless told otherwise.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{Flatten, Forward};
+/// assert_eq!(Flatten::new().forward(&Tensor::zeros([2, 3, 5])?)?.shape(), [2, 15]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Debug, Module)]
 #[module(extra_repr)]
 pub struct Flatten {
@@ -44,7 +53,15 @@ impl Default for Flatten {
 
 forward!(Flatten, |m, x| x.flatten(m.start_dim, m.end_dim));
 
-/// One dimension as several (`torch.nn.Unflatten`).
+/// One dimension as several
+/// ([`torch.nn.Unflatten`](https://pytorch.org/docs/stable/generated/torch.nn.Unflatten.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{Forward, Unflatten};
+/// assert_eq!(Unflatten::new(1, [3, -1]).forward(&Tensor::zeros([2, 15])?)?.shape(), [2, 3, 5]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Debug, Module)]
 #[module(extra_repr)]
 pub struct Unflatten {

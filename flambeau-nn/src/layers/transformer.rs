@@ -9,6 +9,14 @@ use flambeau_core::{Result, Tensor};
 use flambeau_macros::Module;
 
 /// The function between the two linear layers of a Transformer's layer.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{Activation, Forward, TransformerEncoderLayer};
+/// let layer = TransformerEncoderLayer::new(4, 2).activation(Activation::GELU);
+/// assert_eq!(layer.forward(&Tensor::ones([5, 1, 4])?)?.shape(), [5, 1, 4]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activation {
     /// max(0, x), the default.
@@ -19,6 +27,16 @@ pub enum Activation {
 }
 
 /// What a call of an encoder or its layer may be told.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{EncoderOptions, TransformerEncoderLayer};
+/// let layer = TransformerEncoderLayer::new(4, 2);
+/// let mask = Tensor::new([[false, true], [false, false]])?;
+/// let options = EncoderOptions { src_mask: Some(&mask), ..Default::default() };
+/// assert_eq!(layer.forward_with(&Tensor::ones([2, 1, 4])?, options)?.shape(), [2, 1, 4]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EncoderOptions<'a> {
     /// `[length, length]` or `[batch · heads, length, length]`: of bool, true where a position may not
@@ -40,7 +58,8 @@ struct Sizes {
 }
 
 /// Attention to itself and two linear layers, each with a way around it and a normalisation
-/// (Vaswani et al., arXiv 1706.03762; `torch.nn.TransformerEncoderLayer`).
+/// (Vaswani et al., arXiv 1706.03762;
+/// [`torch.nn.TransformerEncoderLayer`](https://pytorch.org/docs/stable/generated/torch.nn.TransformerEncoderLayer.html)).
 ///
 /// Input and output `[length, batch, d_model]`; with `batch_first` `[batch, length, d_model]`;
 /// without a batch `[length, d_model]`.
@@ -306,7 +325,8 @@ impl Forward for TransformerEncoderLayer {
     }
 }
 
-/// Several encoder layers, one after the other (`torch.nn.TransformerEncoder`).
+/// Several encoder layers, one after the other
+/// ([`torch.nn.TransformerEncoder`](https://pytorch.org/docs/stable/generated/torch.nn.TransformerEncoder.html)).
 ///
 /// ```
 /// use flambeau_core::Tensor;

@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// How many inputs [`CrossEntropyLoss`] looks at for a softmax that should not be there.
 const LOOKS: u8 = 3;
 
-/// Cross-entropy between logits and class indices or probabilities (`torch.nn.CrossEntropyLoss`).
+/// Cross-entropy between logits and class indices or probabilities
+/// ([`torch.nn.CrossEntropyLoss`](https://pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html)).
 ///
 /// Input `[batch, classes]` or `[batch, classes, …]`, raw scores: the softmax is inside. Targets
 /// `[batch, …]` of type `i64`, or probabilities of the input's shape.
@@ -57,6 +58,15 @@ impl CrossEntropyLoss {
     }
 
     /// A weight for each class, `[classes]`.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::CrossEntropyLoss;
+    /// let criterion = CrossEntropyLoss::new().weight(Tensor::new([1.0f32, 3.0])?);
+    /// let (logits, target) = (Tensor::new([[2.0f32, 0.0], [2.0, 0.0]])?, Tensor::new([0i64, 1])?);
+    /// assert!((criterion.forward(&logits, &target)?.item::<f32>()? - 1.62693).abs() < 1e-5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     #[must_use]
     pub fn weight(mut self, weight: Tensor) -> Self {
         self.class_weight = Some(Buffer::new(weight));
@@ -124,7 +134,16 @@ fn is_softmax(input: &Tensor) -> Result<bool> {
     Ok(sums.iter().all(|s| (s - 1.0).abs() < 1e-3))
 }
 
-/// Negative log-likelihood of log-probabilities under class indices (`torch.nn.NLLLoss`).
+/// Negative log-likelihood of log-probabilities under class indices
+/// ([`torch.nn.NLLLoss`](https://pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::NLLLoss;
+/// let (logp, target) = (Tensor::new([[-0.5f32, -1.0], [-2.0, -0.25]])?, Tensor::new([1i64, 0])?);
+/// assert_eq!(NLLLoss::new().forward(&logp, &target)?.item::<f32>()?, 1.5);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Debug, Module)]
 pub struct NLLLoss {
     /// `[classes]`.
@@ -178,7 +197,17 @@ impl Default for NLLLoss {
     }
 }
 
-/// Binary cross-entropy of logits (`torch.nn.BCEWithLogitsLoss`).
+/// Binary cross-entropy of logits
+/// ([`torch.nn.BCEWithLogitsLoss`](https://pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::BCEWithLogitsLoss;
+/// let criterion = BCEWithLogitsLoss::new().pos_weight(Tensor::new([2.0f32])?);
+/// let (x, target) = (Tensor::new([2.0f32, -1.0])?, Tensor::new([1.0f32, 0.0])?);
+/// assert!((criterion.forward(&x, &target)?.item::<f32>()? - 0.28356).abs() < 1e-5);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Debug, Module)]
 pub struct BCEWithLogitsLoss {
     #[module(rename = "weight")]
@@ -242,8 +271,18 @@ impl Default for BCEWithLogitsLoss {
     }
 }
 
-/// Binary cross-entropy of probabilities (`torch.nn.BCELoss`); better give logits to
+/// Binary cross-entropy of probabilities
+/// ([`torch.nn.BCELoss`](https://pytorch.org/docs/stable/generated/torch.nn.BCELoss.html)); better
+/// give logits to
 /// [`BCEWithLogitsLoss`].
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::BCELoss;
+/// let (p, target) = (Tensor::new([0.9f32, 0.2])?, Tensor::new([1.0f32, 0.0])?);
+/// assert!((BCELoss::new().forward(&p, &target)?.item::<f32>()? - 0.16425).abs() < 1e-5);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Debug, Module)]
 pub struct BCELoss {
     #[module(rename = "weight")]
@@ -342,21 +381,67 @@ macro_rules! losses {
 }
 
 losses! {
-    /// Mean squared error (`torch.nn.MSELoss`).
+    /// Mean squared error
+    /// ([`torch.nn.MSELoss`](https://pytorch.org/docs/stable/generated/torch.nn.MSELoss.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::MSELoss;
+    /// let (x, y) = (Tensor::new([1.0f32, 2.0])?, Tensor::new([1.5f32, 4.0])?);
+    /// assert_eq!(MSELoss::new().forward(&x, &y)?.item::<f32>()?, 2.125);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     MSELoss(input, target) {} = |m| f::mse_loss(input, target, m.reduction);
-    /// Mean absolute error (`torch.nn.L1Loss`).
+    /// Mean absolute error
+    /// ([`torch.nn.L1Loss`](https://pytorch.org/docs/stable/generated/torch.nn.L1Loss.html)).
+    ///
+    /// ```
+    /// use flambeau_core::{Reduction, Tensor};
+    /// use flambeau_nn::L1Loss;
+    /// let (x, y) = (Tensor::new([1.0f32, 2.0])?, Tensor::new([1.5f32, 4.0])?);
+    /// assert_eq!(L1Loss::new().reduction(Reduction::Sum).forward(&x, &y)?.item::<f32>()?, 2.5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     L1Loss(input, target) {} = |m| f::l1_loss(input, target, m.reduction);
-    /// Squared near zero, absolute further out (`torch.nn.SmoothL1Loss`).
+    /// Squared near zero, absolute further out
+    /// ([`torch.nn.SmoothL1Loss`](https://pytorch.org/docs/stable/generated/torch.nn.SmoothL1Loss.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::SmoothL1Loss;
+    /// let (x, y) = (Tensor::new([1.0f32, 2.0])?, Tensor::new([1.5f32, 4.0])?);
+    /// assert_eq!(SmoothL1Loss::new().beta(0.5).forward(&x, &y)?.item::<f32>()?, 1.0);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     SmoothL1Loss(input, target) {
         /// Where it changes (1).
         beta: f64 = 1.0,
     } = |m| f::smooth_l1_loss(input, target, m.reduction, m.beta);
-    /// Squared near zero, absolute further out (`torch.nn.HuberLoss`).
+    /// Squared near zero, absolute further out
+    /// ([`torch.nn.HuberLoss`](https://pytorch.org/docs/stable/generated/torch.nn.HuberLoss.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::HuberLoss;
+    /// let (x, y) = (Tensor::new([1.0f32, 2.0])?, Tensor::new([1.5f32, 4.0])?);
+    /// assert_eq!(HuberLoss::new().delta(0.5).forward(&x, &y)?.item::<f32>()?, 0.5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     HuberLoss(input, target) {
         /// Where it changes (1).
         delta: f64 = 1.0,
     } = |m| f::huber_loss(input, target, m.reduction, m.delta);
-    /// Kullback-Leibler divergence of log-probabilities (`torch.nn.KLDivLoss`).
+    /// Kullback-Leibler divergence of log-probabilities
+    /// ([`torch.nn.KLDivLoss`](https://pytorch.org/docs/stable/generated/torch.nn.KLDivLoss.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::KLDivLoss;
+    /// let (logp, y) = (Tensor::new([[0.5f32, 0.5]])?.log()?, Tensor::new([[0.25f32, 0.75]])?);
+    /// let y = KLDivLoss::new().batchmean(true).forward(&logp, &y)?;
+    /// assert!((y.item::<f32>()? - 0.13081).abs() < 1e-5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     KLDivLoss(input, target) {
         /// The targets are logarithms too (false).
         log_target: bool = false,
@@ -364,31 +449,89 @@ losses! {
         /// proper (false).
         batchmean: bool = false,
     } = |m| kl(input, target, m);
-    /// Whether two vectors should be alike (`torch.nn.CosineEmbeddingLoss`).
+    /// Whether two vectors should be alike
+    /// ([`torch.nn.CosineEmbeddingLoss`](https://pytorch.org/docs/stable/generated/torch.nn.CosineEmbeddingLoss.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::CosineEmbeddingLoss;
+    /// let (a, b) = (Tensor::new([[1.0f32, 0.0]])?, Tensor::new([[3.0f32, 4.0]])?);
+    /// let y = CosineEmbeddingLoss::new().forward(&a, &b, &Tensor::new([-1i64])?)?;
+    /// assert!((y.item::<f32>()? - 0.6).abs() < 1e-5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     CosineEmbeddingLoss(input1, input2, target) {
         /// How alike those may be that should not (0).
         margin: f64 = 0.0,
     } = |m| f::cosine_embedding_loss(input1, input2, target, m.margin, m.reduction);
-    /// Which of two should rank higher (`torch.nn.MarginRankingLoss`).
+    /// Which of two should rank higher
+    /// ([`torch.nn.MarginRankingLoss`](https://pytorch.org/docs/stable/generated/torch.nn.MarginRankingLoss.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::MarginRankingLoss;
+    /// let (a, b) = (Tensor::new([1.0f32, 3.0])?, Tensor::new([2.0f32, 1.0])?);
+    /// let y = MarginRankingLoss::new().margin(0.5).forward(&a, &b, &Tensor::ones([2])?)?;
+    /// assert_eq!(y.item::<f32>()?, 0.75);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     MarginRankingLoss(input1, input2, target) {
         /// By how much (0).
         margin: f64 = 0.0,
     } = |m| f::margin_ranking_loss(input1, input2, target, m.margin, m.reduction);
-    /// A distance that should be small or large (`torch.nn.HingeEmbeddingLoss`).
+    /// A distance that should be small or large
+    /// ([`torch.nn.HingeEmbeddingLoss`](https://pytorch.org/docs/stable/generated/torch.nn.HingeEmbeddingLoss.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::HingeEmbeddingLoss;
+    /// let (x, y) = (Tensor::new([0.25f32, 0.25])?, Tensor::new([1.0f32, -1.0])?);
+    /// assert_eq!(HingeEmbeddingLoss::new().forward(&x, &y)?.item::<f32>()?, 0.5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     HingeEmbeddingLoss(input, target) {
         /// How large is large enough (1).
         margin: f64 = 1.0,
     } = |m| f::hinge_embedding_loss(input, target, m.margin, m.reduction);
-    /// An anchor nearer to one than to another (`torch.nn.TripletMarginLoss`).
+    /// An anchor nearer to one than to another
+    /// ([`torch.nn.TripletMarginLoss`](https://pytorch.org/docs/stable/generated/torch.nn.TripletMarginLoss.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::TripletMarginLoss;
+    /// let at = |x: f32| Tensor::new([[x, 0.0]]);
+    /// let y = TripletMarginLoss::new().forward(&at(0.0)?, &at(1.0)?, &at(1.5)?)?;
+    /// assert!((y.item::<f32>()? - 0.5).abs() < 1e-5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     TripletMarginLoss(anchor, positive, negative) {
         /// By how much (1).
         margin: f64 = 1.0,
         /// The norm (2).
         p: f64 = 2.0,
     } = |m| f::triplet_margin_loss(anchor, positive, negative, m.margin, m.p, m.reduction);
-    /// Two classes, -1 and 1 (`torch.nn.SoftMarginLoss`).
+    /// Two classes, -1 and 1
+    /// ([`torch.nn.SoftMarginLoss`](https://pytorch.org/docs/stable/generated/torch.nn.SoftMarginLoss.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::SoftMarginLoss;
+    /// let (x, y) = (Tensor::new([2.0f32, -1.0])?, Tensor::new([1.0f32, 1.0])?);
+    /// assert!((SoftMarginLoss::new().forward(&x, &y)?.item::<f32>()? - 0.72009).abs() < 1e-5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     SoftMarginLoss(input, target) {} = |m| f::soft_margin_loss(input, target, m.reduction);
-    /// Counts (`torch.nn.PoissonNLLLoss`, without its `full`).
+    /// Counts
+    /// ([`torch.nn.PoissonNLLLoss`](https://pytorch.org/docs/stable/generated/torch.nn.PoissonNLLLoss.html),
+    /// without its `full`).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::PoissonNLLLoss;
+    /// let (x, y) = (Tensor::new([0.0f32, 1.0])?, Tensor::new([1.0f32, 2.0])?);
+    /// assert!((PoissonNLLLoss::new().forward(&x, &y)?.item::<f32>()? - 0.85914).abs() < 1e-5);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     PoissonNLLLoss(input, target) {
         /// The input is the logarithm of the expected count (true).
         log_input: bool = true,

@@ -5,7 +5,21 @@ use std::f64::consts::PI;
 
 scheduler! {
     /// From the first rate to `eta_min` along half a cosine, and back (Loshchilov and Hutter, arXiv
-    /// 1608.03983; `CosineAnnealingLR`).
+    /// 1608.03983;
+    /// [`torch.optim.lr_scheduler.CosineAnnealingLR`](https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CosineAnnealingLR.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::lr_scheduler::{CosineAnnealingLR, LrScheduler};
+    /// use flambeau_nn::optim::{Optimizer, Sgd};
+    /// let optimizer = Sgd::new([Tensor::zeros([1])?], 0.5);
+    /// let mut scheduler = CosineAnnealingLR::new(&optimizer, 4);
+    /// for expected in [0.5, 0.426777, 0.25, 0.073223, 0.0] {
+    ///     assert!((optimizer.lr() - expected).abs() < 1e-5);
+    ///     scheduler.step();
+    /// }
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     CosineAnnealingLR, CosineAnnealing(
         /// epochs from the highest rate to the lowest.
         t_max: u64
@@ -33,7 +47,21 @@ impl Schedule for CosineAnnealing {
 
 scheduler! {
     /// Down along half a cosine, then from the top again, each time `t_mult` times as long (arXiv
-    /// 1608.03983; `CosineAnnealingWarmRestarts`).
+    /// 1608.03983;
+    /// [`torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`](https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CosineAnnealingWarmRestarts.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::lr_scheduler::{CosineAnnealingWarmRestarts, LrScheduler};
+    /// use flambeau_nn::optim::{Optimizer, Sgd};
+    /// let optimizer = Sgd::new([Tensor::zeros([1])?], 0.5);
+    /// let mut scheduler = CosineAnnealingWarmRestarts::new(&optimizer, 2);
+    /// for expected in [0.5, 0.25, 0.5, 0.25, 0.5] {
+    ///     assert!((optimizer.lr() - expected).abs() < 1e-5);
+    ///     scheduler.step();
+    /// }
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     CosineAnnealingWarmRestarts, WarmRestarts(
         /// epochs to the first restart.
         t_0: u64
@@ -60,7 +88,22 @@ impl Schedule for WarmRestarts {
 
 scheduler! {
     /// Up to `max_lr`, then far down, with the momentum the other way: one `step` a batch (Smith
-    /// and Topin, arXiv 1708.07120; `OneCycleLR`). After `total_steps` the last rate stays.
+    /// and Topin, arXiv 1708.07120;
+    /// [`torch.optim.lr_scheduler.OneCycleLR`](https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.OneCycleLR.html)).
+    /// After `total_steps` the last rate stays.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::lr_scheduler::{LrScheduler, OneCycleLR};
+    /// use flambeau_nn::optim::{Optimizer, Sgd};
+    /// let optimizer = Sgd::new([Tensor::zeros([1])?], 0.5);
+    /// let mut scheduler = OneCycleLR::new(&optimizer, 1.0, 5);
+    /// for expected in [0.04, 0.950485, 0.611262, 0.188258, 4e-06] {
+    ///     assert!((optimizer.lr() - expected).abs() < 1e-5);
+    ///     scheduler.step();
+    /// }
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     OneCycleLR, OneCycle(
         /// the highest rate.
         max_lr: f64,

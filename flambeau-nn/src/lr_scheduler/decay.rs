@@ -3,7 +3,8 @@
 use super::{Schedule, Tick, scheduler};
 
 scheduler! {
-    /// Multiplies the rate by `gamma` every `step_size` epochs (`StepLR`).
+    /// Multiplies the rate by `gamma` every `step_size` epochs
+    /// ([`torch.optim.lr_scheduler.StepLR`](https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.StepLR.html)).
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -36,7 +37,21 @@ impl Schedule for Step {
 }
 
 scheduler! {
-    /// Multiplies the rate by `gamma` at each of the milestones (`MultiStepLR`).
+    /// Multiplies the rate by `gamma` at each of the milestones
+    /// ([`torch.optim.lr_scheduler.MultiStepLR`](https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.MultiStepLR.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::lr_scheduler::{LrScheduler, MultiStepLR};
+    /// use flambeau_nn::optim::{Optimizer, Sgd};
+    /// let optimizer = Sgd::new([Tensor::zeros([1])?], 0.5);
+    /// let mut scheduler = MultiStepLR::new(&optimizer, vec![1, 3]);
+    /// for expected in [0.5, 0.05, 0.05, 0.005, 0.005] {
+    ///     assert!((optimizer.lr() - expected).abs() < 1e-5);
+    ///     scheduler.step();
+    /// }
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     MultiStepLR, MultiStep(
         /// epochs; one named twice counts twice.
         milestones: Vec<i64>
@@ -55,7 +70,21 @@ impl Schedule for MultiStep {
 }
 
 scheduler! {
-    /// Multiplies the rate by `gamma` every epoch (`ExponentialLR`).
+    /// Multiplies the rate by `gamma` every epoch
+    /// ([`torch.optim.lr_scheduler.ExponentialLR`](https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ExponentialLR.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::lr_scheduler::{ExponentialLR, LrScheduler};
+    /// use flambeau_nn::optim::{Optimizer, Sgd};
+    /// let optimizer = Sgd::new([Tensor::zeros([1])?], 0.5);
+    /// let mut scheduler = ExponentialLR::new(&optimizer, 0.5);
+    /// for expected in [0.5, 0.25, 0.125, 0.0625] {
+    ///     assert!((optimizer.lr() - expected).abs() < 1e-5);
+    ///     scheduler.step();
+    /// }
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ExponentialLR, Exponential(
         /// the factor.
         gamma: f64
@@ -74,7 +103,21 @@ impl Schedule for Exponential {
 }
 
 scheduler! {
-    /// A fraction of the rate for the first epochs, then all of it (`ConstantLR`).
+    /// A fraction of the rate for the first epochs, then all of it
+    /// ([`torch.optim.lr_scheduler.ConstantLR`](https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ConstantLR.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::lr_scheduler::{ConstantLR, LrScheduler};
+    /// use flambeau_nn::optim::{Optimizer, Sgd};
+    /// let optimizer = Sgd::new([Tensor::zeros([1])?], 0.5);
+    /// let mut scheduler = ConstantLR::new(&optimizer).factor(0.5).total_iters(2);
+    /// for expected in [0.25, 0.25, 0.5, 0.5] {
+    ///     assert!((optimizer.lr() - expected).abs() < 1e-5);
+    ///     scheduler.step();
+    /// }
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ConstantLR, Constant() {
         /// The fraction (1/3).
         factor: f64 = 1.0 / 3.0,
@@ -95,7 +138,21 @@ impl Schedule for Constant {
 }
 
 scheduler! {
-    /// From one fraction of the rate to another in a straight line: a warm-up (`LinearLR`).
+    /// From one fraction of the rate to another in a straight line: a warm-up
+    /// ([`torch.optim.lr_scheduler.LinearLR`](https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.LinearLR.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::lr_scheduler::{LinearLR, LrScheduler};
+    /// use flambeau_nn::optim::{Optimizer, Sgd};
+    /// let optimizer = Sgd::new([Tensor::zeros([1])?], 0.5);
+    /// let mut scheduler = LinearLR::new(&optimizer).start_factor(0.5).total_iters(2);
+    /// for expected in [0.25, 0.375, 0.5, 0.5] {
+    ///     assert!((optimizer.lr() - expected).abs() < 1e-5);
+    ///     scheduler.step();
+    /// }
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     LinearLR, Linear() {
         /// The first fraction (1/3).
         start_factor: f64 = 1.0 / 3.0,
@@ -122,7 +179,21 @@ impl Schedule for Linear {
 }
 
 scheduler! {
-    /// Down to zero along a power of the epochs left (`PolynomialLR`).
+    /// Down to zero along a power of the epochs left
+    /// ([`torch.optim.lr_scheduler.PolynomialLR`](https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.PolynomialLR.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::lr_scheduler::{LrScheduler, PolynomialLR};
+    /// use flambeau_nn::optim::{Optimizer, Sgd};
+    /// let optimizer = Sgd::new([Tensor::zeros([1])?], 0.5);
+    /// let mut scheduler = PolynomialLR::new(&optimizer).total_iters(4);
+    /// for expected in [0.5, 0.375, 0.25, 0.125, 0.0] {
+    ///     assert!((optimizer.lr() - expected).abs() < 1e-5);
+    ///     scheduler.step();
+    /// }
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     PolynomialLR, Polynomial() {
         /// How many epochs it takes (5).
         total_iters: i64 = 5,
@@ -146,7 +217,21 @@ impl Schedule for Polynomial {
 type Function = Box<dyn Fn(i64) -> f64 + Send>;
 
 scheduler! {
-    /// The first rate times a function of the epoch (`LambdaLR`).
+    /// The first rate times a function of the epoch
+    /// ([`torch.optim.lr_scheduler.LambdaLR`](https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.LambdaLR.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::lr_scheduler::{LambdaLR, LrScheduler};
+    /// use flambeau_nn::optim::{Optimizer, Sgd};
+    /// let optimizer = Sgd::new([Tensor::zeros([1])?], 0.5);
+    /// let mut scheduler = LambdaLR::new(&optimizer, Box::new(|epoch| 1.0 / (1 + epoch) as f64));
+    /// for expected in [0.5, 0.25, 0.166667, 0.125] {
+    ///     assert!((optimizer.lr() - expected).abs() < 1e-5);
+    ///     scheduler.step();
+    /// }
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     LambdaLR, Lambda(
         /// the function, boxed.
         lr_lambda: Function
@@ -161,7 +246,21 @@ impl Schedule for Lambda {
 }
 
 scheduler! {
-    /// The last rate times a function of the epoch (`MultiplicativeLR`).
+    /// The last rate times a function of the epoch
+    /// ([`torch.optim.lr_scheduler.MultiplicativeLR`](https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.MultiplicativeLR.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::lr_scheduler::{LrScheduler, MultiplicativeLR};
+    /// use flambeau_nn::optim::{Optimizer, Sgd};
+    /// let optimizer = Sgd::new([Tensor::zeros([1])?], 0.5);
+    /// let mut scheduler = MultiplicativeLR::new(&optimizer, Box::new(|_| 0.5));
+    /// for expected in [0.5, 0.25, 0.125, 0.0625] {
+    ///     assert!((optimizer.lr() - expected).abs() < 1e-5);
+    ///     scheduler.step();
+    /// }
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     MultiplicativeLR, Multiplicative(
         /// the function, boxed.
         lr_lambda: Function

@@ -25,6 +25,17 @@ use flambeau_core::{Result, bail};
 use serde_json::{Value, json};
 
 /// What every scheduler of epochs does.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::lr_scheduler::{LrScheduler, StepLR};
+/// use flambeau_nn::optim::{Optimizer, Sgd};
+/// let optimizer = Sgd::new([Tensor::ones([1])?], 0.1);
+/// let mut scheduler = StepLR::new(&optimizer, 1);
+/// scheduler.step();
+/// assert_eq!(scheduler.get_last_lr(), [optimizer.lr()]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub trait LrScheduler {
     /// Goes on to the next epoch: call it after the epoch's optimizer steps.
     fn step(&mut self);

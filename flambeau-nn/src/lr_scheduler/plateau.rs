@@ -5,7 +5,7 @@ use flambeau_core::{Result, bail};
 use serde_json::{Value, json};
 
 /// Lowers the rate where a measured value has not improved for `patience` epochs
-/// (`ReduceLROnPlateau`).
+/// ([`torch.optim.lr_scheduler.ReduceLROnPlateau`](https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html)).
 ///
 /// ```
 /// use flambeau_core::Tensor;

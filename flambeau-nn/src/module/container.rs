@@ -234,7 +234,8 @@ tuples! {
     (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12, N 13, O 14, P 15);
 }
 
-/// Modules called one after another (`torch.nn.Sequential`).
+/// Modules called one after another
+/// ([`torch.nn.Sequential`](https://pytorch.org/docs/stable/generated/torch.nn.Sequential.html)).
 ///
 /// ```
 /// use flambeau_core::Tensor;
@@ -267,6 +268,12 @@ impl Sequential {
     }
 
     /// With `layer` at the end under a name of its own (`OrderedDict`).
+    ///
+    /// ```
+    /// use flambeau_nn::{Linear, Module, ReLU, Sequential};
+    /// let net = Sequential::new(()).add_named("fc", Linear::new(2, 1)).add(ReLU::new());
+    /// assert_eq!(net.state_dict().keys().collect::<Vec<_>>(), ["fc.weight", "fc.bias"]);
+    /// ```
     #[must_use]
     pub fn add_named(mut self, name: impl Into<String>, layer: impl Forward) -> Sequential {
         self.layers.push((name.into(), Box::new(layer)));
@@ -326,7 +333,8 @@ impl Forward for Sequential {
 }
 
 /// Calls the modules in `segments` parts of equal length, of which all but the last keep only their
-/// input for the backward pass and run again there (`torch.utils.checkpoint.checkpoint_sequential`);
+/// input for the backward pass and run again there
+/// ([`torch.utils.checkpoint.checkpoint_sequential`](https://pytorch.org/docs/stable/checkpoint.html));
 /// modules left over belong to the last.
 ///
 /// ```
@@ -382,8 +390,17 @@ fn relocate(error: Error, at: &'static Location<'static>) -> Error {
     }
 }
 
-/// Modules in a list that the program calls as it likes (`torch.nn.ModuleList`); a `Vec` of one type
+/// Modules in a list that the program calls as it likes
+/// ([`torch.nn.ModuleList`](https://pytorch.org/docs/stable/generated/torch.nn.ModuleList.html)); a
+/// `Vec` of one type
 /// of module serves as well.
+///
+/// ```
+/// use flambeau_nn::{Linear, Module, ModuleList};
+/// let mut list = ModuleList::new((Linear::new(2, 2),));
+/// list.push(Linear::new(2, 1));
+/// assert_eq!((list.len(), list.parameters().len()), (2, 4));
+/// ```
 #[derive(Default)]
 pub struct ModuleList {
     layers: Vec<Box<dyn Forward>>,

@@ -7,6 +7,14 @@ use std::fmt::Write;
 use std::panic::Location;
 
 /// Tensors by name, in order (`Module.state_dict()`); cloning copies handles.
+///
+/// ```
+/// use flambeau_nn::{Linear, Module};
+/// let (a, b) = (Linear::new(2, 1), Linear::new(2, 1));
+/// b.load_state_dict(&a.state_dict(), true)?;
+/// assert_eq!(b.weight.to_vec::<f32>()?, a.state_dict().get("weight").unwrap().to_vec::<f32>()?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct StateDict {
     entries: Vec<(String, Tensor)>,

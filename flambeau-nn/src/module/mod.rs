@@ -74,7 +74,9 @@ impl From<(Device, DType)> for Target {
     }
 }
 
-/// A layer or a network of them (`torch.nn.Module`); derive it.
+/// A layer or a network of them
+/// ([`torch.nn.Module`](https://pytorch.org/docs/stable/generated/torch.nn.Module.html)); derive
+/// it.
 ///
 /// ```
 /// use flambeau_core::{Result, Tensor};
@@ -327,6 +329,12 @@ pub trait Module: Any + Send + Sync {
 
 impl dyn Module {
     /// This module as a `T`, where it is one.
+    ///
+    /// ```
+    /// use flambeau_nn::{Linear, Module, ReLU};
+    /// let layer: Box<dyn Module> = Box::new(Linear::new(2, 1));
+    /// assert!(layer.downcast_ref::<Linear>().is_some() && !layer.is::<ReLU>());
+    /// ```
     pub fn downcast_ref<T: Module>(&self) -> Option<&T> {
         (self as &dyn Any).downcast_ref()
     }
@@ -340,6 +348,14 @@ impl dyn Module {
 /// A module from one tensor to one tensor, which containers can call.
 ///
 /// A network used on its own can have a plain `forward` of any form instead.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::{Forward, Linear, ReLU, Sequential};
+/// let layers: Vec<Box<dyn Forward>> = vec![Box::new(Linear::new(2, 3)), Box::new(ReLU::new())];
+/// assert_eq!(Sequential::new(layers).forward(&Tensor::ones([1, 2])?)?.shape(), [1, 3]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub trait Forward: Module {
     /// The output for `input`.
     ///

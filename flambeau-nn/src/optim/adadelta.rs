@@ -5,8 +5,23 @@ use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
-    /// Steps in the parameter's own units (Zeiler, arXiv 1212.5701; `torch.optim.Adadelta`).
+    /// Steps in the parameter's own units (Zeiler, arXiv 1212.5701;
+    /// [`torch.optim.Adadelta`](https://pytorch.org/docs/stable/generated/torch.optim.Adadelta.html)).
     /// PyTorch's learning rate for it is 1.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::optim::{Adadelta, Optimizer};
+    /// let p = Tensor::new([1.0f32, -2.0])?.requires_grad_(true)?;
+    /// let mut optimizer = Adadelta::new([&p], 0.1);
+    /// for _ in 0..2 {
+    ///     optimizer.zero_grad();
+    ///     p.square()?.sum()?.backward()?;
+    ///     optimizer.step()?;
+    /// }
+    /// assert!(p.allclose(&Tensor::new([0.99936f32, -1.99936])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     Adadelta, AdadeltaOptions {
         /// Decay of both averages (0.9).
         rho: f64 = 0.9,

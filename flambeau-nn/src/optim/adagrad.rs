@@ -5,7 +5,22 @@ use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
-    /// Divides by the sum of all squared gradients (Duchi et al. 2011; `torch.optim.Adagrad`).
+    /// Divides by the sum of all squared gradients (Duchi et al. 2011;
+    /// [`torch.optim.Adagrad`](https://pytorch.org/docs/stable/generated/torch.optim.Adagrad.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::optim::{Adagrad, Optimizer};
+    /// let p = Tensor::new([1.0f32, -2.0])?.requires_grad_(true)?;
+    /// let mut optimizer = Adagrad::new([&p], 0.1);
+    /// for _ in 0..2 {
+    ///     optimizer.zero_grad();
+    ///     p.square()?.sum()?.backward()?;
+    ///     optimizer.step()?;
+    /// }
+    /// assert!(p.allclose(&Tensor::new([0.8331f32, -1.83113])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     Adagrad, AdagradOptions {
         /// How fast the learning rate falls with the steps (0).
         lr_decay: f64 = 0.0,

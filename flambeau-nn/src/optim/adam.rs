@@ -5,7 +5,22 @@ use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
-    /// Adam (Kingma and Ba, arXiv 1412.6980; `torch.optim.Adam`).
+    /// Adam (Kingma and Ba, arXiv 1412.6980;
+    /// [`torch.optim.Adam`](https://pytorch.org/docs/stable/generated/torch.optim.Adam.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::optim::{Adam, Optimizer};
+    /// let p = Tensor::new([1.0f32, -2.0])?.requires_grad_(true)?;
+    /// let mut optimizer = Adam::new([&p], 0.1);
+    /// for _ in 0..2 {
+    ///     optimizer.zero_grad();
+    ///     p.square()?.sum()?.backward()?;
+    ///     optimizer.step()?;
+    /// }
+    /// assert!(p.allclose(&Tensor::new([0.80041f32, -1.80017])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     Adam, AdamOptions {
         /// Decay of the averages of gradient and squared gradient (0.9, 0.999).
         betas: (f64, f64) = (0.9, 0.999),
@@ -22,7 +37,21 @@ options! {
 
 options! {
     /// Adam whose weight decay is apart from the gradient (Loshchilov and Hutter, arXiv 1711.05101;
-    /// `torch.optim.AdamW`).
+    /// [`torch.optim.AdamW`](https://pytorch.org/docs/stable/generated/torch.optim.AdamW.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::optim::{AdamW, Optimizer};
+    /// let p = Tensor::new([1.0f32, -2.0])?.requires_grad_(true)?;
+    /// let mut optimizer = AdamW::new([&p], 0.1);
+    /// for _ in 0..2 {
+    ///     optimizer.zero_grad();
+    ///     p.square()?.sum()?.backward()?;
+    ///     optimizer.step()?;
+    /// }
+    /// assert!(p.allclose(&Tensor::new([0.79852f32, -1.79627])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     AdamW, AdamWOptions {
         /// Decay of the averages of gradient and squared gradient (0.9, 0.999).
         betas: (f64, f64) = (0.9, 0.999),

@@ -7,7 +7,21 @@ use flambeau_core::{Result, Tensor};
 
 options! {
     /// Adam by the largest gradient (Kingma and Ba, arXiv 1412.6980, section 7;
-    /// `torch.optim.Adamax`).
+    /// [`torch.optim.Adamax`](https://pytorch.org/docs/stable/generated/torch.optim.Adamax.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::optim::{Adamax, Optimizer};
+    /// let p = Tensor::new([1.0f32, -2.0])?.requires_grad_(true)?;
+    /// let mut optimizer = Adamax::new([&p], 0.1);
+    /// for _ in 0..2 {
+    ///     optimizer.zero_grad();
+    ///     p.square()?.sum()?.backward()?;
+    ///     optimizer.step()?;
+    /// }
+    /// assert!(p.allclose(&Tensor::new([0.80517f32, -1.80253])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     Adamax, AdamaxOptions {
         /// Decay of the average and of the norm (0.9, 0.999).
         betas: (f64, f64) = (0.9, 0.999),

@@ -5,7 +5,8 @@ use flambeau_core::{Result, Tensor, bail, no_grad};
 
 /// Scales all gradients together so that their norm, as if they were one vector, is at most
 /// `max_norm`; returns the norm before. `norm_type` is 2 in most uses, infinity for the largest
-/// element.
+/// element
+/// ([`torch.nn.utils.clip_grad_norm_`](https://pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html)).
 ///
 /// ```
 /// use flambeau_core::Tensor;
@@ -71,7 +72,18 @@ fn norm(g: &Tensor, kind: f64) -> Result<Tensor> {
     }
 }
 
-/// Cuts every element of every gradient to at most `clip_value` in size.
+/// Cuts every element of every gradient to at most `clip_value` in size
+/// ([`torch.nn.utils.clip_grad_value_`](https://pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_value_.html)).
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::optim::clip_grad_value_;
+/// let w = Tensor::new([3.0f32, -0.5])?.requires_grad_(true)?;
+/// w.square()?.sum()?.backward()?;
+/// clip_grad_value_([&w], 2.0)?;
+/// assert_eq!(w.grad().unwrap().to_vec::<f32>()?, [2.0, -1.0]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where `clip_value` is negative.

@@ -37,6 +37,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// What every optimizer does; the facade's prelude brings it in.
+///
+/// A step of every kind: `zero_grad`, a backward pass, `step`.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::optim::{Adam, Optimizer};
+/// let w = Tensor::new([3.0f32])?.requires_grad_(true)?;
+/// let mut optimizer = Adam::new([&w], 0.5);
+/// for _ in 0..100 {
+///     optimizer.zero_grad();
+///     w.square()?.sum()?.backward()?;
+///     optimizer.step()?;
+/// }
+/// assert!(w.item::<f32>()?.abs() < 0.1);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub trait Optimizer {
     /// Changes each parameter that has a gradient.
     ///
@@ -145,6 +161,15 @@ impl State {
 }
 
 /// A group's learning rate and momentum, shared by its optimizer and schedulers.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::optim::{Optimizer, Sgd};
+/// let optimizer = Sgd::new([Tensor::ones([1])?], 0.1);
+/// optimizer.rates()[0].set_lr(0.01);
+/// assert_eq!(optimizer.lr(), 0.01);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Rate(Arc<Cells>);
 

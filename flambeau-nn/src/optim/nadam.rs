@@ -6,7 +6,22 @@ use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
-    /// Adam with Nesterov's momentum (Dozat 2016; `torch.optim.NAdam`).
+    /// Adam with Nesterov's momentum (Dozat 2016;
+    /// [`torch.optim.NAdam`](https://pytorch.org/docs/stable/generated/torch.optim.NAdam.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::optim::{NAdam, Optimizer};
+    /// let p = Tensor::new([1.0f32, -2.0])?.requires_grad_(true)?;
+    /// let mut optimizer = NAdam::new([&p], 0.1);
+    /// for _ in 0..2 {
+    ///     optimizer.zero_grad();
+    ///     p.square()?.sum()?.backward()?;
+    ///     optimizer.step()?;
+    /// }
+    /// assert!(p.allclose(&Tensor::new([0.81997f32, -1.8179])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     NAdam, NAdamOptions {
         /// Decay of the averages of gradient and squared gradient (0.9, 0.999).
         betas: (f64, f64) = (0.9, 0.999),

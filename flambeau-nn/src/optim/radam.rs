@@ -7,7 +7,21 @@ use flambeau_core::{Result, Tensor};
 
 options! {
     /// Adam that corrects the variance of its first steps (Liu et al., arXiv 1908.03265;
-    /// `torch.optim.RAdam`).
+    /// [`torch.optim.RAdam`](https://pytorch.org/docs/stable/generated/torch.optim.RAdam.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::optim::{Optimizer, RAdam};
+    /// let p = Tensor::new([1.0f32, -2.0])?.requires_grad_(true)?;
+    /// let mut optimizer = RAdam::new([&p], 0.1);
+    /// for _ in 0..2 {
+    ///     optimizer.zero_grad();
+    ///     p.square()?.sum()?.backward()?;
+    ///     optimizer.step()?;
+    /// }
+    /// assert!(p.allclose(&Tensor::new([0.62105f32, -1.24211])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     RAdam, RAdamOptions {
         /// Decay of the averages of gradient and squared gradient (0.9, 0.999).
         betas: (f64, f64) = (0.9, 0.999),

@@ -7,7 +7,22 @@ use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
-    /// Divides the gradient by an average of its size (Hinton's lecture 6e; `torch.optim.RMSprop`).
+    /// Divides the gradient by an average of its size (Hinton's lecture 6e;
+    /// [`torch.optim.RMSprop`](https://pytorch.org/docs/stable/generated/torch.optim.RMSprop.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::optim::{Optimizer, RMSprop};
+    /// let p = Tensor::new([1.0f32, -2.0])?.requires_grad_(true)?;
+    /// let mut optimizer = RMSprop::new([&p], 0.1);
+    /// for _ in 0..2 {
+    ///     optimizer.zero_grad();
+    ///     p.square()?.sum()?.backward()?;
+    ///     optimizer.step()?;
+    /// }
+    /// assert!(p.allclose(&Tensor::new([0.0f32, -0.55099])?, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     RMSprop, RMSpropOptions {
         /// Decay of the average of the squared gradient (0.99).
         alpha: f64 = 0.99,

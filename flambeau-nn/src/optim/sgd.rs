@@ -5,7 +5,8 @@ use flambeau_core::fused::{Pass, Real, Update};
 use flambeau_core::{Result, Tensor};
 
 options! {
-    /// Stochastic gradient descent, with momentum if wanted (`torch.optim.SGD`).
+    /// Stochastic gradient descent, with momentum if wanted
+    /// ([`torch.optim.SGD`](https://pytorch.org/docs/stable/generated/torch.optim.SGD.html)).
     ///
     /// ```
     /// use flambeau_core::Tensor;

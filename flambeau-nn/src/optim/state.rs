@@ -8,6 +8,20 @@ use std::panic::Location;
 
 /// What [`Optimizer::state_dict`](super::Optimizer::state_dict) gives: the tensors are named
 /// `INDEX.NAME` by the position of their parameter, as in PyTorch; the rest is JSON.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_nn::optim::{Optimizer, Sgd};
+/// let w = Tensor::ones([1])?.requires_grad_(true)?;
+/// let mut optimizer = Sgd::new([&w], 0.1).momentum(0.9);
+/// w.sum()?.backward()?;
+/// optimizer.step()?;
+/// let state = optimizer.state_dict();
+/// let mut other = Sgd::new([&w], 0.5);
+/// other.load_state_dict(&state)?;
+/// assert_eq!(other.lr(), 0.1);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct OptimizerState {
     /// Tensors such as `0.momentum_buffer`; they share memory with the optimizer.

@@ -17,6 +17,21 @@ const MAX_DEPTH: usize = 64;
 ///
 /// Classes are the folders' names in order, pictures come class by class in the order of their
 /// paths; other files are passed over. Pictures are RGB.
+///
+/// ```
+/// use flambeau_data::Dataset;
+/// use flambeau_vision::datasets::ImageFolder;
+/// use flambeau_vision::files::RgbImage;
+/// let root = std::env::temp_dir().join(format!("{}-folder", std::process::id()));
+/// for class in ["cat", "dog"] {
+///     std::fs::create_dir_all(root.join(class)).unwrap();
+///     RgbImage::new(1, 1, vec![0; 3])?.write_png(&root.join(class).join("1.png"))?;
+/// }
+/// let set = ImageFolder::new(&root)?;
+/// assert_eq!((set.len(), set.classes()), (2, &["cat".to_string(), "dog".to_string()][..]));
+/// # std::fs::remove_dir_all(&root).unwrap();
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ImageFolder {
     classes: Vec<String>,

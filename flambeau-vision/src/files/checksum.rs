@@ -14,6 +14,14 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// SHA-256 wherever it is published. MD5 proves that a file arrived whole, not that nobody
 /// forged it.
+///
+/// ```
+/// use flambeau_vision::files::Checksum;
+/// let path = std::env::temp_dir().join(format!("{}-checksum", std::process::id()));
+/// std::fs::write(&path, "abc").unwrap();
+/// assert!(Checksum::Md5("900150983cd24fb0d6963f7d28e17f72").verify(&path).is_ok());
+/// assert!(Checksum::Md5("00000000000000000000000000000000").verify(&path).is_err());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checksum {
     /// 32 digits.

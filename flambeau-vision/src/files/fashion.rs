@@ -32,6 +32,13 @@ const SHEET: &[u8] = include_bytes!("../../data/fashion-mnist-sample.png");
 /// grey pictures, the classes taking turns. [`ImageSet::framed_rgb32`] fits them to networks
 /// made for CIFAR-10.
 ///
+/// ```
+/// use flambeau_vision::files::{Split, fashion};
+/// let set = fashion::sample(Split::Test)?;
+/// assert_eq!((set.len(), set.image(0).map(<[u8]>::len)), (1000, Some(28 * 28)));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+///
 /// # Errors
 /// Never, unless the program itself is damaged.
 pub fn sample(split: Split) -> Result<ImageSet> {

@@ -24,6 +24,17 @@ pub struct IdxArray {
 /// Reads an idx file of unsigned bytes, as it is or compressed with gzip (its first bytes tell
 /// which, not its name).
 ///
+/// ```
+/// use flambeau_vision::files::idx;
+/// let path = std::env::temp_dir().join(format!("{}-idx", std::process::id()));
+/// // Bytes (8) in one dimension of three.
+/// std::fs::write(&path, [0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]).unwrap();
+/// let array = idx::read(&path)?;
+/// assert_eq!((array.shape, array.bytes), (vec![3], vec![7, 8, 9]));
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+///
 /// # Errors
 /// When the file cannot be read, is cut off or too long, or holds elements of another type.
 pub fn read(path: &Path) -> Result<IdxArray> {

@@ -18,6 +18,16 @@ const MAX_FILE: u64 = 256 << 20;
 const MAX_PIXELS: usize = 1 << 28;
 
 /// A picture of 8-bit RGB pixels.
+///
+/// ```
+/// use flambeau_vision::files::RgbImage;
+/// let path = std::env::temp_dir().join(format!("{}-rgb.png", std::process::id()));
+/// let red = RgbImage::new(2, 1, vec![255, 0, 0, 255, 0, 0])?;
+/// red.write_png(&path)?;
+/// assert_eq!(RgbImage::read(&path)?.pixels, red.pixels);
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RgbImage {
     /// Pixels in a row.
@@ -79,6 +89,9 @@ impl RgbImage {
     }
 
     /// As [`RgbImage::read`], of a file's content; `name` stands in the messages.
+    ///
+    /// # Errors
+    /// As [`RgbImage::read`].
     pub fn decode(bytes: &[u8], name: &str) -> Result<Self> {
         if bytes.starts_with(b"\x89PNG") {
             decode_png(bytes, name)
@@ -100,6 +113,9 @@ impl RgbImage {
     }
 
     /// Writes the picture as a PNG file, through a temporary file that is renamed in the end.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
     pub fn write_png(&self, path: &Path) -> Result<()> {
         let side = |n| u32::try_from(n).map_err(std::io::Error::other);
         write_atomically(path, |file| {

@@ -46,6 +46,13 @@ impl ImageSet {
     ///
     /// A frame keeps every pixel as it was. Resizing 28x28 to 32x32 instead was tried on the
     /// sample of Fashion-MNIST: two epochs of LeNet end 1 to 2 points of accuracy lower.
+    ///
+    /// ```
+    /// use flambeau_vision::files::{Split, fashion};
+    /// let set = fashion::sample(Split::Test)?.framed_rgb32();
+    /// assert_eq!(set.image(0).unwrap().len(), 3 * 32 * 32);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn framed_rgb32(self) -> Self {
         const SIDE: usize = 32;
         let [planes, height, width] = self.shape;

@@ -121,6 +121,9 @@ impl Chart {
     }
 
     /// Draws the chart into a PNG file; see [`Chart::draw`].
+    ///
+    /// # Errors
+    /// As [`draw`](Chart::draw), and where the file cannot be written.
     pub fn write_png(&self, path: &Path) -> Result<()> {
         self.draw()?.write_png(path)
     }

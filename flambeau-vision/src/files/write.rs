@@ -11,6 +11,19 @@ use crate::{Error, Result};
 ///
 /// On any failure (a full disk, an error of `write`) the temporary file is removed and what was
 /// at `path` before is untouched. Missing parent folders are created.
+///
+/// ```
+/// use flambeau_vision::files::write_atomically;
+/// let path = std::env::temp_dir().join(format!("{}-atomic", std::process::id()));
+/// write_atomically(&path, |out| out.write_all(b"whole"))?;
+/// let broken = write_atomically(&path, |_| Err(std::io::Error::other("no")));
+/// assert!(broken.is_err() && std::fs::read(&path).unwrap() == b"whole");
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+///
+/// # Errors
+/// What `write` gives, and where the file cannot be made or renamed.
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,

@@ -116,6 +116,13 @@ impl Forward for Transition {
 }
 
 /// The arguments of torchvision's `DenseNet`; the default is DenseNet-121 for ImageNet's 1000 classes.
+///
+/// ```
+/// use flambeau_nn::Module;
+/// use flambeau_vision::models::{DenseNet, DenseNetOptions};
+/// let small = DenseNetOptions { block_config: vec![1], num_classes: 10, ..Default::default() };
+/// assert_eq!(DenseNet::new(&small).num_parameters(), 56138);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct DenseNetOptions {
     /// Planes that each layer adds (32).

@@ -26,6 +26,15 @@ pub struct LeNet {
 
 impl LeNet {
     /// With PyTorch's initial weights for the default generator's state.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::Forward;
+    /// use flambeau_vision::models::LeNet;
+    /// let net = LeNet::new(3, 10);
+    /// assert_eq!(net.forward(&Tensor::zeros([2, 3, 32, 32])?)?.shape(), [2, 10]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn new(channels: usize, classes: usize) -> LeNet {
         LeNet {
             conv1: Conv2d::new(channels, 6, 5),

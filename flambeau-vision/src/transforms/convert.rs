@@ -9,6 +9,16 @@ use flambeau_data::SampleRng;
 use std::sync::{Arc, OnceLock};
 
 /// The picture of bytes as a tensor C x H x W of `f32` from 0 to 1: each byte divided by 255.
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::from_hwc(vec![0, 51, 255], [1, 1, 3])?;
+/// let x = ToTensor.apply(x, &mut SampleRng::new(0, 0))?.to_tensor()?;
+/// assert_eq!((x.shape(), x.to_vec::<f32>()?), (&[3, 1, 1][..], vec![0.0, 0.2, 1.0]));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ToTensor;
 
@@ -33,6 +43,16 @@ fn unit(mut bytes: Bytes) -> Image {
 }
 
 /// The picture of bytes as a tensor C x H x W of `u8` (torchvision's `PILToTensor`).
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::from_hwc(vec![0, 51, 255], [1, 1, 3])?;
+/// let x = PilToTensor.apply(x, &mut SampleRng::new(0, 0))?.to_tensor()?;
+/// assert_eq!(x.to_vec::<u8>()?, [0, 51, 255]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct PilToTensor;
 
@@ -53,6 +73,17 @@ impl Transform for PilToTensor {
 ///
 /// Float to integer multiplies by the greatest number plus 0.999 and cuts, so that each integer
 /// has an equal share of 0..1.
+///
+/// ```
+/// use flambeau_core::{DType, Tensor};
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::try_from(Tensor::new([[[0.0f32, 0.5, 1.0]]])?)?;
+/// let x = ConvertImageDtype(DType::U8).apply(x, &mut SampleRng::new(0, 0))?.to_tensor()?;
+/// assert_eq!(x.to_vec::<u8>()?, [0, 127, 255]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ConvertImageDtype(pub DType);
 
@@ -122,6 +153,17 @@ fn floor_div(x: &Tensor, factor: i64) -> Result<Tensor> {
 /// Each channel less its mean, divided by its standard deviation: `(x - mean) / std`.
 ///
 /// The lists have one number a channel, or one for all.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::try_from(Tensor::new([[[0.0f32, 1.0]]])?)?;
+/// let x = Normalize::new([0.5], [0.25]).apply(x, &mut SampleRng::new(0, 0))?.to_tensor()?;
+/// assert_eq!(x.to_vec::<f32>()?, [-2.0, 2.0]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Normalize {
     mean: Vec<f64>,

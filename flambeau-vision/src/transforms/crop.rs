@@ -23,6 +23,17 @@ impl From<[usize; 2]> for Size {
 
 /// Pixels to add around: one number for all sides, `[sideways, up and down]` or
 /// `[left, top, right, bottom]`.
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::from_chw(vec![9], [1, 1, 1])?;
+/// // Left, top, right, bottom.
+/// let y = Pad::new([1, 0, 2, 3]).apply(x, &mut SampleRng::new(0, 0))?;
+/// assert_eq!(y.shape(), [1, 4, 4]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Padding {
     left: usize,
@@ -53,6 +64,16 @@ impl From<[usize; 4]> for Padding {
 }
 
 /// What a frame around a picture shows.
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::from_chw(vec![1, 2, 3], [1, 1, 3])?;
+/// let y = Pad::new([1, 0]).padding_mode(PaddingMode::Reflect).apply(x, &mut SampleRng::new(0, 0))?;
+/// assert_eq!(y.to_tensor()?.to_vec::<u8>()?, [2, 1, 2, 3, 2]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PaddingMode {
     /// The fill value.
@@ -179,6 +200,16 @@ impl<const N: usize> From<[f64; N]> for Fill {
 }
 
 /// The picture with a frame around it.
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::from_chw(vec![1, 2], [1, 1, 2])?;
+/// let y = Pad::new([1, 0]).fill(9.0).apply(x, &mut SampleRng::new(0, 0))?;
+/// assert_eq!(y.to_tensor()?.to_vec::<u8>()?, [9, 1, 2, 9]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Pad {
     padding: Padding,
@@ -204,6 +235,16 @@ impl Transform for Pad {
 }
 
 /// The middle of the picture; a smaller picture gets a black frame.
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::from_chw((0..9).collect(), [1, 3, 3])?;
+/// let y = CenterCrop::new(1).apply(x, &mut SampleRng::new(0, 0))?;
+/// assert_eq!(y.to_tensor()?.to_vec::<u8>()?, [4]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CenterCrop(Size);
 
@@ -237,6 +278,16 @@ fn centre(whole: usize, part: usize) -> isize {
 }
 
 /// A part of the picture at a random place.
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::from_chw(vec![0; 3 * 32 * 32], [3, 32, 32])?;
+/// let y = RandomCrop::new([24, 28]).padding(4).apply(x, &mut SampleRng::new(0, 0))?;
+/// assert_eq!(y.shape(), [3, 24, 28]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct RandomCrop {
     size: Size,

@@ -6,6 +6,16 @@ use flambeau_core::Result;
 use flambeau_data::SampleRng;
 
 /// The picture mirrored left to right with a probability; torchvision's default is 0.5.
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::from_chw(vec![1, 2, 3, 4], [1, 2, 2])?;
+/// let y = RandomHorizontalFlip::new(1.0).apply(x, &mut SampleRng::new(0, 0))?;
+/// assert_eq!(y.to_tensor()?.to_vec::<u8>()?, [2, 1, 4, 3]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct RandomHorizontalFlip(f64);
 
@@ -23,6 +33,16 @@ impl Transform for RandomHorizontalFlip {
 }
 
 /// The picture mirrored top to bottom with a probability; torchvision's default is 0.5.
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::from_chw(vec![1, 2, 3, 4], [1, 2, 2])?;
+/// let y = RandomVerticalFlip::new(1.0).apply(x, &mut SampleRng::new(0, 0))?;
+/// assert_eq!(y.to_tensor()?.to_vec::<u8>()?, [3, 4, 1, 2]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct RandomVerticalFlip(f64);
 

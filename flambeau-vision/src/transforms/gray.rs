@@ -9,6 +9,16 @@ use flambeau_data::SampleRng;
 ///
 /// Bytes are weighed as Pillow does (19595, 38470 and 7471 of 65536, rounded), tensors as
 /// torchvision does (0.2989, 0.587 and 0.114).
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let red = Image::from_chw(vec![255, 0, 0], [3, 1, 1])?;
+/// let y = Grayscale::new().apply(red, &mut SampleRng::new(0, 0))?;
+/// assert_eq!(y.to_tensor()?.to_vec::<u8>()?, [76]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Grayscale {
     three: bool,

@@ -38,6 +38,26 @@ use flambeau_data::SampleRng;
 use std::sync::Arc;
 
 /// A step from file to batch.
+///
+/// A newcomer's own: anything that makes a picture of a picture.
+///
+/// ```
+/// use flambeau_core::DType;
+/// use flambeau_core::Result;
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::Transform;
+/// struct Noise(f64);
+/// impl Transform for Noise {
+///     fn apply(&self, image: Image, rng: &mut SampleRng) -> Result<Image> {
+///         let noise = rng.normal() * self.0;
+///         image.to_tensor()?.to_dtype(DType::F32)?.add(noise)?.try_into()
+///     }
+/// }
+/// let x = Image::from_chw(vec![0; 4], [1, 2, 2])?;
+/// assert!(!Noise(0.1).apply(x, &mut SampleRng::new(0, 0))?.is_bytes());
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub trait Transform: Send + Sync {
     /// The picture transformed, with random decisions drawn from `rng`.
     ///
@@ -58,6 +78,16 @@ macro_rules! pointers {
 pointers!(Box<T>, Arc<T>, &T);
 
 /// Transforms one after the other.
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let both = Compose::new().then(RandomHorizontalFlip::new(1.0)).then(ToTensor);
+/// let x = Image::from_chw(vec![0, 255], [1, 1, 2])?;
+/// assert_eq!(both.apply(x, &mut SampleRng::new(0, 0))?.to_tensor()?.to_vec::<f32>()?, [1.0, 0.0]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Default)]
 pub struct Compose(Vec<Box<dyn Transform>>);
 
@@ -84,6 +114,16 @@ impl Transform for Compose {
 }
 
 /// A transform applied with a probability, else the picture as it is.
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let never = RandomApply::new(RandomHorizontalFlip::new(1.0), 0.0);
+/// let x = Image::from_chw(vec![0, 255], [1, 1, 2])?;
+/// assert_eq!(never.apply(x, &mut SampleRng::new(0, 0))?.to_tensor()?.to_vec::<u8>()?, [0, 255]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub struct RandomApply<T> {
     transform: T,
     p: f64,

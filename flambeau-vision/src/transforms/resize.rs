@@ -6,6 +6,16 @@ use flambeau_core::{DType, Result, Tensor, bail};
 use flambeau_data::SampleRng;
 
 /// How pixels in between are made up.
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::from_chw(vec![0, 100], [1, 1, 2])?;
+/// let nearest = Resize::new([1, 4]).interpolation(Interpolation::Nearest);
+/// assert_eq!(nearest.apply(x, &mut SampleRng::new(0, 0))?.to_tensor()?.to_vec::<u8>()?, [0, 0, 100, 100]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Interpolation {
     /// The nearest pixel. (For tensors torchvision's, which looks to the upper left.)
@@ -19,6 +29,16 @@ pub enum Interpolation {
 
 /// The size to resize to: one number for the shorter side, the other side following, or
 /// `[height, width]`.
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::from_chw(vec![0; 8], [1, 2, 4])?;
+/// assert_eq!(Resize::new(4).apply(x.clone(), &mut SampleRng::new(0, 0))?.shape(), [1, 4, 8]);
+/// assert_eq!(Resize::new([4, 4]).apply(x, &mut SampleRng::new(0, 0))?.shape(), [1, 4, 4]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResizeSize {
     /// The shorter side.
@@ -41,7 +61,18 @@ impl From<[usize; 2]> for ResizeSize {
 /// The picture in another size, bilinear with antialiasing unless told.
 ///
 /// Bytes get Pillow's results to the bit (version 13's, where both sides change), tensors those of
-/// `torch.nn.functional.interpolate` with `antialias=True`.
+/// [`torch.nn.functional.interpolate`](https://pytorch.org/docs/stable/generated/torch.nn.functional.interpolate.html)
+/// with `antialias=True`.
+///
+/// ```
+/// use flambeau_data::SampleRng;
+/// use flambeau_vision::Image;
+/// use flambeau_vision::transforms::*;
+/// let x = Image::from_chw(vec![0, 100, 200, 255], [1, 1, 4])?;
+/// let y = Resize::new([1, 2]).apply(x, &mut SampleRng::new(0, 0))?;
+/// assert_eq!(y.to_tensor()?.to_vec::<u8>()?, [71, 209]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Resize {
     size: ResizeSize,

@@ -61,7 +61,17 @@ fn operands<'a, const N: usize>(
 }
 
 /// Cross-entropy between logits `[batch, classes, …]` and targets: class indices `[batch, …]` of any
-/// integer type, or probabilities of the logits' shape. PyTorch's defaults: no weight, -100, mean, 0.
+/// integer type, or probabilities of the logits' shape. PyTorch's defaults: no weight, -100, mean, 0
+/// ([`F.cross_entropy`](https://pytorch.org/docs/stable/generated/torch.nn.functional.cross_entropy.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::cross_entropy;
+/// let (logits, target) = (Tensor::new([[2.0f32, 0.0], [0.0, 1.0]])?, Tensor::new([0i64, 1])?);
+/// let y = cross_entropy(&logits, &target, None, -100, Reduction::Mean, 0.0)?;
+/// assert!((y.item::<f32>()? - 0.22009).abs() < 1e-5);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where shapes do not fit, a target is no class, or floating-point targets do not have the logits'
@@ -96,7 +106,16 @@ pub fn cross_entropy(
 }
 
 /// Negative log-likelihood of log-probabilities `[batch, classes, …]` under class indices
-/// `[batch, …]` of any integer type.
+/// `[batch, …]` of any integer type
+/// ([`F.nll_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.nll_loss.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::nll_loss;
+/// let (logp, target) = (Tensor::new([[-0.5f32, -1.0], [-2.0, -0.25]])?, Tensor::new([1i64, 0])?);
+/// assert_eq!(nll_loss(&logp, &target, None, -100, Reduction::Sum)?.item::<f32>()?, 3.0);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where shapes do not fit or a target is no class.
@@ -126,7 +145,16 @@ pub fn nll_loss(
     )
 }
 
-/// (input - target)².
+/// (input - target)²
+/// ([`F.mse_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.mse_loss.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::mse_loss;
+/// let (x, y) = (Tensor::new([1.0f32, 2.0])?, Tensor::new([1.5f32, 4.0])?);
+/// assert_eq!(mse_loss(&x, &y, Reduction::Mean)?.item::<f32>()?, 2.125);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes differ.

@@ -14,7 +14,17 @@ fn log_of_probability(x: &Tensor) -> Result<Tensor> {
 }
 
 /// Binary cross-entropy of probabilities: -(t log x + (1 - t) log(1 - x)), logarithms at least -100,
-/// times `weight`, which broadcasts.
+/// times `weight`, which broadcasts
+/// ([`F.binary_cross_entropy`](https://pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::binary_cross_entropy;
+/// let (p, target) = (Tensor::new([0.9f32, 0.2])?, Tensor::new([1.0f32, 0.0])?);
+/// let y = binary_cross_entropy(&p, &target, None, Reduction::Mean)?;
+/// assert!((y.item::<f32>()? - 0.16425).abs() < 1e-5);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes differ or an input lies outside 0 to 1.
@@ -51,7 +61,17 @@ fn weighted(losses: Tensor, weight: Option<Tensor>, reduction: Reduction) -> Res
 }
 
 /// Binary cross-entropy of logits, computed without overflow; positive targets count `pos_weight`
-/// times; `weight` and `pos_weight` broadcast.
+/// times; `weight` and `pos_weight` broadcast
+/// ([`F.binary_cross_entropy_with_logits`](https://pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy_with_logits.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::binary_cross_entropy_with_logits;
+/// let (x, target) = (Tensor::new([2.0f32, -1.0])?, Tensor::new([1.0f32, 0.0])?);
+/// let loss = binary_cross_entropy_with_logits(&x, &target, None, Reduction::Mean, None)?;
+/// assert!((loss.item::<f32>()? - 0.22009).abs() < 1e-5);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes differ.
@@ -76,7 +96,16 @@ pub fn binary_cross_entropy_with_logits(
 
 /// Kullback-Leibler divergence of log-probabilities from `target`, which is probabilities, or their
 /// logarithms where `log_target`: t (log t - input). PyTorch's `batchmean` is the sum divided by the
-/// batch's size.
+/// batch's size
+/// ([`F.kl_div`](https://pytorch.org/docs/stable/generated/torch.nn.functional.kl_div.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::kl_div;
+/// let (logp, target) = (Tensor::new([0.5f32, 0.5])?.log()?, Tensor::new([0.25f32, 0.75])?);
+/// assert!((kl_div(&logp, &target, Reduction::Sum, false)?.item::<f32>()? - 0.13081).abs() < 1e-5);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes differ.

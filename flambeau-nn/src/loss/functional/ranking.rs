@@ -4,7 +4,17 @@ use super::{Reduction, operands, reduce};
 use flambeau_core::{DType, Result, Tensor, bail};
 
 /// 1 - cos(x1, x2) where `target` is 1, max(0, cos - margin) where it is -1: inputs `[batch, size]`
-/// or `[size]`.
+/// or `[size]`
+/// ([`F.cosine_embedding_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.cosine_embedding_loss.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::cosine_embedding_loss;
+/// let (a, b) = (Tensor::new([[1.0f32, 0.0]])?, Tensor::new([[3.0f32, 4.0]])?);
+/// let y = cosine_embedding_loss(&a, &b, &Tensor::new([1i64])?, 0.0, Reduction::Mean)?;
+/// assert!((y.item::<f32>()? - 0.4).abs() < 1e-5);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the inputs' shapes differ or the target is not one for each sample.
@@ -43,7 +53,19 @@ pub fn cosine_embedding_loss(
     reduce(losses, reduction)
 }
 
-/// max(0, -target (input1 - input2) + margin): which of two should rank higher.
+/// max(0, -target (input1 - input2) + margin): which of two should rank higher
+/// ([`F.margin_ranking_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.margin_ranking_loss.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::margin_ranking_loss;
+/// let (a, b) = (Tensor::new([1.0f32, 3.0])?, Tensor::new([2.0f32, 1.0])?);
+/// assert_eq!(
+///     margin_ranking_loss(&a, &b, &Tensor::ones([2])?, 0.5, Reduction::Sum)?.item::<f32>()?,
+///     1.5
+/// );
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes differ.
@@ -61,7 +83,19 @@ pub fn margin_ranking_loss(
     reduce(d.mul(&target.neg()?)?.add(margin)?.relu()?, reduction)
 }
 
-/// input where `target` is 1, max(0, margin - input) where it is -1.
+/// input where `target` is 1, max(0, margin - input) where it is -1
+/// ([`F.hinge_embedding_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.hinge_embedding_loss.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::hinge_embedding_loss;
+/// let (x, target) = (Tensor::new([0.25f32, 0.25])?, Tensor::new([1.0f32, -1.0])?);
+/// assert_eq!(
+///     hinge_embedding_loss(&x, &target, 1.0, Reduction::None)?.to_vec::<f32>()?,
+///     [0.25, 0.75]
+/// );
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes differ.
@@ -81,7 +115,17 @@ pub fn hinge_embedding_loss(
 }
 
 /// max(0, d(anchor, positive) - d(anchor, negative) + margin) with distances along the last
-/// dimension.
+/// dimension
+/// ([`F.triplet_margin_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.triplet_margin_loss.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::triplet_margin_loss;
+/// let at = |x: f32| Tensor::new([[x, 0.0]]);
+/// let y = triplet_margin_loss(&at(0.0)?, &at(1.0)?, &at(1.5)?, 1.0, 2.0, Reduction::Mean)?;
+/// assert!((y.item::<f32>()? - 0.5).abs() < 1e-5);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes differ.
@@ -101,7 +145,18 @@ pub fn triplet_margin_loss(
     reduce(losses.relu()?, reduction)
 }
 
-/// log(1 + e^(-target input)).
+/// log(1 + e^(-target input))
+/// ([`F.soft_margin_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.soft_margin_loss.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::soft_margin_loss;
+/// let (x, target) = (Tensor::new([2.0f32, -1.0])?, Tensor::new([1.0f32, 1.0])?);
+/// let expected = Tensor::new([0.12693f32, 1.31326])?;
+/// let y = soft_margin_loss(&x, &target, Reduction::None)?;
+/// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes differ.
@@ -113,7 +168,17 @@ pub fn soft_margin_loss(input: &Tensor, target: &Tensor, reduction: Reduction) -
     reduce(target.mul(input)?.log_sigmoid()?.neg()?, reduction)
 }
 
-/// e^input - target input: input is the logarithm of an expected count.
+/// e^input - target input: input is the logarithm of an expected count
+/// ([`F.poisson_nll_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.poisson_nll_loss.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::poisson_nll_loss;
+/// let (x, target) = (Tensor::new([0.0f32, 1.0])?, Tensor::new([1.0f32, 2.0])?);
+/// let y = poisson_nll_loss(&x, &target, true, 1e-8, Reduction::Mean)?;
+/// assert!((y.item::<f32>()? - 0.85914).abs() < 1e-5);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes differ.

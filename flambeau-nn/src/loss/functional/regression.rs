@@ -3,7 +3,16 @@
 use super::{Reduction, operands, reduce};
 use flambeau_core::{Result, Tensor, bail};
 
-/// |input - target|.
+/// |input - target|
+/// ([`F.l1_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.l1_loss.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::l1_loss;
+/// let (x, y) = (Tensor::new([1.0f32, 2.0])?, Tensor::new([1.5f32, 4.0])?);
+/// assert_eq!(l1_loss(&x, &y, Reduction::Mean)?.item::<f32>()?, 1.25);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes differ.
@@ -14,7 +23,16 @@ pub fn l1_loss(input: &Tensor, target: &Tensor, reduction: Reduction) -> Result<
     reduce(input.sub(target)?.abs()?, reduction)
 }
 
-/// d² / 2β where d = |input - target| is below β, else d - β/2 (PyTorch's default β is 1).
+/// d² / 2β where d = |input - target| is below β, else d - β/2 (PyTorch's default β is 1)
+/// ([`F.smooth_l1_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.smooth_l1_loss.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::smooth_l1_loss;
+/// let (x, y) = (Tensor::new([1.0f32, 2.0])?, Tensor::new([1.5f32, 4.0])?);
+/// assert_eq!(smooth_l1_loss(&x, &y, Reduction::None, 1.0)?.to_vec::<f32>()?, [0.125, 1.5]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes differ or `beta` is negative.
@@ -38,7 +56,16 @@ pub fn smooth_l1_loss(
     reduce(d.lt(beta)?.where_(&near, &d.sub(0.5 * beta)?)?, reduction)
 }
 
-/// d² / 2 where d = |input - target| is at most δ, else δ (d - δ/2) (PyTorch's default δ is 1).
+/// d² / 2 where d = |input - target| is at most δ, else δ (d - δ/2) (PyTorch's default δ is 1)
+/// ([`F.huber_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.huber_loss.html)).
+///
+/// ```
+/// use flambeau_core::{Reduction, Tensor};
+/// use flambeau_nn::functional::huber_loss;
+/// let (x, y) = (Tensor::new([1.0f32, 2.0])?, Tensor::new([1.5f32, 4.0])?);
+/// assert_eq!(huber_loss(&x, &y, Reduction::None, 0.5)?.to_vec::<f32>()?, [0.125, 0.875]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// Where the shapes differ or `delta` is not above zero.
