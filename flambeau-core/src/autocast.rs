@@ -1,6 +1,10 @@
 //! Mixed precision (`torch.autocast`): inside a region, operations that gain by it compute in a half
 //! type, those that need the range compute in `f32`, and all others in the type of their inputs.
 //!
+//! [`autocast`] runs a function in a region, [`Autocast`] has its options (and
+//! [`enter`](Autocast::enter) for a guard instead of a function), [`autocast_dtype`] says whether one
+//! is in force.
+//!
 //! Each operation says its class itself ([`Op::autocast`](crate::dispatch::Op::autocast)), a
 //! function made of several operations with [`Composite`]. `dispatch::call` brings the operands to
 //! it, so that conversions are recorded and gradients arrive in the parameters' own type.

@@ -1,4 +1,7 @@
 //! The one point that every operation passes: it computes the result and records the graph.
+//!
+//! [`Op`] is what an operation is, [`Output`] what it returns, [`Saves`] what its gradient rule will
+//! read (by [`Ctx`]).
 
 use crate::autocast::{self, Cast};
 use crate::autograd::{

@@ -2,6 +2,24 @@
 //!
 //! The numbers are PyTorch's: after [`manual_seed`] the tensors made here equal those that
 //! PyTorch's CPU generator gives for the same seed and calls.
+//!
+//! - [`manual_seed`], [`get_rng_state`], [`set_rng_state`]: the default generator, which all threads
+//!   share; [`with_default`] holds it for several draws.
+//! - New tensors: [`Tensor::rand`], [`Tensor::randn`], [`Tensor::randint`], [`Tensor::randperm`],
+//!   [`normal`].
+//! - In place: [`Tensor::uniform_`], [`Tensor::normal_`], [`Tensor::bernoulli_`], [`Tensor::random_`],
+//!   [`Tensor::exponential_`].
+//! - By a tensor's probabilities: [`Tensor::bernoulli`], [`Tensor::multinomial`].
+//!
+//! ```
+//! use flambeau_core::{Tensor, manual_seed, random};
+//! manual_seed(1);
+//! let state = random::get_rng_state();
+//! let first = Tensor::randn([3])?;
+//! random::set_rng_state(&state)?;
+//! assert!(Tensor::randn([3])?.equal(&first)?);
+//! # Ok::<(), flambeau_core::Error>(())
+//! ```
 
 use crate::dtype::Scalar;
 use crate::shape::{Dims, sizes};

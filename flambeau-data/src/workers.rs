@@ -223,6 +223,9 @@ impl<B: Send + 'static> Workers<B> {
     }
 
     /// The next batch, with more given out from `plan`.
+    ///
+    /// # Errors
+    /// Where the dataset, the collation or a worker failed, or the limit of time was passed.
     pub fn next(&mut self, plan: &mut dyn Iterator<Item = Job>) -> Option<Result<B, Failure>> {
         let shared = &*self.shared;
         let mut state = shared.state.lock();

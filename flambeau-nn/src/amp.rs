@@ -1,5 +1,5 @@
 //! Gradient scaling for mixed precision (`torch.amp`); the casting itself is
-//! [`flambeau_core::autocast`](flambeau_core::autocast()).
+//! [`flambeau_core::autocast`](flambeau_core::autocast()). [`GradScaler`] is all there is here.
 
 use crate::optim::{Optimizer, Rate};
 use flambeau_core::fused::{Real, Update, update};

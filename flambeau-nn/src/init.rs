@@ -1,6 +1,12 @@
 //! Initial values (`torch.nn.init`), drawn from the default generator in PyTorch's order.
 //!
 //! The functions change a tensor in place, whatever it requires, and return it.
+//!
+//! | | |
+//! | --- | --- |
+//! | one value | [`zeros_`], [`ones_`], [`constant_`], [`eye_`] |
+//! | plain draws | [`uniform_`], [`normal_`] |
+//! | keeping the variance | [`xavier_uniform_`], [`xavier_normal_`], [`kaiming_uniform_`], [`kaiming_normal_`], with [`calculate_gain`] |
 
 use flambeau_core::random::with_default;
 use flambeau_core::{Result, Tensor, bail, no_grad};

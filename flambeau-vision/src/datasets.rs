@@ -1,5 +1,14 @@
 //! Datasets of labelled pictures, after `torchvision.datasets`.
 //!
+//! | | pictures | classes |
+//! | --- | --- | --- |
+//! | [`Cifar10`], [`Cifar100`] | 60,000 of 3 x 32 x 32 | 10, 100 |
+//! | [`FashionMnist`] | 70,000 of 1 x 28 x 28 | 10 |
+//! | [`FashionSample`] | 7,000 of those, in the program, as 3 x 32 x 32 | 10 |
+//! | [`ImageFolder`] | files in a folder for each class | its folders |
+//!
+//! The first four give [`Pictures`], in memory; labels are `i64`.
+//!
 //! ```
 //! use flambeau_data::{DataLoader, Dataset};
 //! use flambeau_vision::{datasets::FashionSample, transforms::*};
@@ -208,11 +217,13 @@ impl Dataset for Pictures {
     }
 }
 
-/// CIFAR-10: 3 x 32 x 32 pictures of ten classes, 50,000 to train and 10,000 to test.
+/// CIFAR-10: 3 x 32 x 32 pictures of ten classes, 50,000 to train and 10,000 to test
+/// ([`torchvision.datasets.CIFAR10`](https://pytorch.org/vision/stable/generated/torchvision.datasets.CIFAR10.html)).
 pub struct Cifar10;
 
 /// CIFAR-100: 3 x 32 x 32 pictures of a hundred classes, 50,000 to train and 10,000 to test;
-/// [`Pictures::coarse`] gives the twenty superclasses.
+/// [`Pictures::coarse`] gives the twenty superclasses
+/// ([`torchvision.datasets.CIFAR100`](https://pytorch.org/vision/stable/generated/torchvision.datasets.CIFAR100.html)).
 pub struct Cifar100;
 
 macro_rules! cifar {
@@ -262,7 +273,8 @@ macro_rules! cifar {
 cifar!(Cifar10, "Cifar10");
 cifar!(Cifar100, "Cifar100");
 
-/// Fashion-MNIST: 1 x 28 x 28 pictures of ten classes, 60,000 to train and 10,000 to test.
+/// Fashion-MNIST: 1 x 28 x 28 pictures of ten classes, 60,000 to train and 10,000 to test
+/// ([`torchvision.datasets.FashionMNIST`](https://pytorch.org/vision/stable/generated/torchvision.datasets.FashionMNIST.html)).
 pub struct FashionMnist;
 
 impl FashionMnist {

@@ -1,11 +1,14 @@
 //! Tensors as pictures: grids and files, after `torchvision.utils`.
+//!
+//! [`make_grid`] and [`save_image`] with the defaults, [`Grid`] with options.
 
 use crate::files::RgbImage;
 use flambeau_core::{Create, DType, Error, Result, Tensor, bail, no_grad};
 use std::path::Path;
 use std::sync::Once;
 
-/// Pictures side by side, by torchvision's defaults; [`Grid`] has the options.
+/// Pictures side by side, by torchvision's defaults; [`Grid`] has the options
+/// ([`torchvision.utils.make_grid`](https://pytorch.org/vision/stable/generated/torchvision.utils.make_grid.html)).
 ///
 /// ```
 /// use flambeau_core::Tensor;
@@ -21,7 +24,8 @@ pub fn make_grid(images: &Tensor) -> Result<Tensor> {
     Grid::new().make(images)
 }
 
-/// A picture, or several as a grid, as a PNG file; [`Grid`] has the options.
+/// A picture, or several as a grid, as a PNG file; [`Grid`] has the options
+/// ([`torchvision.utils.save_image`](https://pytorch.org/vision/stable/generated/torchvision.utils.save_image.html)).
 ///
 /// ```
 /// use flambeau_core::Tensor;

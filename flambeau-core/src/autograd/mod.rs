@@ -1,4 +1,23 @@
 //! Automatic differentiation: a graph recorded as the program runs, walked backwards on demand.
+//!
+//! | | |
+//! | --- | --- |
+//! | [`Tensor::backward`](crate::Tensor::backward), [`Backward`] | gradients added into the leaves' `grad`, with options |
+//! | [`grad`] | gradients returned, for derivatives of higher order too |
+//! | [`no_grad`], [`enable_grad`], [`inference_mode`], [`set_grad_enabled`] | whether operations are recorded |
+//! | [`GradFn`] | the graph to look at |
+//! | [`Tensor::register_hook`](crate::Tensor::register_hook), [`Tensor::retain_grad`](crate::Tensor::retain_grad) | gradients on their way |
+//! | [`checkpoint`](checkpoint()) | functions that run again in the backward pass instead of keeping their results |
+//! | [`Ctx`] | what a gradient rule sees |
+//!
+//! ```
+//! use flambeau_core::{Tensor, no_grad};
+//! let x = Tensor::new([3.0f32])?.requires_grad_(true)?;
+//! x.square()?.sum()?.backward()?;
+//! assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [6.0]);
+//! assert!(!no_grad(|| x.square())?.requires_grad());
+//! # Ok::<(), flambeau_core::Error>(())
+//! ```
 
 mod checkpoint;
 mod engine;

@@ -1,5 +1,10 @@
 //! The operations: an operation is one row of a table or one file, with its computation, its
-//! gradient and its test samples.
+//! gradient and its test samples. Users call them as [`Tensor`](crate::Tensor)'s methods.
+//!
+//! Here are the options that methods take: [`ConvOptions`], [`PoolOptions`], [`PadMode`],
+//! [`BatchNormOptions`], [`AttentionOptions`], [`RecurrentOptions`] with [`RecurrentCell`],
+//! [`ClassLoss`] with [`Reduction`], [`Rounding`]; and in [`spec`] what the tests know of each
+//! operation.
 
 pub(crate) mod attention;
 pub(crate) mod conv;

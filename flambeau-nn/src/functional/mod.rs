@@ -1,5 +1,23 @@
 //! What layers compute, as functions (`torch.nn.functional`), with PyTorch's names and order of
 //! arguments. Shapes, types and errors are those of the tensor methods behind them.
+//!
+//! | | |
+//! | --- | --- |
+//! | linear, embedding | [`linear`], [`bilinear`], [`embedding`] |
+//! | convolution, pooling | [`conv2d`], [`conv_transpose2d`], [`max_pool2d`], [`avg_pool2d`], [`adaptive_avg_pool2d`], [`adaptive_max_pool2d`], and the same in 1 and 3 dimensions |
+//! | activations | [`relu`], [`relu6`], [`leaky_relu`], [`elu`], [`selu`], [`celu`], [`gelu`], [`silu`], [`mish`], [`softplus`], [`softsign`], [`sigmoid`], [`tanh`], [`hardtanh`], [`hardswish`], [`hardsigmoid`], [`logsigmoid`], [`tanhshrink`], [`hardshrink`], [`softshrink`], [`threshold`], [`prelu`], [`glu`], [`softmax`], [`log_softmax`], [`softmin`] |
+//! | normalisation | [`batch_norm`], [`instance_norm`], [`layer_norm`], [`group_norm`], [`normalize`] |
+//! | attention, dropout | [`scaled_dot_product_attention`], [`dropout`], [`dropout2d`] |
+//! | padding, distances | [`pad`], [`cosine_similarity`], [`pairwise_distance`] |
+//! | losses | [`cross_entropy`], [`nll_loss`], [`mse_loss`], [`l1_loss`], [`smooth_l1_loss`], [`huber_loss`], [`binary_cross_entropy`], [`binary_cross_entropy_with_logits`], [`kl_div`], [`cosine_embedding_loss`], [`margin_ranking_loss`], [`hinge_embedding_loss`], [`triplet_margin_loss`], [`soft_margin_loss`], [`poisson_nll_loss`] |
+//!
+//! ```
+//! use flambeau_core::Tensor;
+//! use flambeau_nn::functional as F;
+//! let x = F::conv2d(&Tensor::ones([1, 3, 8, 8])?, &Tensor::ones([4, 3, 3, 3])?, None, 1, 1, 1, 1)?;
+//! assert_eq!(F::max_pool2d(&F::relu(&x)?, 2)?.shape(), [1, 4, 4, 4]);
+//! # Ok::<(), flambeau_core::Error>(())
+//! ```
 
 mod activation;
 mod attention;

@@ -4,6 +4,13 @@
 //! borrows the other: `scheduler.step()` stands where it stands in PyTorch. A schedule is a formula
 //! from the epoch to the rate ([`Schedule`]); [`Scheduler`] does the rest. The formulas are
 //! PyTorch's recursive forms, so that schedules chained on one optimizer multiply as they do there.
+//!
+//! | | |
+//! | --- | --- |
+//! | by epochs | [`StepLR`], [`MultiStepLR`], [`ExponentialLR`], [`LinearLR`], [`ConstantLR`], [`PolynomialLR`] |
+//! | cosines, cycles | [`CosineAnnealingLR`], [`CosineAnnealingWarmRestarts`], [`OneCycleLR`] (a step a batch) |
+//! | a function | [`LambdaLR`], [`MultiplicativeLR`] |
+//! | by a measured value | [`ReduceLROnPlateau`] |
 
 mod cycle;
 mod decay;

@@ -4,6 +4,7 @@ Inputs, parameters and targets are not stored: both sides compute them by `patte
 """
 import json
 import math
+import pathlib
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -384,7 +385,7 @@ def clip():
 
 
 def write(name, value):
-    with open(f"{name}.json", "w") as f:
+    with open(pathlib.Path(__file__).with_name(f"{name}.json"), "w") as f:
         # One line for each entry, so that a change shows where it is.
         f.write("{\n" + ",\n".join(json.dumps(k) + ": " + json.dumps(v, separators=(",", ":")) for k, v in value.items()) + "\n}\n")
 

@@ -4,6 +4,7 @@ Inputs, parameters and masks are not stored: both sides compute them by `pattern
 """
 import json
 import math
+import pathlib
 import torch
 import torch.nn as nn
 
@@ -82,6 +83,6 @@ def case(make, shapes, call):
 
 
 goldens = {name: case(make, shapes, call) for name, make, shapes, call in CASES}
-with open("sequence.json", "w") as f:
+with open(pathlib.Path(__file__).with_name("sequence.json"), "w") as f:
     # One line for each entry, so that a change shows where it is.
     f.write("{\n" + ",\n".join(json.dumps(k) + ": " + json.dumps(v, separators=(",", ":")) for k, v in goldens.items()) + "\n}\n")

@@ -4,6 +4,7 @@ Inputs are computed by both sides: see `eighths` and `pattern`.
 """
 import json
 import math
+import pathlib
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -170,5 +171,5 @@ results["train bf16"] = training(torch.bfloat16)
 results["train f32"] = training(None)
 results["train f16"] = training(torch.float16, torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=5))
 results["scaler"] = scaler()
-with open("mixed.json", "w") as f:
+with open(pathlib.Path(__file__).with_name("mixed.json"), "w") as f:
     f.write("{\n" + ",\n".join(json.dumps(k) + ": " + json.dumps(v, separators=(",", ":")) for k, v in results.items()) + "\n}\n")

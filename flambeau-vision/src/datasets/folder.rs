@@ -13,7 +13,8 @@ const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 /// Folders nested deeper than this are taken for a loop of links.
 const MAX_DEPTH: usize = 64;
 
-/// Pictures read from `root/CLASS/.../NAME.png` (or `.jpg`, `.jpeg`) when they are asked for.
+/// Pictures read from `root/CLASS/.../NAME.png` (or `.jpg`, `.jpeg`) when they are asked for
+/// ([`torchvision.datasets.ImageFolder`](https://pytorch.org/vision/stable/generated/torchvision.datasets.ImageFolder.html)).
 ///
 /// Classes are the folders' names in order, pictures come class by class in the order of their
 /// paths; other files are passed over. Pictures are RGB.

@@ -3,6 +3,15 @@
 //! Everything here deals in raw bytes and plain structs; the data sets and transforms turn
 //! them into tensors. No input, however damaged, panics or asks for memory that its size does
 //! not justify.
+//!
+//! | | |
+//! | --- | --- |
+//! | [`cifar`], [`fashion`] | data sets as [`ImageSet`]s of a [`Split`] |
+//! | [`idx`], [`pickle`] | the formats they come in |
+//! | [`RgbImage`] | PNG and JPEG read, PNG written |
+//! | [`plot`], [`Sheet`] | curves, pictures with captions |
+//! | [`download`], [`Checksum`] | files from the network, proved whole |
+//! | [`write_atomically`] | all of a file or none |
 
 mod checksum;
 pub mod cifar;

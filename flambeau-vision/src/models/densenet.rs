@@ -246,12 +246,16 @@ macro_rules! densenets {
 }
 
 densenets! {
-    /// DenseNet-121 (`torchvision.models.densenet121`, whose default is 1000 classes).
+    /// DenseNet-121
+    /// ([`torchvision.models.densenet121`](https://pytorch.org/vision/stable/models/generated/torchvision.models.densenet121.html), whose default is 1000 classes).
     densenet121 = 32, [6, 12, 24, 16], 64;
-    /// DenseNet-161 (`torchvision.models.densenet161`).
+    /// DenseNet-161
+    /// ([`torchvision.models.densenet161`](https://pytorch.org/vision/stable/models/generated/torchvision.models.densenet161.html)).
     densenet161 = 48, [6, 12, 36, 24], 96;
-    /// DenseNet-169 (`torchvision.models.densenet169`).
+    /// DenseNet-169
+    /// ([`torchvision.models.densenet169`](https://pytorch.org/vision/stable/models/generated/torchvision.models.densenet169.html)).
     densenet169 = 32, [6, 12, 32, 32], 64;
-    /// DenseNet-201 (`torchvision.models.densenet201`).
+    /// DenseNet-201
+    /// ([`torchvision.models.densenet201`](https://pytorch.org/vision/stable/models/generated/torchvision.models.densenet201.html)).
     densenet201 = 32, [6, 12, 48, 32], 64;
 }

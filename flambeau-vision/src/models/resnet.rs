@@ -387,25 +387,33 @@ macro_rules! resnets {
 }
 
 resnets! {
-    /// ResNet-18 (`torchvision.models.resnet18`, whose default is 1000 classes).
+    /// ResNet-18
+    /// ([`torchvision.models.resnet18`](https://pytorch.org/vision/stable/models/generated/torchvision.models.resnet18.html), whose default is 1000 classes).
     resnet18 = Basic [2, 2, 2, 2], 1 x 64;
-    /// ResNet-34 (`torchvision.models.resnet34`).
+    /// ResNet-34
+    /// ([`torchvision.models.resnet34`](https://pytorch.org/vision/stable/models/generated/torchvision.models.resnet34.html)).
     resnet34 = Basic [3, 4, 6, 3], 1 x 64;
-    /// ResNet-50 (`torchvision.models.resnet50`).
+    /// ResNet-50
+    /// ([`torchvision.models.resnet50`](https://pytorch.org/vision/stable/models/generated/torchvision.models.resnet50.html)).
     resnet50 = Bottleneck [3, 4, 6, 3], 1 x 64;
-    /// ResNet-101 (`torchvision.models.resnet101`).
+    /// ResNet-101
+    /// ([`torchvision.models.resnet101`](https://pytorch.org/vision/stable/models/generated/torchvision.models.resnet101.html)).
     resnet101 = Bottleneck [3, 4, 23, 3], 1 x 64;
-    /// ResNet-152 (`torchvision.models.resnet152`).
+    /// ResNet-152
+    /// ([`torchvision.models.resnet152`](https://pytorch.org/vision/stable/models/generated/torchvision.models.resnet152.html)).
     resnet152 = Bottleneck [3, 8, 36, 3], 1 x 64;
-    /// ResNeXt-50 32x4d (Xie et al., arXiv 1611.05431; `torchvision.models.resnext50_32x4d`).
+    /// ResNeXt-50 32x4d (Xie et al., arXiv 1611.05431; [`torchvision.models.resnext50_32x4d`](https://pytorch.org/vision/stable/models/generated/torchvision.models.resnext50_32x4d.html)).
     resnext50_32x4d = Bottleneck [3, 4, 6, 3], 32 x 4;
-    /// ResNeXt-101 32x8d (`torchvision.models.resnext101_32x8d`).
+    /// ResNeXt-101 32x8d
+    /// ([`torchvision.models.resnext101_32x8d`](https://pytorch.org/vision/stable/models/generated/torchvision.models.resnext101_32x8d.html)).
     resnext101_32x8d = Bottleneck [3, 4, 23, 3], 32 x 8;
-    /// ResNeXt-101 64x4d (`torchvision.models.resnext101_64x4d`).
+    /// ResNeXt-101 64x4d
+    /// ([`torchvision.models.resnext101_64x4d`](https://pytorch.org/vision/stable/models/generated/torchvision.models.resnext101_64x4d.html)).
     resnext101_64x4d = Bottleneck [3, 4, 23, 3], 64 x 4;
     /// Wide ResNet-50-2 (Zagoruyko and Komodakis, arXiv 1605.07146;
-    /// `torchvision.models.wide_resnet50_2`).
+    /// [`torchvision.models.wide_resnet50_2`](https://pytorch.org/vision/stable/models/generated/torchvision.models.wide_resnet50_2.html)).
     wide_resnet50_2 = Bottleneck [3, 4, 6, 3], 1 x 128;
-    /// Wide ResNet-101-2 (`torchvision.models.wide_resnet101_2`).
+    /// Wide ResNet-101-2
+    /// ([`torchvision.models.wide_resnet101_2`](https://pytorch.org/vision/stable/models/generated/torchvision.models.wide_resnet101_2.html)).
     wide_resnet101_2 = Bottleneck [3, 4, 23, 3], 1 x 128;
 }

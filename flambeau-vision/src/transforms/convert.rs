@@ -8,7 +8,8 @@ use flambeau_core::{DType, Result, Tensor, bail};
 use flambeau_data::SampleRng;
 use std::sync::{Arc, OnceLock};
 
-/// The picture of bytes as a tensor C x H x W of `f32` from 0 to 1: each byte divided by 255.
+/// The picture of bytes as a tensor C x H x W of `f32` from 0 to 1: each byte divided by 255
+/// ([`torchvision.transforms.ToTensor`](https://pytorch.org/vision/stable/generated/torchvision.transforms.ToTensor.html)).
 ///
 /// ```
 /// use flambeau_data::SampleRng;
@@ -42,7 +43,8 @@ fn unit(mut bytes: Bytes) -> Image {
     Image(Pixels::Bytes(bytes))
 }
 
-/// The picture of bytes as a tensor C x H x W of `u8` (torchvision's `PILToTensor`).
+/// The picture of bytes as a tensor C x H x W of `u8` (torchvision's `PILToTensor`)
+/// ([`torchvision.transforms.PILToTensor`](https://pytorch.org/vision/stable/generated/torchvision.transforms.PILToTensor.html)).
 ///
 /// ```
 /// use flambeau_data::SampleRng;
@@ -69,7 +71,8 @@ impl Transform for PilToTensor {
 }
 
 /// The picture in another type, scaled from one range to the other: 0 to the greatest number for
-/// integers, 0 to 1 for floats.
+/// integers, 0 to 1 for floats
+/// ([`torchvision.transforms.ConvertImageDtype`](https://pytorch.org/vision/stable/generated/torchvision.transforms.ConvertImageDtype.html)).
 ///
 /// Float to integer multiplies by the greatest number plus 0.999 and cuts, so that each integer
 /// has an equal share of 0..1.
@@ -150,7 +153,8 @@ fn floor_div(x: &Tensor, factor: i64) -> Result<Tensor> {
     )
 }
 
-/// Each channel less its mean, divided by its standard deviation: `(x - mean) / std`.
+/// Each channel less its mean, divided by its standard deviation: `(x - mean) / std`
+/// ([`torchvision.transforms.Normalize`](https://pytorch.org/vision/stable/generated/torchvision.transforms.Normalize.html)).
 ///
 /// The lists have one number a channel, or one for all.
 ///

@@ -199,7 +199,8 @@ impl<const N: usize> From<[f64; N]> for Fill {
     }
 }
 
-/// The picture with a frame around it.
+/// The picture with a frame around it
+/// ([`torchvision.transforms.Pad`](https://pytorch.org/vision/stable/generated/torchvision.transforms.Pad.html)).
 ///
 /// ```
 /// use flambeau_data::SampleRng;
@@ -234,7 +235,8 @@ impl Transform for Pad {
     }
 }
 
-/// The middle of the picture; a smaller picture gets a black frame.
+/// The middle of the picture; a smaller picture gets a black frame
+/// ([`torchvision.transforms.CenterCrop`](https://pytorch.org/vision/stable/generated/torchvision.transforms.CenterCrop.html)).
 ///
 /// ```
 /// use flambeau_data::SampleRng;
@@ -277,7 +279,8 @@ fn centre(whole: usize, part: usize) -> isize {
     (half + (odd & half)) as isize
 }
 
-/// A part of the picture at a random place.
+/// A part of the picture at a random place
+/// ([`torchvision.transforms.RandomCrop`](https://pytorch.org/vision/stable/generated/torchvision.transforms.RandomCrop.html)).
 ///
 /// ```
 /// use flambeau_data::SampleRng;

@@ -5,7 +5,8 @@ use crate::Image;
 use flambeau_core::Result;
 use flambeau_data::SampleRng;
 
-/// The picture mirrored left to right with a probability; torchvision's default is 0.5.
+/// The picture mirrored left to right with a probability; torchvision's default is 0.5
+/// ([`torchvision.transforms.RandomHorizontalFlip`](https://pytorch.org/vision/stable/generated/torchvision.transforms.RandomHorizontalFlip.html)).
 ///
 /// ```
 /// use flambeau_data::SampleRng;
@@ -32,7 +33,8 @@ impl Transform for RandomHorizontalFlip {
     }
 }
 
-/// The picture mirrored top to bottom with a probability; torchvision's default is 0.5.
+/// The picture mirrored top to bottom with a probability; torchvision's default is 0.5
+/// ([`torchvision.transforms.RandomVerticalFlip`](https://pytorch.org/vision/stable/generated/torchvision.transforms.RandomVerticalFlip.html)).
 ///
 /// ```
 /// use flambeau_data::SampleRng;

@@ -5,7 +5,8 @@ use crate::Image;
 use flambeau_core::{Result, bail};
 use flambeau_data::SampleRng;
 
-/// The picture in grey, with one channel or three equal ones.
+/// The picture in grey, with one channel or three equal ones
+/// ([`torchvision.transforms.Grayscale`](https://pytorch.org/vision/stable/generated/torchvision.transforms.Grayscale.html)).
 ///
 /// Bytes are weighed as Pillow does (19595, 38470 and 7471 of 65536, rounded), tensors as
 /// torchvision does (0.2989, 0.587 and 0.114).

@@ -4,6 +4,13 @@
 //! [`SampleRng`], so that a seed fixes them whatever the number of workers. Each works on pictures
 //! of bytes and on tensors where torchvision's does, and gives torchvision's numbers.
 //!
+//! | | |
+//! | --- | --- |
+//! | types | [`ToTensor`], [`PilToTensor`], [`ConvertImageDtype`], [`Normalize`] |
+//! | parts, sizes | [`RandomCrop`], [`CenterCrop`], [`Pad`], [`Resize`] |
+//! | mirrors, colours | [`RandomHorizontalFlip`], [`RandomVerticalFlip`], [`Grayscale`] |
+//! | composing | [`Compose`], [`RandomApply`], [`Lambda`], one's own [`Transform`] |
+//!
 //! ```
 //! use flambeau_data::SampleRng;
 //! use flambeau_vision::{Image, transforms::*};
@@ -77,7 +84,8 @@ macro_rules! pointers {
 }
 pointers!(Box<T>, Arc<T>, &T);
 
-/// Transforms one after the other.
+/// Transforms one after the other
+/// ([`torchvision.transforms.Compose`](https://pytorch.org/vision/stable/generated/torchvision.transforms.Compose.html)).
 ///
 /// ```
 /// use flambeau_data::SampleRng;
@@ -113,7 +121,8 @@ impl Transform for Compose {
     }
 }
 
-/// A transform applied with a probability, else the picture as it is.
+/// A transform applied with a probability, else the picture as it is
+/// ([`torchvision.transforms.RandomApply`](https://pytorch.org/vision/stable/generated/torchvision.transforms.RandomApply.html)).
 ///
 /// ```
 /// use flambeau_data::SampleRng;
@@ -147,7 +156,8 @@ impl<T: Transform> Transform for RandomApply<T> {
     }
 }
 
-/// A function of the picture's tensor.
+/// A function of the picture's tensor
+/// ([`torchvision.transforms.Lambda`](https://pytorch.org/vision/stable/generated/torchvision.transforms.Lambda.html)).
 ///
 /// ```
 /// use flambeau_vision::transforms::{Compose, Lambda, ToTensor};

@@ -58,7 +58,8 @@ impl From<[usize; 2]> for ResizeSize {
     }
 }
 
-/// The picture in another size, bilinear with antialiasing unless told.
+/// The picture in another size, bilinear with antialiasing unless told
+/// ([`torchvision.transforms.Resize`](https://pytorch.org/vision/stable/generated/torchvision.transforms.Resize.html)).
 ///
 /// Bytes get Pillow's results to the bit (version 13's, where both sides change), tensors those of
 /// [`torch.nn.functional.interpolate`](https://pytorch.org/docs/stable/generated/torch.nn.functional.interpolate.html)

@@ -3,6 +3,7 @@
 Pictures and labels are not stored: both sides draw them from the generator.
 """
 import json
+import pathlib
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -76,6 +77,6 @@ goldens["resnet18_cifar_steps"] = trained(lambda: cifar(M.resnet18(num_classes=1
 goldens["bottleneck_steps"] = trained(lambda: small(groups=4, width_per_group=8, replace_stride_with_dilation=[False, True, True]), 64)
 goldens["densenet_steps"] = trained(lambda: M.DenseNet(8, (2, 3), 16, bn_size=2, drop_rate=0.2, num_classes=10), 32)
 
-with open("models.json", "w") as f:
+with open(pathlib.Path(__file__).with_name("models.json"), "w") as f:
     # One line for each entry, so that a change shows where it is.
     f.write("{\n" + ",\n".join(json.dumps(k) + ": " + json.dumps(v, separators=(",", ":")) for k, v in goldens.items()) + "\n}\n")

@@ -4,13 +4,14 @@ A line is `name dtype shape: numbers`. The pictures: byte i, in H x W x C order,
 (31 i² + 17 i + 7) mod 256 for `small` (7 x 9) and (13 i + i² // 50) mod 256 for `wide` (20 x 33).
 """
 import numpy as np
+import pathlib
 import torch
 from PIL import Image
 from torchvision import transforms as T
 from torchvision.transforms import functional as F
 from torchvision.utils import make_grid
 
-out = open("transforms.txt", "w")
+out = open(pathlib.Path(__file__).with_name("transforms.txt"), "w")
 
 
 def emit(name, x):
