@@ -178,7 +178,7 @@ fn record_node<O: Op>(
                 return Err(Error::at(
                     op.name(),
                     format!(
-                        "input {i} was made in inference_mode and cannot be saved for a backward pass; clone() it outside first"
+                        "input {i} was made in inference_mode and cannot be saved for a backward pass; copy() it outside first"
                     ),
                     location,
                 ));

@@ -87,7 +87,7 @@ impl Tensor {
         if requires_grad && self.is_inference() {
             bail!(
                 "requires_grad_",
-                "a tensor made in inference_mode cannot require gradients; clone() it outside first"
+                "a tensor made in inference_mode cannot require gradients; copy() it outside first"
             );
         }
         if !requires_grad && self.node().is_some() {

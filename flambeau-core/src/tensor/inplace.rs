@@ -31,7 +31,7 @@ impl Tensor {
             return Err(Error::new(
                 op,
                 format!(
-                    "the tensor of shape {:?} was expanded: several of its elements are one place in memory; clone() it first",
+                    "the tensor of shape {:?} was expanded: several of its elements are one place in memory; copy() it first",
                     self.shape()
                 ),
             ));
@@ -39,7 +39,7 @@ impl Tensor {
         if self.is_inference() && !is_inference_mode() {
             return Err(Error::new(
                 op,
-                "a tensor made in inference_mode cannot be changed outside of it; clone() it first",
+                "a tensor made in inference_mode cannot be changed outside of it; copy() it first",
             ));
         }
         if !is_grad_enabled() {
