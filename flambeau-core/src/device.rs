@@ -39,6 +39,11 @@ impl Device {
 
     /// Whether tensors can be made there.
     ///
+    /// ```
+    /// use flambeau_core::Device;
+    /// assert!(Device::Cpu.check().is_ok());
+    /// ```
+    ///
     /// # Errors
     /// Says what is missing.
     #[track_caller]

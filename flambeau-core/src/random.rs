@@ -45,6 +45,13 @@ pub fn manual_seed(seed: u64) {
 }
 
 /// Runs `f` with the default generator; other threads wait.
+///
+/// ```
+/// use flambeau_core::manual_seed;
+/// use flambeau_core::random::with_default;
+/// manual_seed(0);
+/// assert_eq!(with_default(|g| g.randperm(4)), [0, 1, 3, 2]);
+/// ```
 pub fn with_default<R>(f: impl FnOnce(&mut Generator) -> R) -> R {
     f(&mut DEFAULT.lock())
 }

@@ -132,6 +132,14 @@ impl<T: Clone + Send + Sync + 'static> Dataset for ListDataset<T> {
 }
 
 /// A dataset of which a function makes another; see [`Dataset::map`].
+///
+/// ```
+/// use flambeau_data::{Dataset, ListDataset, SampleRng};
+/// let noisy = ListDataset::from(vec![1.0, 2.0]).map(|x, rng| Ok(x + rng.uniform()));
+/// let x = noisy.get(1, &mut SampleRng::new(0, 0))?;
+/// assert!((2.0..3.0).contains(&x));
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Map<D, F> {
     dataset: D,

@@ -160,6 +160,12 @@ impl<B: Send + 'static> DataLoader<B> {
     /// They live as long as the iterator. What costs less than waking a thread is still done by
     /// the loop: batches that load within about 20 microseconds, and a batch that it would wait for
     /// and that no worker has begun.
+    ///
+    /// ```
+    /// use flambeau_data::{DataLoader, ListDataset};
+    /// let loader = DataLoader::new(ListDataset::from_iter(0..99i64)).batch_size(9).num_workers(2);
+    /// assert_eq!(loader.iter().filter(|batch| batch.is_ok()).count(), 11);
+    /// ```
     pub fn num_workers(mut self, count: usize) -> Self {
         self.num_workers = count;
         self

@@ -194,7 +194,7 @@ impl fmt::Debug for Buffer {
 /// use flambeau_nn::{Mode, Module};
 /// #[derive(Module)]
 /// struct Noise { mode: Mode }
-/// let mut noise = Noise { mode: Mode::default() };
+/// let noise = Noise { mode: Mode::default() };
 /// noise.eval();
 /// assert!(!noise.mode.is_training());
 /// ```

@@ -185,6 +185,13 @@ impl Pictures {
     }
 
     /// Picture `index` as it was read, without the transform; `None` past the end.
+    ///
+    /// ```
+    /// use flambeau_vision::datasets::FashionSample;
+    /// let set = FashionSample::test()?;
+    /// assert!(set.picture(0).unwrap().is_bytes() && set.picture(1000).is_none());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn picture(&self, index: usize) -> Option<Image> {
         let size: usize = self.shape.iter().product();
         (index < self.labels.values.len())

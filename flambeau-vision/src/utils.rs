@@ -109,6 +109,15 @@ impl Grid {
 
     /// The values that `normalize` stretches to 0 and 1, in place of the least and the greatest;
     /// those outside are cut.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_vision::utils::Grid;
+    /// let x = Tensor::new([[[0.0f32, 5.0, 10.0]]])?;
+    /// let picture = Grid::new().normalize(true).value_range(0.0, 10.0).picture(&x)?;
+    /// assert_eq!(picture.pixels[6..], [255; 3]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn value_range(mut self, min: f64, max: f64) -> Self {
         self.value_range = Some((min, max));
         self
@@ -127,6 +136,16 @@ impl Grid {
     }
 
     /// Undoes `Normalize` with these numbers, one a channel or one for all: `x * std + mean`.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_vision::utils::Grid;
+    /// // What Normalize::new([0.5], [0.5]) made -1 and 1 of is black and white again.
+    /// let x = Tensor::new([[[-1.0f32, 1.0]]])?;
+    /// let picture = Grid::new().unnormalize([0.5], [0.5]).picture(&x)?;
+    /// assert_eq!(picture.pixels, [0, 0, 0, 255, 255, 255]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn unnormalize(mut self, mean: impl Into<Vec<f64>>, std: impl Into<Vec<f64>>) -> Self {
         self.unnormalize = Some((mean.into(), std.into()));
         self

@@ -123,14 +123,14 @@
 //! use flambeau::prelude::*;
 //! # fn main() -> Result<()> {
 //! # let path = std::env::temp_dir().join(format!("{}-front.safetensors", std::process::id()));
-//! let mut net = Sequential::new((Linear::new(4, 8), Dropout::new(0.5), Linear::new(8, 3)));
+//! let net = Sequential::new((Linear::new(4, 8), Dropout::new(0.5), Linear::new(8, 3)));
 //! net.eval(); // no dropout; train() switches back
 //! let x = Tensor::rand([2, 4])?;
 //! let before = no_grad(|| net.forward(&x))?;
 //! // PyTorch reads the file with safetensors.torch.load_file. nn::Checkpoint adds the optimizer,
 //! // epochs and the random generator.
 //! net.state_dict().save(&path)?;
-//! let mut other = Sequential::new((Linear::new(4, 8), Dropout::new(0.5), Linear::new(8, 3)));
+//! let other = Sequential::new((Linear::new(4, 8), Dropout::new(0.5), Linear::new(8, 3)));
 //! other.load_state_dict(&StateDict::load(&path)?, true)?;
 //! other.eval();
 //! assert!(no_grad(|| other.forward(&x))?.equal(&before)?);
@@ -267,7 +267,6 @@ pub mod nn {
 /// | what they share | [`Optimizer`](optim::Optimizer) (`step`, `zero_grad`, state), [`Optim`](optim::Optim) (groups) |
 /// | clipping | [`clip_grad_norm_`](optim::clip_grad_norm_), [`clip_grad_value_`](optim::clip_grad_value_) |
 /// | schedules | [`lr_scheduler`](optim::lr_scheduler): steps, cosines, warm-up, one cycle, plateaus |
-/// | one's own | a formula for [`Algorithm`](optim::Algorithm) |
 ///
 /// ```
 /// use flambeau::prelude::*;

@@ -73,6 +73,17 @@ pub fn checkpoint<R>(
 
 /// [`checkpoint`] with options.
 ///
+/// ```
+/// use flambeau_core::Tensor;
+/// use flambeau_core::autograd::CheckpointOptions;
+/// use flambeau_core::autograd::checkpoint_with;
+/// let x = Tensor::new([1.0f32])?.requires_grad_(true)?;
+/// let options = CheckpointOptions { preserve_rng_state: false };
+/// checkpoint_with(options, &[&x], |x| x[0].square()?.exp())?.backward()?;
+/// assert!(x.grad().unwrap().allclose(&Tensor::new([5.43656f32])?, 1e-4, 1e-5, false)?);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+///
 /// # Errors
 /// As [`checkpoint`].
 #[track_caller]

@@ -6,6 +6,14 @@ use crate::shape::{Dims, Shape, numel, sizes};
 use crate::{DType, Device, Error, Result, bail};
 
 /// A number or nested arrays, slices and vectors of numbers, of one shape.
+///
+/// ```
+/// use flambeau_core::{DType, Tensor};
+/// assert_eq!(Tensor::new(2.5f32)?.dim(), 0);
+/// assert_eq!(Tensor::new(vec![[1u8, 2], [3, 4]])?.shape(), [2, 2]);
+/// assert_eq!(Tensor::new(&[true, false][..])?.dtype(), DType::Bool);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub trait Nested {
     /// The number's type.
     type Item: Element;

@@ -37,7 +37,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 ///
 /// # Types
 /// Numbers take part by [`Tensor::result_type`]; functions such as [`exp`](Tensor::exp) give `f32` for
-/// integers and bool. Sizes are written as in PyTorch: `(N, C, H, W)`, the last dimension innermost.
+/// integers and bool. `[batch, channels, height, width]` in these pages is PyTorch's (N, C, H, W): the
+/// last dimension is the innermost.
 ///
 /// # In place
 /// A method whose name ends in `_` writes into the tensor and returns it, and the history follows. It
@@ -368,6 +369,14 @@ impl Tensor {
     }
 
     /// How often in-place operations have written to this tensor's memory.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::zeros([2])?;
+    /// x.add_(1)?;
+    /// assert_eq!(x.version(), 1);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn version(&self) -> u32 {
         self.0.storage.version()
     }

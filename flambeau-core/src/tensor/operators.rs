@@ -11,6 +11,14 @@ use std::borrow::Cow;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Rem, Sub};
 
 /// The other operand: a tensor, or a number that promotes weakly.
+///
+/// ```
+/// use flambeau_core::Tensor;
+/// let x = Tensor::new([1i64, 2])?;
+/// assert_eq!(x.add(&x)?.to_vec::<i64>()?, [2, 4]);
+/// assert_eq!(x.add(0.5)?.to_vec::<f32>()?, [1.5, 2.5]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 pub trait Operand {
     /// As a tensor; numbers become 0-d.
     ///

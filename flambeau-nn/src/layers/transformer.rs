@@ -361,6 +361,15 @@ impl TransformerEncoder {
     }
 
     /// A normalisation after the last layer (none).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::{Forward, LayerNorm, TransformerEncoder, TransformerEncoderLayer};
+    /// let layer = TransformerEncoderLayer::new(4, 2);
+    /// let encoder = TransformerEncoder::new(&layer, 2)?.norm(LayerNorm::new(4));
+    /// assert_eq!(encoder.forward(&Tensor::ones([5, 1, 4])?)?.shape(), [5, 1, 4]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     #[must_use]
     pub fn norm(mut self, norm: LayerNorm) -> TransformerEncoder {
         self.norm = Some(norm);

@@ -75,6 +75,16 @@ impl StateDict {
 
     /// The same names with copies of the tensors, which later training leaves alone.
     ///
+    /// ```
+    /// use flambeau_nn::init::zeros_;
+    /// use flambeau_nn::{Linear, Module};
+    /// let fc = Linear::new(2, 1);
+    /// let best = fc.state_dict().copy()?;
+    /// zeros_(&fc.weight)?;
+    /// assert_ne!(best.get("weight").unwrap().to_vec::<f32>()?, [0.0, 0.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Where memory does not suffice.
     pub fn copy(&self) -> Result<StateDict> {
@@ -102,6 +112,15 @@ impl<S: AsRef<str>> FromIterator<(S, Tensor)> for StateDict {
 }
 
 /// What loading a state dict without `strict` passed over.
+///
+/// ```
+/// use flambeau_nn::{Linear, Module};
+/// let mut state = Linear::new(2, 1).state_dict();
+/// state.remove("bias");
+/// let report = Linear::new(2, 1).load_state_dict(&state, false)?;
+/// assert_eq!(report.missing, ["bias"]);
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
     /// Names of the module that the state dict does not have; their tensors are as before.

@@ -114,6 +114,12 @@ pub trait Module: Any + Send + Sync {
     }
 
     /// The text of PyTorch's `print(module)`; `Display` writes it.
+    ///
+    /// ```
+    /// use flambeau_nn::{Linear, Module, ReLU, Sequential};
+    /// let net = Sequential::new((Linear::new(2, 1), ReLU::new()));
+    /// assert!(net.repr().contains("  (0): Linear(in_features=2, out_features=1, bias=True)"));
+    /// ```
     fn repr(&self) -> String {
         let extra = self.extra_repr();
         let children: Vec<String> = self
@@ -141,6 +147,13 @@ pub trait Module: Any + Send + Sync {
     }
 
     /// This module under the empty name and every module below it, each before those in it.
+    ///
+    /// ```
+    /// use flambeau_nn::{Linear, Module, ReLU, Sequential};
+    /// let net = Sequential::new((Linear::new(2, 1), ReLU::new()));
+    /// let names: Vec<_> = net.named_modules().into_iter().map(|(name, _)| name).collect();
+    /// assert_eq!(names, ["", "0", "1"]);
+    /// ```
     fn named_modules(&self) -> Vec<(String, &dyn Module)> {
         let mut modules = Vec::new();
         walk("", self.as_module(), &mut |name, m| {
@@ -203,6 +216,15 @@ pub trait Module: Any + Send + Sync {
     }
 
     /// Sets the whole tree to evaluation.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// use flambeau_nn::{Dropout, Forward, Module};
+    /// let layer = Dropout::new(0.5);
+    /// layer.eval();
+    /// assert_eq!(layer.forward(&Tensor::ones([4])?)?.to_vec::<f32>()?, [1.0; 4]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     fn eval(&self) {
         self.set_training(false);
     }
@@ -243,6 +265,14 @@ pub trait Module: Any + Send + Sync {
 
     /// Says whether the parameters of the tree are learned; false freezes them.
     ///
+    /// ```
+    /// use flambeau_nn::{Linear, Module};
+    /// let frozen = Linear::new(2, 1);
+    /// frozen.requires_grad_(false)?;
+    /// assert!(frozen.parameters().iter().all(|p| !p.requires_grad()));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Where a parameter cannot require gradients (see [`Tensor::requires_grad_`]).
     #[track_caller]
@@ -255,6 +285,19 @@ pub trait Module: Any + Send + Sync {
 
     /// Calls `f` with every module of the tree, those in a module before itself (`Module.apply`).
     /// [`downcast_ref`](trait.Module.html#method.downcast_ref) tells which layer it is.
+    ///
+    /// ```
+    /// use flambeau_nn::init::constant_;
+    /// use flambeau_nn::{Linear, Module, Sequential};
+    /// let net = Sequential::new((Linear::new(2, 2), Linear::new(2, 1)));
+    /// net.apply(&mut |module| {
+    ///     if let Some(fc) = module.downcast_ref::<Linear>() {
+    ///         constant_(&fc.weight, 0.5).unwrap();
+    ///     }
+    /// });
+    /// assert_eq!(net.parameters()[2].to_vec::<f32>()?, [0.5, 0.5]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     fn apply(&self, f: &mut dyn FnMut(&dyn Module)) {
         self.children().into_iter().for_each(|m| m.apply(f));
         f(self.as_module());
@@ -264,6 +307,13 @@ pub trait Module: Any + Send + Sync {
     /// already there stays the same tensor; integer ones keep their type; gradients come along.
     ///
     /// Call it before an optimizer is given the parameters: what is moved is a new tensor.
+    ///
+    /// ```
+    /// use flambeau_core::DType;
+    /// use flambeau_nn::{Linear, Module};
+    /// assert_eq!(Linear::new(2, 1).to(DType::F64)?.weight.dtype(), DType::F64);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where the device is not available, the type is not a floating-point one, or a layer of the

@@ -320,6 +320,14 @@ impl<O: Algorithm> Optim<O> {
     }
 
     /// [`group`](Optim::group) for an optimizer in use: freshly unfrozen layers, say.
+    ///
+    /// ```
+    /// use flambeau_nn::optim::Sgd;
+    /// use flambeau_nn::{Linear, Module};
+    /// let mut optimizer = Sgd::new(Linear::new(2, 1).parameters(), 0.1);
+    /// optimizer.add_param_group(Linear::new(2, 2).parameters(), |o| o.lr = 0.01);
+    /// assert_eq!(optimizer.param_groups()[1].options().lr, 0.01);
+    /// ```
     pub fn add_param_group<P: Into<Parameter>>(
         &mut self,
         parameters: impl IntoIterator<Item = P>,

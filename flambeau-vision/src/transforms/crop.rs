@@ -318,6 +318,16 @@ impl RandomCrop {
 
     /// Whether a picture that is still too small gets a frame on both sides as wide as what it
     /// lacks (default: no, it is an error).
+    ///
+    /// ```
+    /// use flambeau_data::SampleRng;
+    /// use flambeau_vision::Image;
+    /// use flambeau_vision::transforms::*;
+    /// let x = Image::from_chw(vec![0; 4], [1, 2, 2])?;
+    /// let y = RandomCrop::new(4).pad_if_needed(true).apply(x, &mut SampleRng::new(0, 0))?;
+    /// assert_eq!(y.shape(), [1, 4, 4]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn pad_if_needed(mut self, on: bool) -> Self {
         self.pad_if_needed = on;
         self

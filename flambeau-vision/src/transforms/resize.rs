@@ -92,6 +92,16 @@ impl Resize {
     }
 
     /// The most that the longer side may become; for a size given by the shorter side.
+    ///
+    /// ```
+    /// use flambeau_data::SampleRng;
+    /// use flambeau_vision::Image;
+    /// use flambeau_vision::transforms::*;
+    /// let x = Image::from_chw(vec![0; 8], [1, 2, 4])?;
+    /// let y = Resize::new(4).max_size(6).apply(x, &mut SampleRng::new(0, 0))?;
+    /// assert_eq!(y.shape(), [1, 3, 6]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     pub fn max_size(mut self, max: usize) -> Self {
         self.max_size = Some(max);
         self
