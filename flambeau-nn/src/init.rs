@@ -38,7 +38,7 @@ pub enum Nonlinearity {
     SELU,
 }
 
-/// `calculate_gain`
+/// The factor on a weight's standard deviation for the function after it
 /// ([`torch.nn.init.calculate_gain`](https://pytorch.org/docs/stable/nn.init.html#torch.nn.init.calculate_gain)).
 ///
 /// ```

@@ -38,7 +38,7 @@ use std::sync::{Arc, OnceLock};
 
 /// What every optimizer does; the facade's prelude brings it in.
 ///
-/// A step of every kind: `zero_grad`, a backward pass, `step`.
+/// Every step is `zero_grad`, a backward pass, `step`:
 ///
 /// ```
 /// use flambeau_core::Tensor;

@@ -46,7 +46,7 @@ use std::sync::Arc;
 
 /// A step from file to batch.
 ///
-/// A newcomer's own: anything that makes a picture of a picture.
+/// One's own is a type with this method:
 ///
 /// ```
 /// use flambeau_core::DType;
