@@ -399,7 +399,7 @@ struct Chunk<'a, T, F, const W: usize, const R: usize> {
 
 /// Elements brought into registers at a time: results are stored only after all are loaded, so
 /// that the compiler need not prove that the slices do not overlap.
-const BLOCK: usize = 32;
+const BLOCK: usize = 16;
 
 impl<T: Real, F: Update<W, R>, const W: usize, const R: usize> Task for Chunk<'_, T, F, W, R> {
     type Output = ();

@@ -95,6 +95,16 @@ pub(crate) fn with_lanes<T: Float, K: Kernel<T>>(kernel: K) {
 /// Arrays of four, which every target can vectorise.
 pub struct Portable;
 
+/// `std::array::from_fn` as a loop, which is inlined however the crate is cut for compilation.
+#[inline(always)]
+fn each<T: Float>(f: impl Fn(usize) -> T) -> [T; 4] {
+    let mut out = [T::ZERO; 4];
+    for (i, x) in out.iter_mut().enumerate() {
+        *x = f(i);
+    }
+    out
+}
+
 impl<T: Float> Lanes<T> for Portable {
     const N: usize = 4;
     const SUMS: usize = 12;
@@ -120,7 +130,7 @@ impl<T: Float> Lanes<T> for Portable {
             return unsafe { <Self as Lanes<T>>::load(p) };
         }
         // SAFETY: the caller vouches for `n` values at `p`.
-        std::array::from_fn(|i| if i < n { unsafe { *p.add(i) } } else { T::ZERO })
+        each(|i| if i < n { unsafe { *p.add(i) } } else { T::ZERO })
     }
     #[inline(always)]
     unsafe fn store(p: *mut T, v: [T; 4]) {
@@ -136,15 +146,15 @@ impl<T: Float> Lanes<T> for Portable {
     }
     #[inline(always)]
     unsafe fn add(a: [T; 4], b: [T; 4]) -> [T; 4] {
-        std::array::from_fn(|i| a[i] + b[i])
+        each(|i| a[i] + b[i])
     }
     #[inline(always)]
     unsafe fn sub(a: [T; 4], b: [T; 4]) -> [T; 4] {
-        std::array::from_fn(|i| a[i] - b[i])
+        each(|i| a[i] - b[i])
     }
     #[inline(always)]
     unsafe fn fma(a: [T; 4], b: [T; 4], c: [T; 4]) -> [T; 4] {
-        std::array::from_fn(|i| a[i].multiply_add(b[i], c[i]))
+        each(|i| a[i].multiply_add(b[i], c[i]))
     }
     #[inline(always)]
     unsafe fn transpose(

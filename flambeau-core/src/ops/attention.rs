@@ -617,6 +617,7 @@ fn shared_heads(query: &Tensor, x: &Tensor) -> Result<Tensor> {
 }
 
 /// What tests and goldens know of this file.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let t = |shape: &[usize]| Arg::uniform(shape, (-2.0, 2.0));
     let sample = |q: &[usize], k: &[usize], v: &[usize], mask: Arg, causal: bool, scale: Arg| {

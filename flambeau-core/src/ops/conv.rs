@@ -505,6 +505,7 @@ methods! {
 }
 
 /// What tests and goldens know of the family.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     fn array<const N: usize>(a: &Arg) -> Result<[usize; N]> {
         let list = a.list()?;

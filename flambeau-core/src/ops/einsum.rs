@@ -257,6 +257,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of this file.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let args = |equation: &'static str, shapes: &[&[usize]]| {
         let operands = shapes.iter().map(|s| Arg::uniform(*s, (-2.0, 2.0)));

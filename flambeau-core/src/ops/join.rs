@@ -708,6 +708,7 @@ impl AsRef<Tensor> for Tensor {
 }
 
 /// What tests and goldens know of this file.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let t = |shape: &[usize]| Arg::uniform(shape, (-2.0, 2.0));
     let list = |v: &[i64]| Arg::L(v.to_vec());

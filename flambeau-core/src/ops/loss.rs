@@ -557,6 +557,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of the losses.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     fn reduction(a: &Arg) -> Result<Reduction> {
         Ok(match a.word()? {

@@ -671,6 +671,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of this file.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let range = (-1.0, 1.0);
     let t = |shape: &[usize]| Arg::uniform(shape, range);

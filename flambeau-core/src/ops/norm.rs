@@ -818,6 +818,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of the norms.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let x = |shape: &[usize]| Arg::uniform(shape, (-2.0, 2.0));
     let p = |n: &[usize]| Arg::uniform(n, (0.5, 1.5));

@@ -142,6 +142,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of padding.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let call = |shape: &[usize], pad: &[i64], mode: &'static str, value: f64| {
         Sample::new(vec![

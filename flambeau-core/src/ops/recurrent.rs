@@ -423,6 +423,7 @@ fn check(
 }
 
 /// What tests and goldens know of this file.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let t = |shape: &[usize]| Arg::uniform(shape, (-1.0, 1.0));
     // The input's projection is the identity, so that PyTorch sees the same input.

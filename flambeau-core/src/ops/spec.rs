@@ -336,6 +336,9 @@ impl OpSpec {
 }
 
 /// Every operation.
+// `#[inline]`, as the lists it joins: they are compiled into the tests that call them, and cost
+// nothing in a program's build.
+#[inline]
 pub fn all() -> Vec<OpSpec> {
     [
         super::elementwise::unary::specs(),

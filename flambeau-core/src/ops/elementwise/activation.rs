@@ -715,6 +715,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of the activations.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let mut specs: Vec<OpSpec> = ACTIVATIONS.iter().map(|&def| row_spec(def)).collect();
     let x = || Arg::uniform([3, 4], (0.1, 0.9));

@@ -526,6 +526,7 @@ pub(crate) fn row_spec(def: &'static Binary) -> OpSpec {
 }
 
 /// What tests and goldens know of the table.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     BINARY.iter().map(|&def| row_spec(def)).collect()
 }

@@ -541,6 +541,7 @@ fn check_factor(op: &'static str, dtype: DType, factor: Scalar) -> Result<()> {
 }
 
 /// What tests and goldens know of this file.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let x = |shape: &[usize]| Arg::uniform(shape, (-2.0, 2.0));
     let number = |a: &Arg| -> Result<Tensor> {

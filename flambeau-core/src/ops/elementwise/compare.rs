@@ -473,6 +473,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of this file.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     const SPECIAL: [f64; 8] = [
         f64::NEG_INFINITY,

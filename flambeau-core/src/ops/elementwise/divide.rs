@@ -186,6 +186,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of this file.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let signed = |n: &[f64]| Arg::values([n.len()], n);
     (DIVIDE.iter().copied().chain([&TRUNC_DIVIDE]))

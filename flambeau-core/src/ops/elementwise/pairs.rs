@@ -362,6 +362,7 @@ binary_ops! { PAIRS:
 }
 
 /// What tests and goldens know of the table.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     PAIRS.iter().map(|&def| row_spec(def)).collect()
 }

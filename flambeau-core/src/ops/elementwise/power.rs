@@ -133,6 +133,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of this file.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let number = |a: &Arg| -> Result<Tensor> {
         Ok(match a {

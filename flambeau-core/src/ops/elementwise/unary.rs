@@ -1124,6 +1124,7 @@ pub(crate) fn row_spec(def: &'static Unary) -> OpSpec {
 }
 
 /// What tests and goldens know of the table.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let values = |v: &[f64]| Arg::values([v.len()], v);
     let mut specs: Vec<OpSpec> = UNARY.iter().map(|&def| row_spec(def)).collect();

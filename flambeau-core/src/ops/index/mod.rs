@@ -470,6 +470,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of this family.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let t = |shape: &[usize]| Arg::uniform(shape, (-2.0, 2.0));
     let index = |shape: &[usize], n: i64| Arg::ints(shape, (0, n));

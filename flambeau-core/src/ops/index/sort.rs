@@ -259,6 +259,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of this file.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     let x = |shape: &[usize]| Arg::uniform(shape, (-2.0, 2.0));
     let pair = |(values, indices): (Tensor, Tensor)| vec![values, indices];

@@ -404,6 +404,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of this file.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     type Pair = fn(&Tensor, i64, bool) -> Result<(Tensor, Tensor)>;
     let pair = |name: &'static str, f: Pair| {

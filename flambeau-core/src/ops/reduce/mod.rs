@@ -703,6 +703,7 @@ fn expect_float(op: &'static str, x: &Tensor) -> Result<()> {
 }
 
 /// What tests and goldens know of this family.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     type Dim = fn(&Tensor, &[i64], bool) -> Result<Tensor>;
     let over = |name: &'static str, f: Dim| {

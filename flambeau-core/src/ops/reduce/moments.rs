@@ -361,6 +361,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of this file.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     type Var = fn(&Tensor, &[i64], f64, bool) -> Result<Vec<Tensor>>;
     let var = |name: &'static str, f: Var| {

@@ -310,6 +310,7 @@ impl Tensor {
 }
 
 /// What tests and goldens know of this file.
+#[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
     type Along = fn(&Tensor, i64) -> Result<Tensor>;
     let along = |name: &'static str, f: Along| {
