@@ -64,6 +64,55 @@ unsafe fn weave(even: __m512i, odd: __m512i) -> [__m512i; 2] {
     }
 }
 
+/// Adds the products of one pair of rows of `b`, or of its last row alone if `ODD`: a choice inside
+/// the loop would keep all of `a`'s pairs in registers, and the sums in memory.
+#[inline(always)]
+unsafe fn step<const MR: usize, const NV: usize, const DIRECT: bool, const ODD: bool>(
+    t: &Tile,
+    a: *const u8,
+    b: *const u8,
+    last: __mmask16,
+    acc: &mut [[__m512; NV]; MR],
+) {
+    // SAFETY: as in `tile`.
+    unsafe {
+        let mut bv = [_mm512_setzero_si512(); NV];
+        if DIRECT {
+            let next = b.wrapping_add(t.b_step);
+            for v in (0..NV).step_by(2) {
+                let mask = mask32(t.cols - v * LANES);
+                let row = |at: *const u8| at.cast::<i16>().wrapping_add(v * LANES);
+                _mm_prefetch::<_MM_HINT_T0>(row(b.wrapping_add(8 * t.b_step)).cast());
+                _mm_prefetch::<_MM_HINT_T0>(row(b.wrapping_add(9 * t.b_step)).cast());
+                let r0 = _mm512_maskz_loadu_epi16(mask, row(b));
+                let r1 = _mm512_maskz_loadu_epi16(if ODD { 0 } else { mask }, row(next));
+                let woven = weave(r0, r1);
+                bv[v] = woven[0];
+                if v + 1 < NV {
+                    bv[v + 1] = woven[1];
+                }
+            }
+        } else {
+            for v in 0..NV - 1 {
+                bv[v] = _mm512_loadu_si512(b.add(v * 64).cast());
+            }
+            bv[NV - 1] = _mm512_maskz_loadu_epi32(last, b.add((NV - 1) * 64).cast());
+        }
+        for i in 0..MR {
+            let at = a.add(i * t.a_row);
+            let pair = if ODD {
+                i32::from(at.cast::<u16>().read_unaligned())
+            } else {
+                at.cast::<i32>().read_unaligned()
+            };
+            let av = _mm512_set1_epi32(pair);
+            for v in 0..NV {
+                acc[i][v] = dp(acc[i][v], av, bv[v]);
+            }
+        }
+    }
+}
+
 /// A tile, see [`super::kernel::tile`]; the rows of `b` are elements if `DIRECT`, pairs otherwise.
 #[target_feature(
     enable = "avx512bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx2,fma,bmi1,bmi2"
@@ -75,44 +124,13 @@ unsafe fn tile<const MR: usize, const NV: usize, const DIRECT: bool>(t: &Tile) {
         let last = mask16(t.cols - (NV - 1) * LANES);
         let mut acc = [[_mm512_setzero_ps(); NV]; MR];
         let (mut a, mut b) = (t.a, t.b);
-        for step in 0..t.k.div_ceil(2) {
-            let odd = 2 * step + 1 == t.k;
-            let mut bv = [_mm512_setzero_si512(); NV];
-            if DIRECT {
-                let next = b.wrapping_add(t.b_step);
-                for v in (0..NV).step_by(2) {
-                    let mask = mask32(t.cols - v * LANES);
-                    let row = |at: *const u8| at.cast::<i16>().wrapping_add(v * LANES);
-                    _mm_prefetch::<_MM_HINT_T0>(row(b.wrapping_add(8 * t.b_step)).cast());
-                    _mm_prefetch::<_MM_HINT_T0>(row(b.wrapping_add(9 * t.b_step)).cast());
-                    let r0 = _mm512_maskz_loadu_epi16(mask, row(b));
-                    let r1 = _mm512_maskz_loadu_epi16(if odd { 0 } else { mask }, row(next));
-                    let woven = weave(r0, r1);
-                    bv[v] = woven[0];
-                    if v + 1 < NV {
-                        bv[v + 1] = woven[1];
-                    }
-                }
-                b = next.wrapping_add(t.b_step);
-            } else {
-                for v in 0..NV - 1 {
-                    bv[v] = _mm512_loadu_si512(b.add(v * 64).cast());
-                }
-                bv[NV - 1] = _mm512_maskz_loadu_epi32(last, b.add((NV - 1) * 64).cast());
-                b = b.wrapping_add(t.b_step);
-            }
-            for i in 0..MR {
-                let at = a.add(i * t.a_row);
-                let pair = match odd {
-                    true => i32::from(at.cast::<u16>().read_unaligned()),
-                    false => at.cast::<i32>().read_unaligned(),
-                };
-                let av = _mm512_set1_epi32(pair);
-                for v in 0..NV {
-                    acc[i][v] = dp(acc[i][v], av, bv[v]);
-                }
-            }
+        for _ in 0..t.k / 2 {
+            step::<MR, NV, DIRECT, false>(t, a, b, last, &mut acc);
             a = a.wrapping_add(t.a_step);
+            b = b.wrapping_add(t.b_step * if DIRECT { 2 } else { 1 });
+        }
+        if t.k % 2 == 1 {
+            step::<MR, NV, DIRECT, true>(t, a, b, last, &mut acc);
         }
         finish(t, acc);
     }
