@@ -452,6 +452,8 @@ impl Tensor {
     /// ([`torch.multinomial`](https://pytorch.org/docs/stable/generated/torch.multinomial.html)),
     /// `i64`.
     ///
+    /// PyTorch's default: `replacement` false.
+    ///
     /// ```
     /// use flambeau_core::{Tensor, manual_seed};
     /// manual_seed(0);

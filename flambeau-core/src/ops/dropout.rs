@@ -8,6 +8,8 @@ impl Tensor {
     /// ([`F.dropout`](https://pytorch.org/docs/stable/generated/torch.nn.functional.dropout.html)).
     /// Draws from the default generator as PyTorch does on a CPU.
     ///
+    /// PyTorch's defaults: `p` 0.5, `training` true.
+    ///
     /// ```
     /// use flambeau_core::{Tensor, manual_seed};
     /// manual_seed(0);
@@ -28,6 +30,8 @@ impl Tensor {
     /// Each channel of `[batch, channels, …]` zero with probability `p`
     /// ([`F.dropout2d`](https://pytorch.org/docs/stable/generated/torch.nn.functional.dropout2d.html),
     /// `1d` and `3d`).
+    ///
+    /// PyTorch's defaults: `p` 0.5, `training` true.
     ///
     /// ```
     /// use flambeau_core::{Tensor, manual_seed};

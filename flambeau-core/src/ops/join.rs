@@ -235,6 +235,8 @@ impl Tensor {
     /// must
     /// agree, types promote.
     ///
+    /// PyTorch's default: `dim` 0.
+    ///
     /// ```
     /// use flambeau_core::Tensor;
     /// let x = Tensor::new([[1i64, 2]])?;
@@ -270,6 +272,8 @@ impl Tensor {
 
     /// The tensors, of one shape, along a new dimension `dim`
     /// ([`torch.stack`](https://pytorch.org/docs/stable/generated/torch.stack.html)).
+    ///
+    /// PyTorch's default: `dim` 0.
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -309,6 +313,8 @@ impl Tensor {
 
     /// Views of `size` indices each along dimension `dim`; the last may be shorter
     /// ([`torch.split`](https://pytorch.org/docs/stable/generated/torch.split.html)).
+    ///
+    /// PyTorch's default: `dim` 0.
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -369,6 +375,8 @@ impl Tensor {
     /// Up to `chunks` views of equal size along dimension `dim`, but for the last
     /// ([`torch.chunk`](https://pytorch.org/docs/stable/generated/torch.chunk.html)).
     ///
+    /// PyTorch's default: `dim` 0.
+    ///
     /// ```
     /// use flambeau_core::Tensor;
     /// let parts = Tensor::arange(0, 5, 1)?.chunk(3, 0)?;
@@ -400,6 +408,8 @@ impl Tensor {
 
     /// Views of each index of dimension `dim`, without that dimension
     /// ([`torch.unbind`](https://pytorch.org/docs/stable/generated/torch.unbind.html)).
+    ///
+    /// PyTorch's default: `dim` 0.
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -621,6 +631,8 @@ impl Tensor {
     /// `diagonal`-th diagonal (0 the main one, positive above it); zeros elsewhere
     /// ([`torch.tril`](https://pytorch.org/docs/stable/generated/torch.tril.html)).
     ///
+    /// PyTorch's default: `diagonal` 0.
+    ///
     /// ```
     /// use flambeau_core::Tensor;
     /// assert_eq!(Tensor::new([[1i64, 2], [3, 4]])?.tril(0)?.to_vec2::<i64>()?, [[1, 0], [3, 4]]);
@@ -637,6 +649,8 @@ impl Tensor {
     /// The upper triangle, from the `diagonal`-th diagonal on, as [`tril`](Tensor::tril)
     /// ([`torch.triu`](https://pytorch.org/docs/stable/generated/torch.triu.html)).
     ///
+    /// PyTorch's default: `diagonal` 0.
+    ///
     /// ```
     /// use flambeau_core::Tensor;
     /// assert_eq!(Tensor::new([[1i64, 2], [3, 4]])?.triu(1)?.to_vec2::<i64>()?, [[0, 2], [0, 0]]);
@@ -652,6 +666,8 @@ impl Tensor {
 
     /// Of a vector the matrix with it on the `diagonal`-th diagonal, of a matrix that diagonal
     /// ([`torch.diag`](https://pytorch.org/docs/stable/generated/torch.diag.html)).
+    ///
+    /// PyTorch's default: `diagonal` 0.
     ///
     /// ```
     /// use flambeau_core::Tensor;

@@ -552,6 +552,8 @@ impl Tensor {
     /// ([`torch.addmm`](https://pytorch.org/docs/stable/generated/torch.addmm.html)). With `beta` 0
     /// it is not read.
     ///
+    /// PyTorch's defaults: `beta` 1, `alpha` 1.
+    ///
     /// ```
     /// use flambeau_core::Tensor;
     /// let (a, b) = (Tensor::new([[1.0f32, 2.0]])?, Tensor::new([[3.0f32], [4.0]])?);
@@ -575,6 +577,8 @@ impl Tensor {
 
     /// `beta * self + alpha * batch1 @ batch2`, for batches of matrices
     /// ([`torch.baddbmm`](https://pytorch.org/docs/stable/generated/torch.baddbmm.html)).
+    ///
+    /// PyTorch's defaults: `beta` 1, `alpha` 1.
     ///
     /// ```
     /// use flambeau_core::Tensor;

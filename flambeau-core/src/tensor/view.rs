@@ -759,6 +759,8 @@ impl Tensor {
     /// Dimensions `start` to `end`, both included, as one; copies only where the layout needs it
     /// ([`torch.flatten`](https://pytorch.org/docs/stable/generated/torch.flatten.html)).
     ///
+    /// PyTorch's defaults: `start` 0, `end` -1.
+    ///
     /// ```
     /// use flambeau_core::Tensor;
     /// assert_eq!(Tensor::zeros([2, 3, 5])?.flatten(1, -1)?.shape(), [2, 15]);

@@ -204,6 +204,8 @@ pub fn relu6(input: &Tensor) -> Result<Tensor> {
 /// x Φ(x), by tanh where `tanh` (`approximate="tanh"`)
 /// ([`F.gelu`](https://pytorch.org/docs/stable/generated/torch.nn.functional.gelu.html)).
 ///
+/// PyTorch's default: `tanh` false.
+///
 /// ```
 /// use flambeau_core::Tensor;
 /// use flambeau_nn::functional::gelu;
@@ -225,6 +227,8 @@ pub fn gelu(input: &Tensor, tanh: bool) -> Result<Tensor> {
 
 /// The first half along `dim` times σ of the second
 /// ([`F.glu`](https://pytorch.org/docs/stable/generated/torch.nn.functional.glu.html)).
+///
+/// PyTorch's default: `dim` -1.
 ///
 /// ```
 /// use flambeau_core::Tensor;

@@ -5,6 +5,8 @@ use flambeau_core::{Result, Tensor};
 /// Vectors along `dim` scaled to a `p`-norm of 1 (of at least `eps`)
 /// ([`F.normalize`](https://pytorch.org/docs/stable/generated/torch.nn.functional.normalize.html)).
 ///
+/// PyTorch's defaults: `p` 2, `dim` 1, `eps` 1e-12.
+///
 /// ```
 /// use flambeau_core::Tensor;
 /// use flambeau_nn::functional::normalize;
@@ -29,6 +31,8 @@ pub fn normalize(input: &Tensor, p: f64, dim: i64, eps: f64) -> Result<Tensor> {
 /// The cosine between vectors along `dim`; norms count as at least `eps` (default 1e-8)
 /// ([`F.cosine_similarity`](https://pytorch.org/docs/stable/generated/torch.nn.functional.cosine_similarity.html)).
 ///
+/// PyTorch's defaults: `dim` 1, `eps` 1e-8.
+///
 /// ```
 /// use flambeau_core::Tensor;
 /// use flambeau_nn::functional::cosine_similarity;
@@ -49,6 +53,8 @@ pub fn cosine_similarity(x1: &Tensor, x2: &Tensor, dim: i64, eps: f64) -> Result
 
 /// The `p`-norm of the difference of vectors along the last dimension, `eps` added to it first
 /// ([`F.pairwise_distance`](https://pytorch.org/docs/stable/generated/torch.nn.functional.pairwise_distance.html)).
+///
+/// PyTorch's defaults: `p` 2, `eps` 1e-6.
 ///
 /// ```
 /// use flambeau_core::Tensor;

@@ -127,12 +127,48 @@ pub fn bilinear(
     }
 }
 
+/// The page of a function on `$n` spatial dimensions: text, PyTorch's page, a call on ones whose sizes
+/// are all `$in` with the sizes it gives, errors.
+macro_rules! page {
+    ($text:literal, $name:ident, $n:literal, $in:literal, $args:literal, $gives:literal, $errors:literal) => {
+        concat!(
+            $text,
+            "\n([`F.",
+            stringify!($name),
+            "`](https://pytorch.org/docs/stable/generated/",
+            "torch.nn.functional.",
+            stringify!($name),
+            ".html)).\n\n```\nuse flambeau_core::Tensor;\n",
+            "use flambeau_nn::functional::",
+            stringify!($name),
+            ";\n",
+            "let x = Tensor::ones([",
+            $in,
+            "; 2 + ",
+            $n,
+            "])?;\n",
+            "let y = ",
+            stringify!($name),
+            "(&x, ",
+            $args,
+            ")?;\n",
+            "assert_eq!(y.shape()[2..], [",
+            $gives,
+            "; ",
+            $n,
+            "]);\n",
+            "# Ok::<(), flambeau_core::Error>(())\n```\n\n# Errors\n",
+            $errors,
+        )
+    };
+}
+
 macro_rules! spatial {
     ($($n:literal: $conv:ident $transpose:ident $max:ident $avg:ident $adaptive_avg:ident $adaptive_max:ident;)*) => {$(
-        /// Convolution; see [`Tensor`]'s method.
-        ///
-        /// # Errors
-        /// Where channels, kernel and input do not fit.
+        #[doc = page!(
+            "Convolution of `[batch, in, …]` with weight `[out, in / groups, kernel…]`, bias `[out]`",
+            $conv, $n, 3, "&x, None, 1, 0, 1, 1", 1, "Where channels, kernel and input do not fit."
+        )]
         #[track_caller]
         pub fn $conv(
             input: &Tensor,
@@ -152,10 +188,10 @@ macro_rules! spatial {
             input.$conv(weight, bias, &options)
         }
 
-        /// Transposed convolution; see [`Tensor`]'s method.
-        ///
-        /// # Errors
-        /// Where channels, kernel and input do not fit.
+        #[doc = page!(
+            "Transposed convolution of `[batch, in, …]` with weight `[in, out / groups, kernel…]`, bias `[out]`",
+            $transpose, $n, 3, "&x, None, 1, 0, 0, 1, 1", 5, "Where channels, kernel and input do not fit."
+        )]
         #[allow(clippy::too_many_arguments)]
         #[track_caller]
         pub fn $transpose(
@@ -177,37 +213,37 @@ macro_rules! spatial {
             input.$transpose(weight, bias, &options, output_padding.into().each)
         }
 
-        /// The maximum of each window: a window size, or [`PoolOptions`].
-        ///
-        /// # Errors
-        /// Where the window does not fit.
+        #[doc = page!(
+            "The maximum of each window of `[batch, channels, …]`: a window size, or [`PoolOptions`]",
+            $max, $n, 4, "2", 2, "Where the window does not fit."
+        )]
         #[track_caller]
         pub fn $max(input: &Tensor, options: impl Into<PoolOptions<$n>>) -> Result<Tensor> {
             input.$max(options)
         }
 
-        /// The average of each window: a window size, or [`PoolOptions`].
-        ///
-        /// # Errors
-        /// Where the window does not fit.
+        #[doc = page!(
+            "The average of each window of `[batch, channels, …]`: a window size, or [`PoolOptions`]",
+            $avg, $n, 4, "2", 2, "Where the window does not fit."
+        )]
         #[track_caller]
         pub fn $avg(input: &Tensor, options: impl Into<PoolOptions<$n>>) -> Result<Tensor> {
             input.$avg(options)
         }
 
-        /// Averages that give `output_size`.
-        ///
-        /// # Errors
-        /// Where the input has too few dimensions.
+        #[doc = page!(
+            "Averages of `[batch, channels, …]` that give `output_size`",
+            $adaptive_avg, $n, 4, "3", 3, "Where the input has too few dimensions."
+        )]
         #[track_caller]
         pub fn $adaptive_avg(input: &Tensor, output_size: impl Into<Size<$n>>) -> Result<Tensor> {
             input.$adaptive_avg(output_size.into().each)
         }
 
-        /// Maxima that give `output_size`.
-        ///
-        /// # Errors
-        /// Where the input has too few dimensions.
+        #[doc = page!(
+            "Maxima of `[batch, channels, …]` that give `output_size`",
+            $adaptive_max, $n, 4, "3", 3, "Where the input has too few dimensions."
+        )]
         #[track_caller]
         pub fn $adaptive_max(input: &Tensor, output_size: impl Into<Size<$n>>) -> Result<Tensor> {
             input.$adaptive_max(output_size.into().each)
@@ -368,6 +404,8 @@ pub fn pad(input: &Tensor, pad: &[i64], mode: PaddingMode, value: f64) -> Result
 /// Batch normalisation of `[batch, channels, …]`
 /// ([`F.batch_norm`](https://pytorch.org/docs/stable/generated/torch.nn.functional.batch_norm.html)).
 ///
+/// PyTorch's defaults: `training` false, `momentum` 0.1, `eps` 1e-5.
+///
 /// ```
 /// use flambeau_core::Tensor;
 /// use flambeau_nn::functional::batch_norm;
@@ -405,6 +443,8 @@ pub fn batch_norm(
 /// Normalisation of each channel of each sample of `[batch, channels, …]`: by its own mean and
 /// variance where `use_input_stats`, which then enter the running ones, else by those
 /// ([`F.instance_norm`](https://pytorch.org/docs/stable/generated/torch.nn.functional.instance_norm.html)).
+///
+/// PyTorch's defaults: `use_input_stats` true, `momentum` 0.1, `eps` 1e-5.
 ///
 /// ```
 /// use flambeau_core::Tensor;
@@ -478,6 +518,8 @@ pub fn instance_norm(
 /// Layer normalisation over the last dimensions
 /// ([`F.layer_norm`](https://pytorch.org/docs/stable/generated/torch.nn.functional.layer_norm.html)).
 ///
+/// PyTorch's default: `eps` 1e-5.
+///
 /// ```
 /// use flambeau_core::Tensor;
 /// use flambeau_nn::functional::layer_norm;
@@ -502,6 +544,8 @@ pub fn layer_norm(
 
 /// Group normalisation of `[batch, channels, …]`
 /// ([`F.group_norm`](https://pytorch.org/docs/stable/generated/torch.nn.functional.group_norm.html)).
+///
+/// PyTorch's default: `eps` 1e-5.
 ///
 /// ```
 /// use flambeau_core::Tensor;

@@ -451,6 +451,8 @@ impl Tensor {
     /// this + `value` a b
     /// ([`torch.addcmul`](https://pytorch.org/docs/stable/generated/torch.addcmul.html)).
     ///
+    /// PyTorch's default: `value` 1.
+    ///
     /// ```
     /// use flambeau_core::Tensor;
     /// let (a, b) = (Tensor::new([2.0f32, 3.0])?, Tensor::new([4.0f32, 5.0])?);
@@ -478,6 +480,8 @@ impl Tensor {
 
     /// this + `value` a / b; not of integers, as in PyTorch
     /// ([`torch.addcdiv`](https://pytorch.org/docs/stable/generated/torch.addcdiv.html)).
+    ///
+    /// PyTorch's default: `value` 1.
     ///
     /// ```
     /// use flambeau_core::Tensor;

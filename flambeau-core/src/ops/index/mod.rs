@@ -146,6 +146,8 @@ impl Tensor {
     /// ([`torch.index_add`](https://pytorch.org/docs/stable/generated/torch.index_add.html)); an
     /// index may be named several times.
     ///
+    /// PyTorch's default: `alpha` 1.
+    ///
     /// ```
     /// use flambeau_core::Tensor;
     /// let (index, src) = (Tensor::new([0i64, 0])?, Tensor::new([[1.0f32, 2.0], [3.0, 4.0]])?);

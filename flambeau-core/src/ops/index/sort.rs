@@ -136,6 +136,8 @@ impl Tensor {
     /// ([`torch.sort`](https://pytorch.org/docs/stable/generated/torch.sort.html)). Equal elements
     /// keep their order; NaN counts as greatest.
     ///
+    /// PyTorch's defaults: `dim` -1, `descending` false.
+    ///
     /// ```
     /// use flambeau_core::Tensor;
     /// let (values, indices) = Tensor::new([3i64, 1, 2])?.sort(-1, false)?;
@@ -154,6 +156,8 @@ impl Tensor {
     /// The indices that [`sort`](Tensor::sort) returns
     /// ([`torch.argsort`](https://pytorch.org/docs/stable/generated/torch.argsort.html)).
     ///
+    /// PyTorch's defaults: `dim` -1, `descending` false.
+    ///
     /// ```
     /// use flambeau_core::Tensor;
     /// assert_eq!(Tensor::new([3i64, 1, 2])?.argsort(0, true)?.to_vec::<i64>()?, [0, 2, 1]);
@@ -169,6 +173,8 @@ impl Tensor {
 
     /// The `k` greatest (or least) elements along dimension `dim`, in order, and their indices
     /// ([`torch.topk`](https://pytorch.org/docs/stable/generated/torch.topk.html)).
+    ///
+    /// PyTorch's defaults: `dim` -1, `largest` true.
     ///
     /// ```
     /// use flambeau_core::Tensor;
@@ -187,6 +193,8 @@ impl Tensor {
 
     /// The `k`-th least element along dimension `dim`, counted from 1, and its index
     /// ([`torch.kthvalue`](https://pytorch.org/docs/stable/generated/torch.kthvalue.html)).
+    ///
+    /// PyTorch's defaults: `dim` -1, `keepdim` false.
     ///
     /// ```
     /// use flambeau_core::Tensor;

@@ -236,6 +236,8 @@ impl Tensor {
     /// first among equals, NaN where there is one
     /// ([`torch.max`](https://pytorch.org/docs/stable/generated/torch.max.html)).
     ///
+    /// PyTorch's default: `keepdim` false.
+    ///
     /// ```
     /// use flambeau_core::Tensor;
     /// let (values, indices) = Tensor::new([[1.0f32, 3.0], [5.0, 5.0]])?.max_dim(1, false)?;
@@ -323,6 +325,8 @@ impl Tensor {
     /// ([`torch.argmax`](https://pytorch.org/docs/stable/generated/torch.argmax.html)); the first
     /// among equals, that of a NaN where there is
     /// one.
+    ///
+    /// PyTorch's defaults: `dim` none, `keepdim` false.
     ///
     /// ```
     /// use flambeau_core::Tensor;

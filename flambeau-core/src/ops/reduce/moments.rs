@@ -297,6 +297,8 @@ impl Tensor {
     /// the greatest absolute value,
     /// minus infinity the least, 0 the count of nonzero elements.
     ///
+    /// PyTorch's defaults: `p` 2, `dim` none, `keepdim` false.
+    ///
     /// ```
     /// use flambeau_core::Tensor;
     /// let x = Tensor::new([3.0f32, -4.0])?;

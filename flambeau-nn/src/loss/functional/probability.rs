@@ -99,6 +99,8 @@ pub fn binary_cross_entropy_with_logits(
 /// batch's size
 /// ([`F.kl_div`](https://pytorch.org/docs/stable/generated/torch.nn.functional.kl_div.html)).
 ///
+/// PyTorch's defaults: mean, `log_target` false.
+///
 /// ```
 /// use flambeau_core::{Reduction, Tensor};
 /// use flambeau_nn::functional::kl_div;

@@ -7,6 +7,8 @@ use flambeau_core::{DType, Result, Tensor, bail};
 /// or `[size]`
 /// ([`F.cosine_embedding_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.cosine_embedding_loss.html)).
 ///
+/// PyTorch's defaults: `margin` 0, mean.
+///
 /// ```
 /// use flambeau_core::{Reduction, Tensor};
 /// use flambeau_nn::functional::cosine_embedding_loss;
@@ -56,6 +58,8 @@ pub fn cosine_embedding_loss(
 /// max(0, -target (input1 - input2) + margin): which of two should rank higher
 /// ([`F.margin_ranking_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.margin_ranking_loss.html)).
 ///
+/// PyTorch's defaults: `margin` 0, mean.
+///
 /// ```
 /// use flambeau_core::{Reduction, Tensor};
 /// use flambeau_nn::functional::margin_ranking_loss;
@@ -85,6 +89,8 @@ pub fn margin_ranking_loss(
 
 /// input where `target` is 1, max(0, margin - input) where it is -1
 /// ([`F.hinge_embedding_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.hinge_embedding_loss.html)).
+///
+/// PyTorch's defaults: `margin` 1, mean.
 ///
 /// ```
 /// use flambeau_core::{Reduction, Tensor};
@@ -117,6 +123,8 @@ pub fn hinge_embedding_loss(
 /// max(0, d(anchor, positive) - d(anchor, negative) + margin) with distances along the last
 /// dimension
 /// ([`F.triplet_margin_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.triplet_margin_loss.html)).
+///
+/// PyTorch's defaults: `margin` 1, `p` 2, mean.
 ///
 /// ```
 /// use flambeau_core::{Reduction, Tensor};
@@ -170,6 +178,8 @@ pub fn soft_margin_loss(input: &Tensor, target: &Tensor, reduction: Reduction) -
 
 /// e^input - target input: input is the logarithm of an expected count
 /// ([`F.poisson_nll_loss`](https://pytorch.org/docs/stable/generated/torch.nn.functional.poisson_nll_loss.html)).
+///
+/// PyTorch's defaults: `log_input` true, `eps` 1e-8, mean.
 ///
 /// ```
 /// use flambeau_core::{Reduction, Tensor};
