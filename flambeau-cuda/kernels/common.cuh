@@ -131,6 +131,28 @@ template <class To, class From> __device__ inline To convert(From x) { return Co
 
 template <class T> __device__ inline bool is_nan(T x) { return x != x; }
 
+// The least number of a type that sums are taken in.
+template <class A> __device__ inline A lowest();
+template <> __device__ inline float lowest<float>() { return -INFINITY; }
+template <> __device__ inline double lowest<double>() { return -(double)INFINITY; }
+template <> __device__ inline int lowest<int>() { return -0x7fffffff - 1; }
+template <> __device__ inline i64 lowest<i64>() { return -0x7fffffffffffffffLL - 1; }
+template <class A> __device__ inline A highest();
+template <> __device__ inline float highest<float>() { return INFINITY; }
+template <> __device__ inline double highest<double>() { return (double)INFINITY; }
+template <> __device__ inline int highest<int>() { return 0x7fffffff; }
+template <> __device__ inline i64 highest<i64>() { return 0x7fffffffffffffffLL; }
+
+template <class A> __device__ inline A power(A x, double p) { return (A)pow((double)x, p); }
+__device__ inline float power(float x, double p) { return powf(x, (float)p); }
+template <class A> __device__ inline A square_root(A x) { return (A)sqrt((double)x); }
+__device__ inline float square_root(float x) { return sqrtf(x); }
+
+// Whether `a` is the better one: a NaN beats every number.
+template <bool LARGEST, class A> __device__ inline bool beats(A a, A b) {
+    return (LARGEST ? a > b : a < b) || (is_nan(a) && !is_nan(b));
+}
+
 // --------------------------------------------------------------------------- vectors of elements
 
 // N elements that are loaded and stored as one; at most 16 bytes make one instruction.
@@ -201,10 +223,19 @@ template <class I> __device__ inline i64 offset(const Layout<1>& l, I i) {
     offsets<I>(l, i, at);
     return at[0];
 }
-// Of a place that may be beyond 2^31.
+// Of a place that may be beyond 2^31: rare, and 64-bit division is long, so that it is not inlined.
+__device__ __noinline__ i64 far_offset(const Layout<1>& l, i64 i) { return offset<u64>(l, (u64)i); }
 __device__ inline i64 offset_of(const Layout<1>& l, i64 i) {
-    return i <= 0x7fffffff ? offset<u32>(l, (u32)i) : offset<u64>(l, (u64)i);
+    return i <= 0x7fffffff ? offset<u32>(l, (u32)i) : far_offset(l, i);
 }
+
+// Quotient and remainder of numbers that are not negative. 64-bit division is long, and rarely
+// needed: it is not inlined.
+__device__ __noinline__ i64 far_quotient(i64 a, i64 b) { return a / b; }
+__device__ inline i64 quotient(i64 a, i64 b) {
+    return (a | b) <= 0x7fffffff ? (i64)((u32)a / (u32)b) : far_quotient(a, b);
+}
+__device__ inline i64 modulo(i64 a, i64 b) { return a - quotient(a, b) * b; }
 
 // The thread's number in the grid, and how many there are.
 __device__ inline i64 global_thread() { return (i64)blockIdx.x * blockDim.x + threadIdx.x; }
@@ -223,6 +254,19 @@ template <class A> __device__ inline A shuffle_down(A value, int by) {
 #pragma unroll
     for (int i = 0; i < (int)(sizeof(A) / 4); i++)
         u.words[i] = __shfl_down_sync(ALL_LANES, u.words[i], by);
+    return u.whole;
+}
+
+template <class A> __device__ inline A shuffle_up(A value, int by) {
+    static_assert(sizeof(A) % 4 == 0, "whole words");
+    union {
+        A whole;
+        u32 words[sizeof(A) / 4];
+    } u;
+    u.whole = value;
+#pragma unroll
+    for (int i = 0; i < (int)(sizeof(A) / 4); i++)
+        u.words[i] = __shfl_up_sync(ALL_LANES, u.words[i], by);
     return u.whole;
 }
 
@@ -256,6 +300,62 @@ template <class A> struct Add {
 };
 template <class A> __device__ inline A block_sum(A value) {
     return block_reduce(value, A(0), Add<A>());
+}
+
+// ---------------------------------------------------------------------------------------- rows
+// A block walks over a row of neighbours, 16 bytes for each thread at a time. Which thread gets
+// which element does not depend on the row's address.
+
+template <class T> struct Width {
+    static const int value = 16 / (int)sizeof(T);
+};
+
+// Calls f(i, element) for elements from..to of the row.
+template <class T, class F>
+__device__ inline void each_of_row(const T* row, i64 from, i64 to, int thread, int threads, F f) {
+    const int N = Width<T>::value;
+    bool vectors = aligned<N>(row + from);
+    for (i64 i = from + (i64)thread * N; i < to; i += (i64)threads * N) {
+        if (vectors && i + N <= to) {
+            Vector<T, N> v = load<N>(row + i);
+#pragma unroll
+            for (int k = 0; k < N; k++) f(i + k, v.at[k]);
+        } else {
+            for (int k = 0; k < N && i + k < to; k++) f(i + k, row[i + k]);
+        }
+    }
+}
+
+// The same for two rows of one type.
+template <class T, class F>
+__device__ inline void each_of_rows(const T* a, const T* b, i64 n, F f) {
+    const int N = Width<T>::value;
+    bool vectors = aligned<N>(a) && aligned<N>(b);
+    for (i64 i = (i64)threadIdx.x * N; i < n; i += (i64)blockDim.x * N) {
+        if (vectors && i + N <= n) {
+            Vector<T, N> va = load<N>(a + i), vb = load<N>(b + i);
+#pragma unroll
+            for (int k = 0; k < N; k++) f(i + k, va.at[k], vb.at[k]);
+        } else {
+            for (int k = 0; k < N && i + k < n; k++) f(i + k, a[i + k], b[i + k]);
+        }
+    }
+}
+
+// Writes f(i) to the n elements of a row.
+template <class T, class F> __device__ inline void write_row(T* row, i64 n, F f) {
+    const int N = Width<T>::value;
+    bool vectors = aligned<N>(row);
+    for (i64 i = (i64)threadIdx.x * N; i < n; i += (i64)blockDim.x * N) {
+        if (vectors && i + N <= n) {
+            Vector<T, N> v;
+#pragma unroll
+            for (int k = 0; k < N; k++) v.at[k] = f(i + k);
+            store<N>(row + i, v);
+        } else {
+            for (int k = 0; k < N && i + k < n; k++) row[i + k] = f(i + k);
+        }
+    }
 }
 
 // ------------------------------------------------------------------------------------------ faults

@@ -169,6 +169,13 @@ impl<const N: usize> Layout<N> {
         Some(out)
     }
 
+    /// How far apart neighbours along the innermost dimension are in tensor `i`; `None` of a single
+    /// element.
+    pub(crate) fn last_stride(&self, i: usize) -> Option<i64> {
+        let last = (self.ndim as usize).checked_sub(1)?;
+        Some(self.stride[i][last])
+    }
+
     /// Whether tensor `i` is one run of neighbours.
     pub fn contiguous(&self, i: usize) -> bool {
         self.ndim == 0 || (self.ndim == 1 && self.stride[i][0] == 1)
@@ -178,7 +185,7 @@ impl<const N: usize> Layout<N> {
 /// Factor and shift by which `(high word of i * factor + i) >> shift` is `i / size` for `i` below
 /// 2^31.
 fn divisor(size: i64) -> (u32, u32) {
-    if size > i64::from(u32::MAX >> 1) {
+    if size < 1 || size > i64::from(u32::MAX >> 1) {
         return (0, 0);
     }
     let shift = (0..32).find(|&s| 1i64 << s >= size).unwrap_or(31);

@@ -45,10 +45,13 @@ macro_rules! files {
 }
 
 /// Files that are compiled.
-const FILES: &[(&str, &str)] = files!("elementwise.cu");
+const FILES: &[(&str, &str)] = files!(
+    "class_loss.cu" "conv.cu" "dropout.cu" "elementwise.cu" "fused.cu" "index.cu" "matmul.cu"
+    "norm.cu" "pool.cu" "random.cu" "reduce.cu" "scan.cu" "softmax.cu" "sort.cu"
+);
 
 /// Files that others include: name and text.
-pub const HEADERS: &[(&str, &str)] = files!("common.cuh" "math.cuh");
+pub const HEADERS: &[(&str, &str)] = files!("common.cuh" "gemm.cuh" "math.cuh" "philox.cuh");
 
 impl Unit {
     /// The kernel file of that name, as yet without definitions.

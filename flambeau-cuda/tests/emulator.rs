@@ -144,3 +144,27 @@ fn what_would_hang_or_be_undefined_is_an_error() {
     let error = unsafe { emulate::run(&mut wrong) }.unwrap_err();
     assert!(error.0.contains("cannot be launched"), "{error}");
 }
+
+/// Two units run at the same time: shared memory of one name in a template must not be one variable.
+#[test]
+fn units_share_no_memory() {
+    if no_compiler() {
+        return;
+    }
+    const PLACE: &str = r#"
+    #include "common.cuh"
+    template <class T> __device__ T* place() { __shared__ T shared; return &shared; }
+    extern "C" __global__ void where(u64* out) { *out = (u64)place<int>(); }
+    "#;
+    let [a, b] = ["1", "2"].map(|number| {
+        let mut address = 0u64;
+        let mut args = Args::new();
+        args.push(&raw mut address as u64);
+        let unit = Unit::of("place.cu", PLACE).define("NUMBER", number);
+        let mut launch = launch(unit, "where", 1, 1, args);
+        // SAFETY: the kernel takes the address of one number.
+        unsafe { emulate::run(&mut launch) }.unwrap();
+        address
+    });
+    assert_ne!(a, b);
+}

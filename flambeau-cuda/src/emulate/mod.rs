@@ -251,15 +251,18 @@ fn io(what: &'static str) -> impl Fn(std::io::Error) -> Error {
     move |e| Error(format!("emulate: cannot {what}: {e}"))
 }
 
-/// Contraction would fuse what `__fmul_rn` keeps apart.
+/// Contraction would fuse what `__fmul_rn` keeps apart. Variables of template functions, shared memory
+/// among them, would be one and the same in all libraries of the process if they were visible.
 const COMPILE: &[&str] = &[
     "-std=c++17",
     "-O1",
     "-fPIC",
+    "-fvisibility=hidden",
     "-fno-exceptions",
     "-fno-rtti",
     "-ffp-contract=off",
     "-fno-strict-aliasing",
+    "-fwrapv",
     "-w",
 ];
 
@@ -360,11 +363,13 @@ fn launcher(name: &str) -> String {
         "
 template <class... A> constexpr int {name}__count(void (*)(A...)) {{ return sizeof...(A); }}
 extern \"C\" {{
+#pragma GCC visibility push(default)
 extern const int {name}__parameters = {name}__count(&::{name});
 int {name}__emulated(const unsigned* grid, const unsigned* block, unsigned shared, void** args,
                      int reverse, char* text, size_t size) {{
     return emulate::launch(&::{name}, grid, block, shared, args, reverse, text, size);
 }}
+#pragma GCC visibility pop
 }}
 "
     )

@@ -2,10 +2,37 @@
 //! in order; none where there is nothing to compute.
 
 mod elementwise;
+mod fused;
+mod index;
+mod norm;
+mod pool;
+mod product;
+mod random;
+mod reduce;
+mod softmax;
 
-pub use elementwise::{Expr, Params, elementwise};
+pub use elementwise::{Expr, Params, TooManyDims, elementwise};
+pub use fused::{Arrays, NUMBERS, Update, list_norm, list_unscale};
+pub use index::{Along, Indexed, Scan, compact, flatten_index, scan, sort};
+pub use norm::{ChannelNorm, RowNorm};
+pub use pool::Pool;
+pub use product::{Conv, Matrix, matmul};
+pub use random::{Philox, Random, Threads, dropout};
+pub use reduce::{Reduce, reduce};
+pub use softmax::{ClassLoss, softmax, softmax_backward};
 
-use crate::{Launch, Unit};
+use crate::{Launch, Ptr, Type, Unit};
+use smallvec::SmallVec;
+
+/// Launches to be run one after another.
+pub type Launches = SmallVec<[Launch; 2]>;
+
+/// Gives so many bytes of memory for the launches to work in, of no meaning; it may be given to
+/// others once they have run.
+pub type Memory<'a> = &'a mut dyn FnMut(usize) -> Ptr;
+
+/// Lanes of a warp.
+const WARP: usize = 32;
 
 /// Threads of a block where nothing asks for another number: enough warps to hide latency, few
 /// enough that several blocks share a multiprocessor.
@@ -27,4 +54,20 @@ fn flat(unit: Unit, entry: &'static str, blocks: u32) -> Launch {
         shared: 0,
         args: crate::Args::new(),
     }
+}
+
+/// Threads of a block that walks over a row of `n` elements, 16 bytes at a time: whole warps, few for
+/// a short row.
+fn row_threads(n: usize, ty: Type) -> u32 {
+    let vectors = n.div_ceil(16 / ty.size());
+    vectors
+        .next_multiple_of(WARP)
+        .clamp(WARP, 4 * BLOCK as usize) as u32
+}
+
+/// Into how many parts of which length `n` elements are cut: of `piece` elements, longer where there
+/// would be more than `most`. At least one.
+fn part_count(n: usize, piece: usize, most: usize) -> (usize, usize) {
+    let piece = piece.max(n.div_ceil(most.max(1)));
+    (n.div_ceil(piece).max(1), piece)
 }

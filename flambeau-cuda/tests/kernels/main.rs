@@ -3,4 +3,12 @@
 //! has to give the same bits, and nothing around its buffers may change.
 
 mod elementwise;
+mod fused;
+mod index;
+mod norm;
+mod pool;
+mod product;
+mod random;
+mod reduce;
+mod softmax;
 mod support;

@@ -121,6 +121,28 @@ pub fn rounded(ty: Type, v: f64) -> f64 {
     decode(ty, &encode(ty, v)[..ty.size()])
 }
 
+/// A unit in the last place of 1 in that type; 0 for integers.
+pub fn epsilon(ty: Type) -> f64 {
+    match ty {
+        Type::F16 => 0.5f64.powi(10),
+        Type::BF16 => 0.5f64.powi(7),
+        Type::F32 => 0.5f64.powi(23),
+        Type::F64 => 0.5f64.powi(52),
+        _ => 0.0,
+    }
+}
+
+/// Memory that launches work in, kept as long as this.
+#[derive(Default)]
+pub struct Scratch(Vec<Buffer>);
+
+impl Scratch {
+    pub fn take(&mut self, bytes: usize) -> Ptr {
+        self.0.push(Buffer::new(Type::U8, bytes));
+        self.0.last_mut().map_or(0, Buffer::ptr)
+    }
+}
+
 /// Whether there is a compiler; says so where there is none.
 pub fn ready() -> bool {
     let found = emulate::compiler().is_some();
