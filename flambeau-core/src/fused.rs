@@ -71,17 +71,11 @@ macro_rules! real {
 }
 real!(f32, f64);
 
-/// A formula that changes one element of each of `W` tensors by those of `R` others.
-pub trait Update<const W: usize, const R: usize>: Sync {
+/// A formula that changes one element of each of `W` tensors by those of `R` others. It holds its
+/// constants by value, so that each loop can keep them in registers.
+pub trait Update<const W: usize, const R: usize>: Copy + Send + Sync {
     /// Changes the elements `write`. Mark it `#[inline(always)]`.
     fn element<T: Real>(&self, write: [T; W], read: [T; R]) -> [T; W];
-}
-
-impl<F: Update<W, R>, const W: usize, const R: usize> Update<W, R> for &F {
-    #[inline(always)]
-    fn element<T: Real>(&self, write: [T; W], read: [T; R]) -> [T; W] {
-        (**self).element(write, read)
-    }
 }
 
 /// Runs `formula` in place over all elements of `write`. All tensors have one shape and one
@@ -92,6 +86,7 @@ impl<F: Update<W, R>, const W: usize, const R: usize> Update<W, R> for &F {
 /// use flambeau_core::Tensor;
 /// use flambeau_core::fused::{Real, Update, update};
 /// /// p - lr * g
+/// #[derive(Clone, Copy)]
 /// struct Descend(f64);
 /// impl Update<1, 1> for Descend {
 ///     #[inline(always)]
@@ -100,7 +95,7 @@ impl<F: Update<W, R>, const W: usize, const R: usize> Update<W, R> for &F {
 ///     }
 /// }
 /// let p = Tensor::new([1.0f32, 2.0])?;
-/// update("descend", [&p], [&Tensor::new([10.0f32, 20.0])?], &Descend(0.1))?;
+/// update("descend", [&p], [&Tensor::new([10.0f32, 20.0])?], Descend(0.1))?;
 /// assert_eq!(p.to_vec::<f32>()?, [0.0, 0.0]);
 /// # Ok::<(), flambeau_core::Error>(())
 /// ```
@@ -113,7 +108,7 @@ pub fn update<const W: usize, const R: usize>(
     op: &'static str,
     write: [&Tensor; W],
     read: [&Tensor; R],
-    formula: &impl Update<W, R>,
+    formula: impl Update<W, R>,
 ) -> Result<()> {
     if check(op, &write, &read)? {
         let mut pass = Pass::new();
@@ -191,6 +186,7 @@ fn note(t: &Tensor, op: &'static str, location: &'static Location<'static>) {
 /// ```
 /// use flambeau_core::Tensor;
 /// use flambeau_core::fused::{Pass, Real, Update};
+/// #[derive(Clone, Copy)]
 /// struct Halve;
 /// impl Update<1, 0> for Halve {
 ///     #[inline(always)]
@@ -233,7 +229,7 @@ impl<'a> Pass<'a> {
             self.push(op, write, read, formula, Location::caller());
             Ok(())
         } else {
-            update(op, write, read, &formula)
+            update(op, write, read, formula)
         }
     }
 
@@ -344,18 +340,18 @@ impl<F: Update<W, R>, const W: usize, const R: usize> Job for Planned<F, W, R> {
         let write: [&'g mut Write<'_>; W] = std::array::from_fn(|_| write.next().expect(taken));
         let read: [&'g Read<'_>; R] = std::array::from_fn(|_| read.next().expect(taken));
         if self.write[0].dtype() == DType::F64 {
-            cut::<f64, F, W, R>(self.write[0].numel(), write, read, &self.formula, pieces);
+            cut::<f64, F, W, R>(self.write[0].numel(), write, read, self.formula, pieces);
         } else {
-            cut::<f32, F, W, R>(self.write[0].numel(), write, read, &self.formula, pieces);
+            cut::<f32, F, W, R>(self.write[0].numel(), write, read, self.formula, pieces);
         }
     }
 }
 
-fn cut<'g, T: Real, F: Update<W, R>, const W: usize, const R: usize>(
+fn cut<'g, T: Real, F: Update<W, R> + 'g, const W: usize, const R: usize>(
     n: usize,
     write: [&'g mut Write<'_>; W],
     read: [&'g Read<'_>; R],
-    formula: &'g F,
+    formula: F,
     pieces: &mut Vec<Piece<'g>>,
 ) {
     let mut write = write.map(|w| w.slice::<T>()[..n].chunks_mut(GRAIN));
@@ -394,7 +390,7 @@ type Guards<G> = SmallVec<[G; 8]>;
 struct Chunk<'a, T, F, const W: usize, const R: usize> {
     write: [&'a mut [T]; W],
     read: [&'a [T]; R],
-    formula: &'a F,
+    formula: F,
 }
 
 /// Elements brought into registers at a time: results are stored only after all are loaded, so
@@ -463,6 +459,7 @@ mod tests {
     use half::bf16;
 
     /// p - 0.5 g and m + g.
+    #[derive(Clone, Copy)]
     struct Both;
     impl Update<2, 1> for Both {
         #[inline(always)]
@@ -476,7 +473,7 @@ mod tests {
         for n in [0, 1, 31, 32, 100, 40_000] {
             let g: Vec<f32> = (0..n).map(|i| (i % 7) as f32).collect();
             let (p, m) = (Tensor::ones([n])?, Tensor::zeros([n])?);
-            update("both", [&p, &m], [&Tensor::from_slice(&g, [n])?], &Both)?;
+            update("both", [&p, &m], [&Tensor::from_slice(&g, [n])?], Both)?;
             assert!(
                 p.to_vec::<f32>()?
                     .iter()
@@ -489,7 +486,7 @@ mod tests {
         // A transposed view, a gradient that is the parameter itself, and a half type.
         let base = Tensor::new([[1.0f64, 2.0, 3.0], [4.0, 5.0, 6.0]])?;
         let (p, m) = (base.t()?, Tensor::zeros_with([3, 2], DType::F64)?);
-        update("both", [&p, &m], [&p], &Both)?;
+        update("both", [&p, &m], [&p], Both)?;
         assert_eq!(base.to_vec::<f64>()?, [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]);
         assert_eq!(m.to_vec::<f64>()?, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
         let one = Tensor::ones_with([3], DType::BF16)?;
@@ -497,7 +494,7 @@ mod tests {
             "both",
             [&one, &Tensor::zeros_with([3], DType::BF16)?],
             [&one],
-            &Both,
+            Both,
         )?;
         assert_eq!(one.to_vec::<bf16>()?, [bf16::from_f32(0.5); 3]);
         Ok(())
@@ -520,7 +517,7 @@ mod tests {
         let (single, joined) = (tensors()?, tensors()?);
         let mut pass = Pass::new();
         for ((p, m, g), (q, n, h)) in single.iter().zip(&joined) {
-            update("both", [p, m], [g], &Both)?;
+            update("both", [p, m], [g], Both)?;
             pass.add("both", [q, n], [h], Both)?;
         }
         pass.run();
@@ -545,11 +542,11 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_an_error() -> Result<()> {
         let (a, b) = (Tensor::ones([2])?, Tensor::ones([3])?);
-        assert!(update("both", [&a, &b], [&a], &Both).is_err());
-        assert!(update("both", [&a, &a], [&a], &Both).is_err());
+        assert!(update("both", [&a, &b], [&a], Both).is_err());
+        assert!(update("both", [&a, &a], [&a], Both).is_err());
         let i = Tensor::ones_with([2], DType::I64)?;
         let j = i.copy()?;
-        assert!(update("both", [&i, &j], [&i], &Both).is_err());
+        assert!(update("both", [&i, &j], [&i], Both).is_err());
         Ok(())
     }
 }

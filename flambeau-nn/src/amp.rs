@@ -186,7 +186,7 @@ impl GradScaler {
             for g in &grads {
                 let found = overflowed.get_or_insert(false);
                 *found |= !is_finite(g)?;
-                update("unscale_", [g], [], &inverse)?;
+                update("unscale_", [g], [], inverse)?;
             }
             Ok(())
         })?;
@@ -413,6 +413,7 @@ impl GradScaler {
 }
 
 /// g times a number.
+#[derive(Clone, Copy)]
 struct Unscale(f64);
 
 impl Update<1, 0> for Unscale {

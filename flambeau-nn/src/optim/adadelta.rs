@@ -56,13 +56,14 @@ impl Algorithm for AdadeltaOptions {
         pass: &mut Pass<'a>,
     ) -> Result<()> {
         let (square, delta) = (state.tensor(0, p, 0.0)?, state.tensor(1, p, 0.0)?);
-        pass.add("Adadelta", [p, &square, &delta], [g], Step(self))
+        pass.add("Adadelta", [p, &square, &delta], [g], Step(*self))
     }
 }
 
-struct Step<'a>(&'a AdadeltaOptions);
+#[derive(Clone, Copy)]
+struct Step(AdadeltaOptions);
 
-impl Update<3, 1> for Step<'_> {
+impl Update<3, 1> for Step {
     #[inline(always)]
     fn element<T: Real>(&self, [p, square, accumulated]: [T; 3], [g]: [T; 1]) -> [T; 3] {
         let o = self.0;

@@ -60,16 +60,17 @@ impl Algorithm for AdagradOptions {
     ) -> Result<()> {
         let rate = self.lr / (1.0 + (state.step - 1) as f64 * self.lr_decay);
         let sum = state.tensor(0, p, self.initial_accumulator_value)?;
-        pass.add("Adagrad", [p, &sum], [g], Step { o: self, rate })
+        pass.add("Adagrad", [p, &sum], [g], Step { o: *self, rate })
     }
 }
 
-struct Step<'a> {
-    o: &'a AdagradOptions,
+#[derive(Clone, Copy)]
+struct Step {
+    o: AdagradOptions,
     rate: f64,
 }
 
-impl Update<2, 1> for Step<'_> {
+impl Update<2, 1> for Step {
     #[inline(always)]
     fn element<T: Real>(&self, [p, sum]: [T; 2], [g]: [T; 1]) -> [T; 2] {
         let g = prepare(g, p, self.o.weight_decay, self.o.maximize);

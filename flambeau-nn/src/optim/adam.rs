@@ -135,6 +135,7 @@ pub(super) fn moment_ranges(
 }
 
 /// The numbers of one step.
+#[derive(Clone, Copy)]
 struct Step {
     beta1: f64,
     beta2: f64,

@@ -56,19 +56,20 @@ impl Algorithm for AdamaxOptions {
     ) -> Result<()> {
         let rate = self.lr / (1.0 - self.betas.0.powf(state.step as f64));
         let (m, norm) = (state.tensor(0, p, 0.0)?, state.tensor(1, p, 0.0)?);
-        pass.add("Adamax", [p, &m, &norm], [g], Step { o: self, rate })
+        pass.add("Adamax", [p, &m, &norm], [g], Step { o: *self, rate })
     }
 }
 
-struct Step<'a> {
-    o: &'a AdamaxOptions,
+#[derive(Clone, Copy)]
+struct Step {
+    o: AdamaxOptions,
     rate: f64,
 }
 
-impl Update<3, 1> for Step<'_> {
+impl Update<3, 1> for Step {
     #[inline(always)]
     fn element<T: Real>(&self, [p, m, norm]: [T; 3], [g]: [T; 1]) -> [T; 3] {
-        let o = self.o;
+        let o = &self.o;
         let g = prepare(g, p, o.weight_decay, o.maximize);
         let m = lerp(m, g, 1.0 - o.betas.0);
         let norm = (norm * T::of(o.betas.1)).maximum(g.abs() + T::of(o.eps));

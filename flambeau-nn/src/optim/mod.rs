@@ -527,7 +527,7 @@ macro_rules! options {
         pub type $alias = $crate::optim::Optim<$options>;
 
         #[doc = concat!("The options of [`", stringify!($alias), "`].")]
-        #[derive(Clone, Debug, PartialEq)]
+        #[derive(Clone, Copy, Debug, PartialEq)]
         pub struct $options {
             /// The learning rate.
             pub lr: f64,

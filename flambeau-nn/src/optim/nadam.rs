@@ -66,7 +66,7 @@ impl Algorithm for NAdamOptions {
         let product = (state.number.unwrap_or(1.0) as f32 * now as f32) as f64;
         state.number = Some(product);
         let step = Step {
-            o: self,
+            o: *self,
             correction2: 1.0 - self.betas.1.powf(n),
             by_gradient: -self.lr * (1.0 - now) / (1.0 - product),
             by_average: -self.lr * next / (1.0 - product * next),
@@ -76,17 +76,18 @@ impl Algorithm for NAdamOptions {
     }
 }
 
-struct Step<'a> {
-    o: &'a NAdamOptions,
+#[derive(Clone, Copy)]
+struct Step {
+    o: NAdamOptions,
     correction2: f64,
     by_gradient: f64,
     by_average: f64,
 }
 
-impl Update<3, 1> for Step<'_> {
+impl Update<3, 1> for Step {
     #[inline(always)]
     fn element<T: Real>(&self, [p, m, v]: [T; 3], [g]: [T; 1]) -> [T; 3] {
-        let o = self.o;
+        let o = &self.o;
         let (p, decay) = if o.decoupled_weight_decay {
             (p * T::of(1.0 - o.lr * o.weight_decay), 0.0)
         } else {

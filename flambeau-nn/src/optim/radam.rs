@@ -68,7 +68,7 @@ impl Algorithm for RAdamOptions {
             ratio.sqrt()
         });
         let step = Step {
-            o: self,
+            o: *self,
             correction1: 1.0 - beta1.powf(n),
             correction2: correction2.sqrt(),
             rectify,
@@ -78,17 +78,18 @@ impl Algorithm for RAdamOptions {
     }
 }
 
-struct Step<'a> {
-    o: &'a RAdamOptions,
+#[derive(Clone, Copy)]
+struct Step {
+    o: RAdamOptions,
     correction1: f64,
     correction2: f64,
     rectify: Option<f64>,
 }
 
-impl Update<3, 1> for Step<'_> {
+impl Update<3, 1> for Step {
     #[inline(always)]
     fn element<T: Real>(&self, [p, m, v]: [T; 3], [g]: [T; 1]) -> [T; 3] {
-        let o = self.o;
+        let o = &self.o;
         let (p, decay) = if o.decoupled_weight_decay {
             (p * T::of(1.0 - o.lr * o.weight_decay), 0.0)
         } else {

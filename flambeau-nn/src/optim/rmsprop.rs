@@ -67,18 +67,18 @@ impl Algorithm for RMSpropOptions {
     ) -> Result<()> {
         let square = state.tensor(0, p, 0.0)?;
         match (self.centered, self.momentum > 0.0) {
-            (false, false) => pass.add("RMSprop", [p, &square], [g], Plain(self)),
+            (false, false) => pass.add("RMSprop", [p, &square], [g], Plain(*self)),
             (true, false) => {
                 let average = state.tensor(1, p, 0.0)?;
-                pass.add("RMSprop", [p, &square, &average], [g], Centered(self))
+                pass.add("RMSprop", [p, &square, &average], [g], Centered(*self))
             }
             (false, true) => {
                 let buffer = state.tensor(2, p, 0.0)?;
-                pass.add("RMSprop", [p, &square, &buffer], [g], Momentum(self))
+                pass.add("RMSprop", [p, &square, &buffer], [g], Momentum(*self))
             }
             (true, true) => {
                 let (average, buffer) = (state.tensor(1, p, 0.0)?, state.tensor(2, p, 0.0)?);
-                pass.add("RMSprop", [p, &square, &average, &buffer], [g], Both(self))
+                pass.add("RMSprop", [p, &square, &average, &buffer], [g], Both(*self))
             }
         }
     }
@@ -111,8 +111,9 @@ impl RMSpropOptions {
     }
 }
 
-struct Plain<'a>(&'a RMSpropOptions);
-impl Update<2, 1> for Plain<'_> {
+#[derive(Clone, Copy)]
+struct Plain(RMSpropOptions);
+impl Update<2, 1> for Plain {
     #[inline(always)]
     fn element<T: Real>(&self, [p, square]: [T; 2], [g]: [T; 1]) -> [T; 2] {
         let (g, square) = self.0.square(g, p, square);
@@ -121,8 +122,9 @@ impl Update<2, 1> for Plain<'_> {
     }
 }
 
-struct Centered<'a>(&'a RMSpropOptions);
-impl Update<3, 1> for Centered<'_> {
+#[derive(Clone, Copy)]
+struct Centered(RMSpropOptions);
+impl Update<3, 1> for Centered {
     #[inline(always)]
     fn element<T: Real>(&self, [p, square, average]: [T; 3], [g]: [T; 1]) -> [T; 3] {
         let (g, square) = self.0.square(g, p, square);
@@ -131,8 +133,9 @@ impl Update<3, 1> for Centered<'_> {
     }
 }
 
-struct Momentum<'a>(&'a RMSpropOptions);
-impl Update<3, 1> for Momentum<'_> {
+#[derive(Clone, Copy)]
+struct Momentum(RMSpropOptions);
+impl Update<3, 1> for Momentum {
     #[inline(always)]
     fn element<T: Real>(&self, [p, square, buffer]: [T; 3], [g]: [T; 1]) -> [T; 3] {
         let (g, square) = self.0.square(g, p, square);
@@ -142,8 +145,9 @@ impl Update<3, 1> for Momentum<'_> {
     }
 }
 
-struct Both<'a>(&'a RMSpropOptions);
-impl Update<4, 1> for Both<'_> {
+#[derive(Clone, Copy)]
+struct Both(RMSpropOptions);
+impl Update<4, 1> for Both {
     #[inline(always)]
     fn element<T: Real>(&self, [p, square, average, buffer]: [T; 4], [g]: [T; 1]) -> [T; 4] {
         let (g, square) = self.0.square(g, p, square);

@@ -65,17 +65,18 @@ impl Algorithm for SgdOptions {
         pass: &mut Pass<'a>,
     ) -> Result<()> {
         if self.momentum == 0.0 {
-            return pass.add("SGD", [p], [g], Plain(self));
+            return pass.add("SGD", [p], [g], Plain(*self));
         }
         let first = !state.has(0);
         let buffer = state.tensor(0, p, 0.0)?;
-        pass.add("SGD", [p, &buffer], [g], Momentum { o: self, first })
+        pass.add("SGD", [p, &buffer], [g], Momentum { o: *self, first })
     }
 }
 
-struct Plain<'a>(&'a SgdOptions);
+#[derive(Clone, Copy)]
+struct Plain(SgdOptions);
 
-impl Update<1, 1> for Plain<'_> {
+impl Update<1, 1> for Plain {
     #[inline(always)]
     fn element<T: Real>(&self, [p]: [T; 1], [g]: [T; 1]) -> [T; 1] {
         let g = prepare(g, p, self.0.weight_decay, self.0.maximize);
@@ -83,15 +84,16 @@ impl Update<1, 1> for Plain<'_> {
     }
 }
 
-struct Momentum<'a> {
-    o: &'a SgdOptions,
+#[derive(Clone, Copy)]
+struct Momentum {
+    o: SgdOptions,
     first: bool,
 }
 
-impl Update<2, 1> for Momentum<'_> {
+impl Update<2, 1> for Momentum {
     #[inline(always)]
     fn element<T: Real>(&self, [p, b]: [T; 2], [g]: [T; 1]) -> [T; 2] {
-        let o = self.o;
+        let o = &self.o;
         let g = prepare(g, p, o.weight_decay, o.maximize);
         let b = if self.first {
             g
