@@ -4,7 +4,7 @@
 mod report;
 mod worker;
 
-use report::Measured;
+use report::{Measured, Unit};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,6 +26,9 @@ const USAGE: &str =
 
 /// The row that times whole programs instead of calls.
 const TUTORIAL: &str = "tutorial";
+
+/// The row whose memory is compared too, each side in a process of its own.
+const MEMORY: &str = "resnet18_cifar_step_b32_f32";
 
 struct Options {
     torch: bool,
@@ -109,6 +112,7 @@ pub fn run(args: &[String]) -> Result<(), Failure> {
     for &threads in &options.threads {
         let rows = time_rows(&options, &root, threads)?;
         measured.extend(rows);
+        measured.extend(memory(&options, &root, threads)?);
     }
     measured.extend(tutorial(&options, &root)?);
     if let Some(path) = &options.json {
@@ -163,16 +167,9 @@ fn python(root: &Path, script: &str) -> Command {
 }
 
 fn time_rows(options: &Options, root: &Path, threads: usize) -> Result<Vec<Measured>, Failure> {
-    let start = |mut command: Command| Worker::start(command.arg(threads.to_string()));
-    let mut flambeau = start(Command::new(program(root, "flambeau-bench")))?;
-    let rows: Vec<Row> = flambeau
-        .ask("rows")?
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(row)
-        .filter(|row| row.name.contains(&options.only))
-        .collect();
+    let mut flambeau = own_side(root, threads)?;
+    let mut rows = rows(&mut flambeau)?;
+    rows.retain(|row| row.name.contains(&options.only));
     if rows.is_empty() {
         return Ok(Vec::new());
     }
@@ -187,7 +184,7 @@ fn time_rows(options: &Options, root: &Path, threads: usize) -> Result<Vec<Measu
     let mut measured = Vec::new();
     for row in &rows {
         if options.torch && torch.is_none() {
-            torch = Some(start(python(root, "torch_rows.py"))?);
+            torch = Some(their_side(root, threads)?);
         }
         let mut own = Vec::new();
         let mut theirs = vec![Vec::new(); if options.torch { row.torch.len() } else { 0 }];
@@ -208,6 +205,7 @@ fn time_rows(options: &Options, root: &Path, threads: usize) -> Result<Vec<Measu
         let result = Measured {
             name: row.name.clone(),
             threads,
+            unit: Unit::Seconds,
             flambeau: median(own),
             floor: peak.floor(row),
             torch: theirs.into_iter().map(median).reduce(f64::min),
@@ -216,6 +214,46 @@ fn time_rows(options: &Options, root: &Path, threads: usize) -> Result<Vec<Measu
         measured.push(result);
     }
     Ok(measured)
+}
+
+fn own_side(root: &Path, threads: usize) -> Result<Worker, Failure> {
+    Worker::start(Command::new(program(root, "flambeau-bench")).arg(threads.to_string()))
+}
+
+fn their_side(root: &Path, threads: usize) -> Result<Worker, Failure> {
+    Worker::start(python(root, "torch_rows.py").arg(threads.to_string()))
+}
+
+/// The most memory that a process holds which does nothing but [`MEMORY`].
+fn memory(options: &Options, root: &Path, threads: usize) -> Result<Option<Measured>, Failure> {
+    let name = format!("peak_memory_{MEMORY}");
+    if !name.contains(&options.only) {
+        return Ok(None);
+    }
+    let mut flambeau = own_side(root, threads)?;
+    let rows = rows(&mut flambeau)?;
+    let row = rows.iter().find(|row| row.name == MEMORY);
+    let row = row.ok_or_else(|| format!("there is no row {MEMORY}"))?;
+    let mut torch: Option<f64> = None;
+    for name in row.torch.iter().filter(|_| options.torch) {
+        let peak = number(&their_side(root, threads)?.ask(name)?, "peak_bytes");
+        torch = Some(torch.map_or(peak, |least| least.min(peak)));
+    }
+    let result = Measured {
+        name,
+        threads,
+        unit: Unit::Bytes,
+        flambeau: number(&flambeau.ask(MEMORY)?, "peak_bytes"),
+        floor: 0.0,
+        torch,
+    };
+    report::line(&result);
+    Ok(Some(result))
+}
+
+fn rows(flambeau: &mut Worker) -> Result<Vec<Row>, Failure> {
+    let answer = flambeau.ask("rows")?;
+    Ok(answer.as_array().into_iter().flatten().map(row).collect())
 }
 
 fn row(value: &Value) -> Row {
@@ -287,6 +325,7 @@ fn tutorial(options: &Options, root: &Path) -> Result<Option<Measured>, Failure>
     let result = Measured {
         name: TUTORIAL.into(),
         threads,
+        unit: Unit::Seconds,
         flambeau: number(&own, "train_seconds") + number(&own, "test_seconds"),
         floor: 0.0,
         torch,

@@ -6,10 +6,35 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
-/// What was measured of a row, in seconds.
+/// What a row is measured in.
+#[derive(Clone, Copy)]
+pub enum Unit {
+    Seconds,
+    Bytes,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Unit::Seconds => "seconds",
+            Unit::Bytes => "bytes",
+        }
+    }
+
+    /// An amount at the scale that reads well.
+    fn show(self, amount: f64) -> String {
+        match self {
+            Unit::Seconds => duration(amount),
+            Unit::Bytes => format!("{:.0} MB", amount / 1e6),
+        }
+    }
+}
+
+/// What was measured of a row.
 pub struct Measured {
     pub name: String,
     pub threads: usize,
+    pub unit: Unit,
     pub flambeau: f64,
     /// The least that arithmetic and memory allow; 0 where the row does not say.
     pub floor: f64,
@@ -56,9 +81,9 @@ pub fn line(row: &Measured) {
     println!(
         "{:<46} {:>10} {:>7} {:>10} {:>7}",
         row.name,
-        duration(row.flambeau),
+        row.unit.show(row.flambeau),
         row.share(),
-        row.torch.map(duration).unwrap_or_default(),
+        row.torch.map(|t| row.unit.show(t)).unwrap_or_default(),
         row.ratio().map(|r| format!("{r:.2}")).unwrap_or_default()
     );
 }
@@ -67,14 +92,15 @@ pub fn line(row: &Measured) {
 pub fn write_json(path: &Path, rows: &[Measured]) -> Result<(), Failure> {
     let mut text = String::new();
     for row in rows {
-        let row = json!({
+        let unit = row.unit.name();
+        let object = json!({
             "name": row.name,
             "threads": row.threads,
-            "flambeau_seconds": row.flambeau,
-            "torch_seconds": row.torch,
+            (format!("flambeau_{unit}")): row.flambeau,
+            (format!("torch_{unit}")): row.torch,
             "ratio": row.ratio(),
         });
-        writeln!(text, "{row}")?;
+        writeln!(text, "{object}")?;
     }
     replace(path, &text)
 }
@@ -88,7 +114,8 @@ pub fn write_markdown(path: &Path, rows: &[Measured]) -> Result<(), Failure> {
 on the same machine with the same number of threads, and medians are compared. *Floor* is the share
 of what the machine reaches in f32 arithmetic or memory traffic, whichever bounds the row; bf16 is
 held against the f32 peak too, and an algorithm that needs less arithmetic than the textbook's
-(Winograd) can pass 100 %. *Ratio* is PyTorch's time over flambeau's: above 1, flambeau is faster.
+(Winograd) can pass 100 %. *Ratio* is PyTorch's time (or memory) over flambeau's: above 1, flambeau
+is faster (or smaller).
 
 {} on commit {}, {}, {}.
 
@@ -109,9 +136,9 @@ held against the f32 peak too, and an algorithm that needs less arithmetic than 
             "| {} | {} | {} | {} | {} | {} |",
             row.name,
             row.threads,
-            duration(row.flambeau),
+            row.unit.show(row.flambeau),
             row.share(),
-            row.torch.map(duration).unwrap_or_default(),
+            row.torch.map(|t| row.unit.show(t)).unwrap_or_default(),
             row.ratio().map(|r| format!("{r:.2}")).unwrap_or_default()
         )?;
     }
