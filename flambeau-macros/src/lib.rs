@@ -141,11 +141,14 @@ fn expand(mut input: DeriveInput) -> syn::Result<TokenStream> {
         impl #impl_generics #nn::Module for #ident #type_generics #where_clause {
             fn type_name(&self) -> &'static str { #name }
             fn as_module(&self) -> &dyn #nn::Module { self }
+            // Which of the two traits answers for a field is decided by its type. The other one, and
+            // `visit` in a struct without fields, go unused; the borrow may be one too many.
             #[allow(unused_imports, unused_variables, clippy::needless_borrow)]
             fn visit<'module>(&'module self, visit: &mut #nn::Visit<'_, 'module>) {
                 use #nn::derive::{IsField as _, NotField as _};
                 #(#visits)*
             }
+            // As above.
             #[allow(unused_imports, unused_variables)]
             fn visit_mut(&mut self, visit: &mut #nn::VisitMut<'_>) -> #nn::derive::Result<()> {
                 use #nn::derive::{IsFieldMut as _, NotFieldMut as _};

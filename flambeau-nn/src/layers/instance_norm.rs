@@ -1,6 +1,6 @@
 //! Normalisation of each channel of each sample.
 
-use super::norm::{buffer, parameter};
+use super::norm::{buffer, channel_norm, parameter};
 use super::{forward, nothing, py, py_bool, setters};
 use crate::functional::instance_norm;
 use crate::parameter::{Buffer, Mode, Parameter};
@@ -57,29 +57,6 @@ macro_rules! instance_norm {
                 momentum: f64;
             }
 
-            /// Whether there are a learned scale and shift (false).
-            #[must_use]
-            #[track_caller]
-            pub fn affine(mut self, affine: bool) -> $name {
-                let shape = [self.num_features];
-                self.weight = affine.then(|| parameter(&mut self.mode, &shape, 1.0));
-                self.bias = affine.then(|| parameter(&mut self.mode, &shape, 0.0));
-                self
-            }
-
-            /// Whether there are running statistics, which evaluation uses (false).
-            #[must_use]
-            #[track_caller]
-            pub fn track_running_stats(mut self, track: bool) -> $name {
-                let shape = [self.num_features];
-                self.running_mean = track.then(|| buffer(&mut self.mode, &shape, 0.0));
-                self.running_var = track.then(|| buffer(&mut self.mode, &shape, 1.0));
-                self.num_batches_tracked = track.then(|| {
-                    Buffer::new(Tensor::zeros_with((), DType::I64).unwrap_or_else(|_| nothing()))
-                });
-                self
-            }
-
             #[track_caller]
             fn run(&self, x: &Tensor) -> Result<Tensor> {
                 let batched = x.dim() == $rank;
@@ -121,20 +98,9 @@ macro_rules! instance_norm {
                 )?;
                 if batched { Ok(y) } else { y.squeeze_dim(0) }
             }
-
-            fn extra_repr(&self) -> String {
-                format!(
-                    "{}, eps={}, momentum={}, affine={}, bias={}, track_running_stats={}",
-                    self.num_features,
-                    py(self.eps),
-                    py(self.momentum),
-                    py_bool(self.weight.is_some()),
-                    py_bool(self.bias.is_some()),
-                    py_bool(self.running_mean.is_some())
-                )
-            }
         }
 
+        channel_norm!($name, "false");
         forward!($name, |m, x| m.run(x));
     };
 }

@@ -26,6 +26,50 @@ pub(super) fn buffer(mode: &mut Mode, shape: &[usize], value: f64) -> Buffer {
     }))
 }
 
+/// The methods that batch and instance norm share; defaults as the documentation is to say them.
+macro_rules! channel_norm {
+    ($name:ident, $default:literal) => {
+        impl $name {
+            #[doc = concat!("Whether there are a learned scale and shift (", $default, ").")]
+            #[must_use]
+            #[track_caller]
+            pub fn affine(mut self, affine: bool) -> $name {
+                let shape = [self.num_features];
+                self.weight = affine.then(|| parameter(&mut self.mode, &shape, 1.0));
+                self.bias = affine.then(|| parameter(&mut self.mode, &shape, 0.0));
+                self
+            }
+
+            #[doc = concat!("Whether there are running statistics, which evaluation uses (", $default, ");")]
+            /// without them the input's own are used in evaluation too.
+            #[must_use]
+            #[track_caller]
+            pub fn track_running_stats(mut self, track: bool) -> $name {
+                let shape = [self.num_features];
+                self.running_mean = track.then(|| buffer(&mut self.mode, &shape, 0.0));
+                self.running_var = track.then(|| buffer(&mut self.mode, &shape, 1.0));
+                self.num_batches_tracked = track.then(|| {
+                    Buffer::new(Tensor::zeros_with((), DType::I64).unwrap_or_else(|_| nothing()))
+                });
+                self
+            }
+
+            fn extra_repr(&self) -> String {
+                format!(
+                    "{}, eps={}, momentum={}, affine={}, bias={}, track_running_stats={}",
+                    self.num_features,
+                    py(self.eps),
+                    Option::<f64>::from(self.momentum).map_or("None".to_owned(), py),
+                    py_bool(self.weight.is_some()),
+                    py_bool(self.bias.is_some()),
+                    py_bool(self.running_mean.is_some())
+                )
+            }
+        }
+    };
+}
+pub(super) use channel_norm;
+
 /// The part that all batch norms have.
 macro_rules! batch_norm {
     ($name:ident, [$($rank:literal)|+], $expected:literal, $doc:literal) => {
@@ -84,30 +128,6 @@ macro_rules! batch_norm {
                 self
             }
 
-            /// Whether there are a learned scale and shift (true).
-            #[must_use]
-            #[track_caller]
-            pub fn affine(mut self, affine: bool) -> $name {
-                let shape = [self.num_features];
-                self.weight = affine.then(|| parameter(&mut self.mode, &shape, 1.0));
-                self.bias = affine.then(|| parameter(&mut self.mode, &shape, 0.0));
-                self
-            }
-
-            /// Whether there are running statistics (true); without them the batch's own are used in
-            /// evaluation too.
-            #[must_use]
-            #[track_caller]
-            pub fn track_running_stats(mut self, track: bool) -> $name {
-                let shape = [self.num_features];
-                self.running_mean = track.then(|| buffer(&mut self.mode, &shape, 0.0));
-                self.running_var = track.then(|| buffer(&mut self.mode, &shape, 1.0));
-                self.num_batches_tracked = track.then(|| {
-                    Buffer::new(Tensor::zeros_with((), DType::I64).unwrap_or_else(|_| nothing()))
-                });
-                self
-            }
-
             #[track_caller]
             fn run(&self, x: &Tensor) -> Result<Tensor> {
                 if !matches!(x.dim(), $($rank)|+) {
@@ -136,19 +156,9 @@ macro_rules! batch_norm {
                     eps: self.eps,
                 })
             }
-
-            fn extra_repr(&self) -> String {
-                format!(
-                    "{}, eps={}, momentum={}, affine={}, bias={}, track_running_stats={}",
-                    self.num_features,
-                    py(self.eps),
-                    self.momentum.map_or("None".to_owned(), py),
-                    py_bool(self.weight.is_some()),
-                    py_bool(self.bias.is_some()),
-                    py_bool(self.running_mean.is_some())
-                )
-            }
         }
+
+        channel_norm!($name, "true");
 
         forward!($name, |m, x| m.run(x));
     };

@@ -1,0 +1,205 @@
+//! Normalisation of groups of a sample's channels.
+
+use super::{
+    Norm, Normalise, channel_shape, check, list, per_channel, sample_of, sample_param, standardised,
+};
+use crate::dispatch::Output;
+use crate::dtype::Stored;
+use crate::ops::spec::{Arg, OpSpec, Sample};
+use crate::tensor::Tensor;
+use crate::{Ctx, Result, bail};
+use flambeau_cpu::float::Float;
+use flambeau_cpu::norm::{self as kernels, ChannelShape};
+use smallvec::smallvec;
+
+/// `x` is `[batch, channels, …]`, normalised over each of `groups` blocks of a sample's channels; the
+/// extra result holds mean and inverse deviation of each block.
+#[derive(Debug)]
+struct GroupNorm {
+    groups: usize,
+    eps: f64,
+}
+
+impl GroupNorm {
+    /// The channels of all samples, each on its own.
+    fn shape(x: &Tensor) -> ChannelShape {
+        let s = channel_shape(x.shape());
+        ChannelShape {
+            batch: 1,
+            channels: s.batch * s.channels,
+            ..s
+        }
+    }
+
+    /// For each channel of each sample, of `channels` each: its number, and its block's statistics.
+    fn blocks<'a, T: Copy>(
+        &self,
+        channels: usize,
+        stats: &'a [[T; 2]],
+    ) -> impl Iterator<Item = (usize, [T; 2])> + 'a {
+        let of_block = channels / self.groups;
+        (0..stats.len() * of_block).map(move |i| (i % channels, stats[i / of_block]))
+    }
+}
+
+impl Norm for GroupNorm {
+    const NAME: &'static str = "group_norm";
+
+    fn run<T: Float + Stored>(
+        &self,
+        x: &Tensor,
+        [weight, bias]: [Option<&[T]>; 2],
+    ) -> Result<Output> {
+        let (channels, blocks) = (x.shape()[1], x.shape()[0] * self.groups);
+        let guard = x.read();
+        let src = &guard.slice::<T>()[..x.numel()];
+        let mut stats = vec![[T::ZERO; 2]; blocks];
+        kernels::row_statistics(x.numel() / blocks, src, self.eps, &mut stats);
+        let coefficients = self.blocks(channels, &stats).map(|(c, [mean, inverse])| {
+            let scale = weight.map_or(inverse, |w| inverse * w[c]);
+            (scale, bias.map_or(T::ZERO, |b| b[c]) - mean * scale)
+        });
+        let (scale, shift): (Vec<T>, Vec<T>) = coefficients.unzip();
+        let tensor = Tensor::build::<T>(Self::NAME, x.shape(), x.dtype(), |out| {
+            kernels::scale_shift(&Self::shape(x), src, [&scale, &shift], out)
+        })?;
+        let stats = list(Self::NAME, x.dtype(), stats.as_flattened(), &[blocks, 2])?;
+        Ok(Output {
+            tensor,
+            extras: smallvec![stats],
+        })
+    }
+
+    fn gradient<T: Float + Stored>(
+        &self,
+        ctx: &Ctx<'_>,
+        [x, grad]: [&Tensor; 2],
+        weight: Option<&[T]>,
+        affine: bool,
+    ) -> Result<(Option<Tensor>, [Vec<T>; 2])> {
+        let (s, channels) = (Self::shape(x), x.shape()[1]);
+        let (xr, gr, sr) = (x.read(), grad.read(), ctx.extra(0).read());
+        let (xs, gs) = (&xr.slice::<T>()[..x.numel()], &gr.slice::<T>()[..x.numel()]);
+        let (stats, _) = sr.slice::<T>()[..2 * x.shape()[0] * self.groups].as_chunks::<2>();
+        let build = |fill: &dyn Fn(&mut [T])| {
+            Tensor::build::<T>(Self::NAME, x.shape(), x.dtype(), |out| fill(out))
+        };
+        let width = x.numel() / stats.len();
+        let input = |g: &[T]| {
+            build(&|out| kernels::layer_norm_backward(width, [xs, g], None, stats, Some(out), None))
+        };
+        let of_x = match weight {
+            _ if !ctx.needs(0) => None,
+            None => Some(input(gs)?),
+            Some(w) => {
+                let w = w.repeat(x.shape()[0]);
+                let zeros = vec![T::ZERO; w.len()];
+                let weighted = build(&|out| kernels::scale_shift(&s, gs, [&w, &zeros], out))?;
+                Some(input(&weighted.read().slice::<T>()[..x.numel()])?)
+            }
+        };
+        if !affine {
+            return Ok((of_x, [vec![], vec![]]));
+        }
+        let statistics = self.blocks(channels, stats).map(|(_, [m, i])| (m, i));
+        let (mean, inverse): (Vec<T>, Vec<T>) = statistics.unzip();
+        let of = kernels::BatchNormGradient {
+            x: xs,
+            grad: gs,
+            statistics: [&mean, &inverse, &inverse],
+            training: false,
+        };
+        let sums = kernels::batch_norm_backward(&s, &of, None);
+        let each = |term: &dyn Fn(usize) -> f64| -> Vec<T> {
+            let sum = |c: usize| (c..sums.len()).step_by(channels).map(term).sum();
+            (0..channels)
+                .map(|c| <T as Float>::from_f64(sum(c)))
+                .collect()
+        };
+        let of_weight = each(&|i| sums[i][1] * Float::to_f64(inverse[i]));
+        Ok((of_x, [of_weight, each(&|i| sums[i][0])]))
+    }
+
+    fn composite(&self, x: &Tensor) -> Result<(Tensor, Vec<usize>)> {
+        let blocks = x.shape()[0] * self.groups;
+        let rows = x.reshape([blocks, x.numel() / blocks])?;
+        let y = standardised(&rows, &[1], self.eps)?.reshape(x.shape())?;
+        Ok((y, per_channel(x)))
+    }
+}
+
+impl Tensor {
+    /// Group normalisation of `[batch, channels, …]`: the channels in `groups` blocks, each
+    /// normalised on its own (Wu and He 2018;
+    /// [`F.group_norm`](https://pytorch.org/docs/stable/generated/torch.nn.functional.group_norm.html));
+    /// weight and bias `[channels]`.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let x = Tensor::new([[1.0f32, 3.0, 0.0, 40.0]])?;
+    /// let expected = Tensor::new([[-0.99999f32, 0.99999, -1.0, 1.0]])?;
+    /// assert!(x.group_norm(2, None, None, 1e-5)?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the channels do not divide into the groups, or parameters do not match them.
+    #[track_caller]
+    pub fn group_norm(
+        &self,
+        groups: usize,
+        weight: Option<&Tensor>,
+        bias: Option<&Tensor>,
+        eps: f64,
+    ) -> Result<Tensor> {
+        let op = "group_norm";
+        if self.dim() < 2 || groups == 0 || !self.shape()[1].is_multiple_of(groups) {
+            bail!(
+                op,
+                "the channels of shape {:?} do not divide into {groups} groups",
+                self.shape()
+            );
+        }
+        let channels = self.shape()[1];
+        let params = [("weight", weight), ("bias", bias)];
+        check(op, self, &params, &[channels])?;
+        if self.numel() == 0 {
+            return self.copy();
+        }
+        let norm = GroupNorm { groups, eps };
+        Normalise::call(norm, self, weight, bias).map(|out| out.tensor)
+    }
+}
+
+#[inline]
+pub(super) fn spec() -> OpSpec {
+    let (x, p) = (sample_of, sample_param);
+    OpSpec::new(
+        "group_norm",
+        "lambda x, g, w, b, e: F.group_norm(x, g, w, b, e)",
+        |a| {
+            Ok(vec![a[0].tensor()?.group_norm(
+                a[1].int()? as usize,
+                a[2].tensor_opt()?,
+                a[3].tensor_opt()?,
+                a[4].float()?,
+            )?])
+        },
+    )
+    .samples(vec![
+        Sample::new(vec![
+            x(&[2, 4, 3]),
+            Arg::I(2),
+            p(&[4]),
+            p(&[4]),
+            Arg::F(1e-5),
+        ]),
+        Sample::new(vec![
+            x(&[2, 6]),
+            Arg::I(3),
+            Arg::Nil,
+            Arg::Nil,
+            Arg::F(1e-5),
+        ]),
+    ])
+}

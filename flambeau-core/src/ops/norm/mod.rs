@@ -1,0 +1,242 @@
+//! Normalisation: batch, layer and group norm, a file each, and what they share. Instance norm is
+//! batch norm of every sample's channels.
+//!
+//! The fused passes of `flambeau_cpu::norm` compute values and first gradients; gradients of
+//! higher order go through the composite twins, and so are differentiable again.
+
+mod batch;
+mod group;
+mod layer;
+
+pub use batch::BatchNormOptions;
+
+use crate::autograd::{by_twin, is_grad_enabled};
+use crate::dispatch::{self, Grads, Op, Output, Saves};
+use crate::dtype::Stored;
+use crate::ops::elementwise::to_contiguous;
+use crate::ops::spec::{Arg, OpSpec};
+use crate::shape::numel;
+use crate::tensor::Tensor;
+use crate::{Ctx, DType, Result, bail};
+use flambeau_cpu::float::Float;
+use flambeau_cpu::norm::ChannelShape;
+use smallvec::smallvec;
+
+/// What one kind of norm adds to [`Normalise`].
+trait Norm: std::fmt::Debug + Send + Sync + 'static {
+    /// PyTorch's name.
+    const NAME: &'static str;
+
+    /// The result for `x`, which is contiguous, with scale and shift; the extra results are the
+    /// statistics. All in the lane of `T`.
+    fn run<T: Float + Stored>(&self, x: &Tensor, affine: [Option<&[T]>; 2]) -> Result<Output>;
+
+    /// The gradients of `x` (where it needs one) and, where `affine`, of scale and shift, from the
+    /// statistics in `ctx`.
+    fn gradient<T: Float + Stored>(
+        &self,
+        ctx: &Ctx<'_>,
+        x_and_grad: [&Tensor; 2],
+        weight: Option<&[T]>,
+        affine: bool,
+    ) -> Result<(Option<Tensor>, [Vec<T>; 2])>;
+
+    /// `x` without scale and shift from plain operations, and the shape in which those broadcast
+    /// to the result.
+    fn composite(&self, x: &Tensor) -> Result<(Tensor, Vec<usize>)>;
+}
+
+/// Inputs `(x, weight?, bias?)`.
+#[derive(Debug)]
+struct Normalise<N> {
+    norm: N,
+    weighted: bool,
+    biased: bool,
+}
+
+impl<N: Norm> Normalise<N> {
+    #[track_caller]
+    fn call(norm: N, x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Output> {
+        let op = Normalise {
+            norm,
+            weighted: weight.is_some(),
+            biased: bias.is_some(),
+        };
+        let mut inputs = vec![x];
+        inputs.extend(weight);
+        inputs.extend(bias);
+        dispatch::call_with_extras(op, &inputs)
+    }
+
+    fn run<T: Float + Stored>(&self, inputs: &[&Tensor], lane: DType) -> Result<Output> {
+        let inputs = inputs
+            .iter()
+            .map(|t| to_lane(N::NAME, t, lane))
+            .collect::<Result<Vec<_>>>()?;
+        let reads: Vec<_> = inputs[1..].iter().map(|t| (t.read(), t.numel())).collect();
+        let mut affine = reads.iter().map(|(read, n)| &read.slice::<T>()[..*n]);
+        let weight = if self.weighted { affine.next() } else { None };
+        self.norm.run(&inputs[0], [weight, affine.next()])
+    }
+
+    fn gradient<T: Float + Stored>(
+        &self,
+        ctx: &Ctx<'_>,
+        grad: &Tensor,
+        lane: DType,
+    ) -> Result<Grads> {
+        let x = to_lane(N::NAME, &ctx.input(0)?, lane)?;
+        let grad = to_lane(N::NAME, grad, lane)?;
+        let weight = match self.weighted {
+            true => Some(to_lane(N::NAME, &ctx.input(1)?, lane)?),
+            false => None,
+        };
+        let read = weight.as_ref().map(|w| (w.read(), w.numel()));
+        let slice = read.as_ref().map(|(read, n)| &read.slice::<T>()[..*n]);
+        let affine = self.weighted || self.biased;
+        let (of_x, [of_weight, of_bias]) = self.norm.gradient(ctx, [&x, &grad], slice, affine)?;
+        let mut grads: Grads = smallvec![of_x];
+        for (there, of) in [(self.weighted, of_weight), (self.biased, of_bias)] {
+            if there {
+                grads.push(Some(list(N::NAME, lane, &of, &[of.len()])?));
+            }
+        }
+        Ok(grads)
+    }
+
+    fn composite(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        let (mut y, shape) = self.norm.composite(&inputs[0])?;
+        let mut affine = inputs[1..].iter();
+        if self.weighted
+            && let Some(w) = affine.next()
+        {
+            y = y.mul(w.reshape(&shape)?)?;
+        }
+        if let Some(b) = affine.next() {
+            y = y.add(b.reshape(&shape)?)?;
+        }
+        y.reshape(inputs[0].shape())
+    }
+}
+
+impl<N: Norm> Op for Normalise<N> {
+    fn name(&self) -> &'static str {
+        N::NAME
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let dtype = inputs[0].dtype();
+        let (mut out, lane) = match dtype {
+            DType::F64 => (self.run::<f64>(inputs, dtype)?, dtype),
+            _ => (self.run::<f32>(inputs, DType::F32)?, DType::F32),
+        };
+        if dtype != lane {
+            out.tensor = to_contiguous(N::NAME, &out.tensor, dtype)?;
+        }
+        Ok(out)
+    }
+
+    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        if is_grad_enabled() {
+            return by_twin(ctx, grad, |inputs| self.composite(inputs));
+        }
+        match ctx.extra(0).dtype() {
+            DType::F64 => self.gradient::<f64>(ctx, grad, DType::F64),
+            lane => self.gradient::<f32>(ctx, grad, lane),
+        }
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::INPUTS
+    }
+}
+
+fn to_lane(op: &'static str, x: &Tensor, lane: DType) -> Result<Tensor> {
+    if x.dtype() == lane && x.is_contiguous() {
+        Ok(x.detach())
+    } else {
+        to_contiguous(op, x, lane)
+    }
+}
+
+/// A tensor of a list's elements.
+fn list<T: Stored>(
+    op: &'static str,
+    dtype: DType,
+    elements: &[T],
+    shape: &[usize],
+) -> Result<Tensor> {
+    Tensor::build::<T>(op, shape, dtype, |out| out.copy_from_slice(elements))
+}
+
+fn channel_shape(x: &[usize]) -> ChannelShape {
+    ChannelShape {
+        batch: x[0],
+        channels: x[1],
+        inner: numel(&x[2..]),
+    }
+}
+
+/// `[1, channels, 1, …]`: what broadcasts to `[batch, channels, …]`.
+fn per_channel(x: &Tensor) -> Vec<usize> {
+    let mut shape = vec![1; x.dim()];
+    shape[1] = x.shape()[1];
+    shape
+}
+
+/// `x` less its mean, over its deviation, along dimensions `dims`.
+fn standardised(x: &Tensor, dims: &[usize], eps: f64) -> Result<Tensor> {
+    let centred = x.sub(x.mean_dim(dims, true)?)?;
+    let var = centred.square()?.mean_dim(dims, true)?;
+    centred.mul(inverse_root(&var, eps)?)
+}
+
+/// `1 / sqrt(var + eps)`.
+fn inverse_root(var: &Tensor, eps: f64) -> Result<Tensor> {
+    var.add(eps)?.log()?.mul(-0.5)?.exp()
+}
+
+/// Whether the input is of a floating-point type, and parameters have `shape`.
+#[track_caller]
+fn check(
+    op: &'static str,
+    x: &Tensor,
+    params: &[(&str, Option<&Tensor>)],
+    shape: &[usize],
+) -> Result<()> {
+    if !x.dtype().is_floating_point() {
+        bail!(
+            op,
+            "the input is {}; it must be of a floating-point type, convert with to_dtype(DType::F32)",
+            x.dtype()
+        );
+    }
+    for (what, t) in params {
+        if let Some(t) = t
+            && t.shape() != shape
+        {
+            bail!(
+                op,
+                "{what} has shape {:?}; input {:?} needs {shape:?}",
+                t.shape(),
+                x.shape()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Samples of an input, and of a scale or shift.
+fn sample_of(shape: &[usize]) -> Arg {
+    Arg::uniform(shape, (-2.0, 2.0))
+}
+
+fn sample_param(shape: &[usize]) -> Arg {
+    Arg::uniform(shape, (0.5, 1.5))
+}
+
+/// What tests and goldens know of the norms.
+#[inline]
+pub(crate) fn specs() -> Vec<OpSpec> {
+    vec![batch::spec(), layer::spec(), group::spec()]
+}
