@@ -268,6 +268,8 @@ impl Tensor {
     /// LSTM's last cell.
     ///
     /// `h0` is `[batch, state]`, LSTM's `c0` `[batch, hidden]`. `f16` and `bf16` are computed in `f32`.
+    /// Where a wider state meets narrower gates, as under autocast, GRU's state and LSTM's cell keep
+    /// the wider type, and with the cell what is made of it.
     ///
     /// ```
     /// use flambeau_core::{RecurrentCell, RecurrentOptions, Tensor};
@@ -303,8 +305,32 @@ impl Tensor {
             projection,
         } = options;
         let op = Recurrence { cell, reverse };
-        let dtype = self.dtype();
-        let lane = if dtype == DType::F64 {
+        // As PyTorch's steps promote: an RNN's state is made of products alone, GRU's of the state
+        // before too, LSTM's of the cell, of which a projection is a product again.
+        let kept = match cell {
+            RecurrentCell::Gru => DType::promote(self.dtype(), h0.dtype()),
+            RecurrentCell::Lstm => {
+                c0.map_or(self.dtype(), |c| DType::promote(self.dtype(), c.dtype()))
+            }
+            _ => self.dtype(),
+        };
+        let dtype = if projection.is_some() {
+            self.dtype()
+        } else {
+            kept
+        };
+        let &[steps, batch, _] = self.shape() else {
+            bail!(OP, "the input was checked");
+        };
+        let state = weight.shape()[1];
+        if batch == 0 || state == 0 && projection.is_none() {
+            // As many steps as a number can say, and nothing to do in any.
+            let empty = |shape: &[usize], dtype| Tensor::zeros_with(shape, (dtype, self.device()));
+            let c = c0.map(|c| empty(c.shape(), kept)).transpose()?;
+            let h = empty(&[batch, state], dtype)?;
+            return Ok((empty(&[steps, batch, state], dtype)?, h, c));
+        }
+        let lane = if kept == DType::F64 {
             DType::F64
         } else {
             DType::F32
@@ -313,7 +339,6 @@ impl Tensor {
         let c0 = c0.map(into).transpose()?;
         let (x, weight, h0) = (into(self)?, into(weight)?, into(h0)?);
         let bias = bias.map(into).transpose()?;
-        let steps = x.shape()[0];
         let last = if reverse { 0 } else { steps as i64 - 1 };
         let (out, c) = if let Some(p) = projection {
             let (states, c) = op.composite(&x, &weight, &h0, c0.as_ref(), None, Some(&into(p)?))?;
@@ -332,7 +357,7 @@ impl Tensor {
             }
         };
         let out = out.to_dtype(dtype)?;
-        let c = c.map(|c| c.to_dtype(dtype)).transpose()?;
+        let c = c.map(|c| c.to_dtype(kept)).transpose()?;
         let h = out.select(0, last)?;
         Ok((out, h, c))
     }
@@ -374,7 +399,9 @@ fn check(
         );
     }
     let hidden = width / gates;
-    let expected_state = options.projection.map_or(hidden, |p| p.shape()[0]);
+    let expected_state = options
+        .projection
+        .map_or(hidden, |p| p.shape().first().copied().unwrap_or(0));
     if width != gates * hidden || rows != width || state != expected_state {
         bail!(
             OP,

@@ -5,7 +5,7 @@ use crate::init::{self, Draw};
 use crate::module::{Item, ItemMut, Module, Visit, VisitMut};
 use crate::parameter::{Mode, Parameter};
 use crate::warnings::check_mode;
-use flambeau_core::{RecurrentCell, RecurrentOptions, Result, Tensor, bail};
+use flambeau_core::{DType, RecurrentCell, RecurrentOptions, Result, Tensor, autocast_dtype, bail};
 use flambeau_macros::Module;
 use std::fmt;
 
@@ -51,6 +51,15 @@ impl Sizes {
                 self.layers
             );
         }
+        // Ten times what anybody has trained; without a bound, building would not come back.
+        const LAYERS: usize = 1 << 16;
+        if self.layers > LAYERS {
+            bail!(
+                "recurrent",
+                "num_layers {} is beyond {LAYERS}, the most there may be",
+                self.layers
+            );
+        }
         if self.projected >= self.hidden {
             bail!(
                 "recurrent",
@@ -63,10 +72,10 @@ impl Sizes {
         for layer in 0..self.layers {
             let input = match layer {
                 0 => self.input,
-                _ => self.state() * self.directions(),
+                _ => self.state().saturating_mul(self.directions()),
             };
             for suffix in &["", "_reverse"][..self.directions()] {
-                let rows = gates * self.hidden;
+                let rows = gates.saturating_mul(self.hidden);
                 let mut shapes = vec![
                     ("weight_ih", vec![rows, input]),
                     ("weight_hh", vec![rows, self.state()]),
@@ -210,12 +219,20 @@ impl Stack {
         };
         let batch = x.shape()[1];
         let states = s.layers * s.directions();
+        let lstm = self.cell == RecurrentCell::Lstm;
+        // On PyTorch's list of what autocast computes in the half type stands oneDNN's LSTM alone,
+        // which does not project; the other layers are products and what follows from them.
+        let low = autocast_dtype().filter(|_| lstm && s.projected == 0);
+        let half = |t: &Tensor| match low {
+            Some(low) if t.is_floating_point() && t.dtype() != DType::F64 => t.to_dtype(low),
+            _ => Ok(t.clone()),
+        };
         let start = |name: &str, given: Option<&Tensor>, width: usize| -> Result<Tensor> {
             let shape = [states, batch, width];
             match given {
-                None => Tensor::zeros_with(shape, (x.dtype(), x.device())),
-                Some(t) if batched && t.shape() == shape => Ok(t.clone()),
-                Some(t) if !batched && t.shape() == [states, width] => t.unsqueeze(1),
+                None => half(&Tensor::zeros_with(shape, (x.dtype(), x.device()))?),
+                Some(t) if batched && t.shape() == shape => half(t),
+                Some(t) if !batched && t.shape() == [states, width] => half(&t.unsqueeze(1)?),
                 Some(t) => bail!(
                     "recurrent",
                     "{name} has shape {:?}; it must be {shape:?}: layers · directions, batch and width, without the batch where the input has none",
@@ -223,7 +240,6 @@ impl Stack {
                 ),
             }
         };
-        let lstm = self.cell == RecurrentCell::Lstm;
         let h0 = start("h_0", h0, s.state())?;
         let c0 = match lstm {
             true => Some(start("c_0", c0, s.hidden)?),

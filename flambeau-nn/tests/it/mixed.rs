@@ -25,6 +25,76 @@ fn dtype(name: &str) -> DType {
     }
 }
 
+/// What PyTorch 2.15 gives on a CPU: `with torch.autocast("cpu", torch.bfloat16): m(x)`.
+#[test]
+fn recurrent_layers_and_cells_give_pytorchs_types() -> Result<()> {
+    let _alone = alone();
+    const HALF: DType = DType::BF16;
+    const FULL: DType = DType::F32;
+    manual_seed(0);
+    let x = eighths(&[5, 2, 3], 1)?;
+    let (h, half) = (Tensor::zeros([2, 4])?, x.to_dtype(HALF)?);
+    let step = |x: &Tensor| x.select(0, 0);
+    let types = |all: &[&Tensor]| all.iter().map(|t| t.dtype()).collect::<Vec<_>>();
+    let near = |low: &Tensor, full: &Tensor| -> Result<()> {
+        let apart = low.to_dtype(FULL)?.sub(full)?.abs()?.max()?.item::<f32>()?;
+        assert!(apart > 0.0 && apart < 0.02, "{apart}");
+        Ok(())
+    };
+    // The layer LSTM is on the list of what is computed in the half type.
+    let deep = LSTM::new(3, 4).num_layers(2).bidirectional(true);
+    for m in [LSTM::new(3, 4), deep] {
+        let states = m.parameters().len() / 4;
+        let h = Tensor::zeros([states, 2, 4])?;
+        let (full, _) = m.forward(&x, None)?;
+        autocast(HALF, || {
+            for hx in [None, Some((&h, &h))] {
+                let (y, (h, c)) = m.forward(&x, hx)?;
+                assert_eq!(types(&[&y, &h, &c]), [HALF; 3]);
+                near(&y, &full)?;
+            }
+            let (y, (h, c)) = m.to(DType::F64)?.forward(&x.to_dtype(DType::F64)?, None)?;
+            assert_eq!(types(&[&y, &h, &c]), [DType::F64; 3]);
+            Ok(())
+        })?;
+    }
+    // The others are made of products, and a wider state stays wide.
+    let m = LSTM::new(3, 4).proj_size(2);
+    let (y, (h_n, c_n)) = autocast(HALF, || m.forward(&x, None))?;
+    assert_eq!(types(&[&y, &h_n, &c_n]), [HALF, HALF, FULL]);
+    let m = GRU::new(3, 4).num_layers(2);
+    let (y, h_n) = autocast(HALF, || m.forward(&x, None))?;
+    assert_eq!(types(&[&y, &h_n]), [FULL; 2]);
+    near(&y, &m.forward(&x, None)?.0)?;
+    assert_eq!(autocast(HALF, || m.forward(&half, None))?.0.dtype(), HALF);
+    let m = RNN::new(3, 4);
+    let (y, h_n) = autocast(HALF, || m.forward(&x, None))?;
+    assert_eq!(types(&[&y, &h_n]), [HALF; 2]);
+    near(&y, &m.forward(&x, None)?.0)?;
+    let (x, half) = (step(&x)?, step(&half)?);
+    autocast(HALF, || {
+        let m = LSTMCell::new(3, 4);
+        for (x, hx, expected) in [
+            (&x, None, FULL),
+            (&half, None, HALF),
+            (&half, Some((&h, &h)), FULL),
+        ] {
+            let (h, c) = m.forward(x, hx)?;
+            assert_eq!(types(&[&h, &c]), [expected; 2]);
+        }
+        let m = GRUCell::new(3, 4);
+        for (x, hx, expected) in [
+            (&x, None, FULL),
+            (&half, None, HALF),
+            (&half, Some(&h), FULL),
+        ] {
+            assert_eq!(m.forward(x, hx)?.dtype(), expected);
+        }
+        assert_eq!(RNNCell::new(3, 4).forward(&x, Some(&h))?.dtype(), HALF);
+        Ok(())
+    })
+}
+
 type Call = fn(&[Tensor]) -> Result<Tensor>;
 
 /// The operations of mixed.py.
