@@ -5,7 +5,7 @@ use crate::init::Draw;
 use crate::module::{Forward, Module};
 use crate::parameter::Mode;
 use flambeau_core::random::with_default;
-use flambeau_core::{Result, Tensor};
+use flambeau_core::{Result, Tensor, bail};
 use flambeau_macros::Module;
 
 /// The function between the two linear layers of a Transformer's layer.
@@ -350,9 +350,17 @@ impl TransformerEncoder {
     /// of them.
     ///
     /// # Errors
-    /// Where `layer` was built with options that do not fit together.
+    /// Where `layer` was built with options that do not fit together, or there would be more than
+    /// 65,536 layers.
     #[track_caller]
     pub fn new(layer: &TransformerEncoderLayer, num_layers: usize) -> Result<TransformerEncoder> {
+        const LAYERS: usize = 1 << 16;
+        if num_layers > LAYERS {
+            bail!(
+                "TransformerEncoder",
+                "num_layers {num_layers} is beyond {LAYERS}, the most there may be"
+            );
+        }
         let layers = (0..num_layers).map(|_| layer.duplicate());
         Ok(TransformerEncoder {
             layers: layers.collect::<Result<_>>()?,
@@ -376,8 +384,27 @@ impl TransformerEncoder {
         self
     }
 
-    /// The output under masks, which every layer gets. Positions that are to be ignored have an
-    /// output too, which means nothing.
+    /// The output under masks, which every layer gets.
+    ///
+    /// Positions that `src_key_padding_mask` ignores have an output too, which means nothing but is
+    /// the same in training and evaluation: what PyTorch gives with `enable_nested_tensor=False`. By
+    /// default PyTorch puts zeros there in some cases: in evaluation without gradients, batch first,
+    /// normalised last, with an even number of heads, no other mask, no autocast, and padding at the
+    /// end only. A program that counts on them (a mean over all positions, say) sets them itself:
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, no_grad};
+    /// use flambeau_nn::{EncoderOptions, Module, TransformerEncoder, TransformerEncoderLayer};
+    /// let layer = TransformerEncoderLayer::new(8, 2).dim_feedforward(16).batch_first(true);
+    /// let encoder = TransformerEncoder::new(&layer, 2)?;
+    /// encoder.eval();
+    /// let padding = Tensor::new([[false, false, true], [false, true, true]])?;
+    /// let options = EncoderOptions { src_key_padding_mask: Some(&padding), ..Default::default() };
+    /// let y = no_grad(|| encoder.forward_with(&Tensor::ones([2, 3, 8])?, options))?;
+    /// let y = y.masked_fill(&padding.unsqueeze(-1)?, 0.0)?;
+    /// assert_eq!(y.select(1, 2)?.to_vec::<f32>()?, [0.0; 2 * 8]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Where input or masks do not fit.

@@ -344,6 +344,40 @@ fn transformer_encoders() -> Result<()> {
     Ok(())
 }
 
+/// PyTorch 2.15's numbers for `TransformerEncoder(layer, 2, enable_nested_tensor=False)`, which are
+/// those of training with any setting; its nested tensors would put zeros at ignored positions.
+#[test]
+fn ignored_positions_have_one_output_in_every_mode() -> Result<()> {
+    let _alone = alone();
+    manual_seed(0);
+    let layer = TransformerEncoderLayer::new(8, 2)
+        .dim_feedforward(16)
+        .dropout(0.0)
+        .batch_first(true);
+    let encoder = TransformerEncoder::new(&layer, 2)?;
+    manual_seed(1);
+    let x = Tensor::randn([2, 4, 8])?;
+    let padding = Tensor::new([[false, false, false, true], [false, false, true, true]])?;
+    let options = EncoderOptions {
+        src_key_padding_mask: Some(&padding),
+        ..Default::default()
+    };
+    for training in [true, false] {
+        encoder.set_training(training);
+        for y in [
+            encoder.forward_with(&x, options)?,
+            no_grad(|| encoder.forward_with(&x, options))?,
+        ] {
+            for (place, expected) in [(0, [-1.0493577, 0.3216651]), (3, [1.1656173, 0.9825221])] {
+                let y = y.select(0, 0)?.select(0, place)?.to_vec::<f32>()?;
+                let apart = [(y[0] - expected[0]).abs(), (y[1] - expected[1]).abs()];
+                assert!(apart.iter().all(|&d| d < 1e-5), "{place}: {y:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn what_does_not_fit_attention_is_an_error() -> Result<()> {
     let _alone = alone();
