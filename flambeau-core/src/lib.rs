@@ -42,7 +42,7 @@ mod tensor;
 /// # Ok::<(), flambeau_core::Error>(())
 /// ```
 pub mod memory {
-    pub use flambeau_cpu::alloc::{AllocStats, empty_cache, stats};
+    pub use flambeau_cpu::alloc::{AllocStats, empty_cache, reset_peak, stats};
 }
 
 pub use autocast::{Autocast, autocast, autocast_dtype};

@@ -237,7 +237,11 @@ impl Tensor {
     /// Where memory does not suffice.
     #[track_caller]
     pub fn randperm(n: usize) -> Result<Tensor> {
-        Tensor::from_vec(with_default(|g| g.randperm(n)), [n])
+        let order = with_default(|g| g.randperm(n));
+        Tensor::from_vec(
+            order.map_err(|e| Error::new("randperm", e.to_string()))?,
+            [n],
+        )
     }
 
     /// [`rand`](Tensor::rand) in this tensor's shape, type and device

@@ -25,10 +25,15 @@ pub trait Dims {
 
 macro_rules! dims {
     ($($t:ty),*) => {$(
-        impl Dims for $t { fn dims(&self) -> SmallVec<[i64; 6]> { SmallVec::from_slice(&[*self as i64]) } }
-        impl<const N: usize> Dims for [$t; N] { fn dims(&self) -> SmallVec<[i64; 6]> { self.iter().map(|&d| d as i64).collect() } }
-        impl Dims for [$t] { fn dims(&self) -> SmallVec<[i64; 6]> { self.iter().map(|&d| d as i64).collect() } }
-        impl Dims for Vec<$t> { fn dims(&self) -> SmallVec<[i64; 6]> { self.iter().map(|&d| d as i64).collect() } }
+        impl Dims for $t { fn dims(&self) -> SmallVec<[i64; 6]> { [*self].dims() } }
+        impl<const N: usize> Dims for [$t; N] { fn dims(&self) -> SmallVec<[i64; 6]> { self[..].dims() } }
+        impl Dims for Vec<$t> { fn dims(&self) -> SmallVec<[i64; 6]> { self[..].dims() } }
+        impl Dims for [$t] {
+            fn dims(&self) -> SmallVec<[i64; 6]> {
+                // Saturating: no `usize` turns into -1, which means "the rest".
+                self.iter().map(|&d| i64::try_from(d).unwrap_or(i64::MAX)).collect()
+            }
+        }
     )*};
 }
 dims!(i32, i64, usize);
@@ -40,7 +45,7 @@ impl Dims for () {
 }
 impl Dims for Shape {
     fn dims(&self) -> SmallVec<[i64; 6]> {
-        self.iter().map(|&d| d as i64).collect()
+        self[..].dims()
     }
 }
 impl<D: Dims + ?Sized> Dims for &D {
@@ -81,6 +86,19 @@ pub(crate) fn check_numel(op: &'static str, shape: &[usize]) -> Result<usize> {
             "shape {shape:?} has more elements than memory can address"
         ),
     }
+}
+
+/// How many tensors, or rows, one call may give: each costs memory, whether or not it has elements.
+#[track_caller]
+pub(crate) fn check_count(op: &'static str, count: usize) -> Result<()> {
+    const MOST: usize = 1 << 24;
+    if count > MOST {
+        bail!(
+            op,
+            "this would make {count} parts, of which {MOST} are the most; ask for fewer, or larger ones"
+        );
+    }
+    Ok(())
 }
 
 /// The product of the sizes.

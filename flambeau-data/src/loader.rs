@@ -240,10 +240,35 @@ impl<B: Send + 'static> DataLoader<B> {
         if self.prefetch_factor == Some(0) {
             bail!(OP, "prefetch_factor is 0; it must be above 0");
         }
+        // Each worker is a thread, each batch ahead is memory.
+        const WORKERS: usize = 1024;
+        const AHEAD: usize = 1 << 16;
+        if self.num_workers > WORKERS {
+            bail!(
+                OP,
+                "num_workers is {}; more than {WORKERS} threads only stand in each other's way",
+                self.num_workers
+            );
+        }
+        if self.ahead() > AHEAD {
+            bail!(
+                OP,
+                "{} workers with a prefetch_factor of {} load {} batches ahead, of which {AHEAD} are the most",
+                self.num_workers,
+                self.prefetch_factor.unwrap_or(2),
+                self.ahead()
+            );
+        }
         Ok(())
     }
 
     /// The sampler of batches that the options amount to.
+    /// How many batches the workers may be ahead of the loop.
+    fn ahead(&self) -> usize {
+        let factor = self.prefetch_factor.unwrap_or(2);
+        self.num_workers.saturating_mul(factor)
+    }
+
     #[track_caller]
     fn batches(&self) -> Result<Arc<dyn Sampler<Index = Vec<usize>>>> {
         self.check()?;
@@ -314,9 +339,7 @@ impl<B: Send + 'static> DataLoader<B> {
         let engine = if self.num_workers == 0 {
             Engine::Inline(self.fetch.clone(), seed)
         } else {
-            let factor = self.prefetch_factor.unwrap_or(2);
-            let ahead = self.num_workers.saturating_mul(factor);
-            let fetch = self.fetch.clone();
+            let (fetch, ahead) = (self.fetch.clone(), self.ahead());
             Engine::Workers(Workers::start(
                 fetch,
                 seed,

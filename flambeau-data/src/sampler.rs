@@ -156,6 +156,13 @@ impl Sampler for RandomSampler {
         if self.len() == 0 {
             bail!("RandomSampler", "num_samples is 0; it must be above 0");
         }
+        if !self.replacement && Vec::<i64>::new().try_reserve_exact(self.len).is_err() {
+            bail!(
+                "RandomSampler",
+                "the order of {} samples does not fit into memory; draw with replacement",
+                self.len
+            );
+        }
         let generator = self.generator.clone().unwrap_or_else(|| {
             let seed = flambeau_core::random::with_default(random::draw_seed);
             Generator::from_seed(seed).into()
@@ -199,7 +206,8 @@ impl RandomIndices {
                 let _ = g.random_from_to(&mut drawn, 0, Some(n as i64));
                 drawn
             } else {
-                let mut drawn = g.randperm(n);
+                // `epoch` has seen that it fits into memory.
+                let mut drawn = g.randperm(n).unwrap_or_default();
                 drawn.truncate(count);
                 drawn
             }
@@ -252,6 +260,7 @@ impl Sampler for SubsetRandomSampler {
     type Index = usize;
     fn epoch(&self) -> Result<Indices> {
         let order = random::with(self.generator.as_ref(), |g| g.randperm(self.indices.len()));
+        let order = order.map_err(|e| Error::new("SubsetRandomSampler", e.to_string()))?;
         let indices = self.indices.clone();
         Ok(Box::new(
             order.into_iter().map(move |i| indices[i as usize]),
@@ -391,6 +400,14 @@ impl<S: Sampler<Index = usize>> BatchSampler<S> {
 impl<S: Sampler<Index = usize>> Sampler for BatchSampler<S> {
     type Index = Vec<usize>;
     fn epoch(&self) -> Result<Indices<Vec<usize>>> {
+        const LARGEST: usize = 1 << 28;
+        let largest = self.batch_size.min(self.sampler.len());
+        if largest > LARGEST {
+            bail!(
+                "BatchSampler",
+                "a batch would hold {largest} samples, of which {LARGEST} are the most; choose a smaller batch_size"
+            );
+        }
         let mut indices = self.sampler.epoch()?.fuse();
         let (size, drop_last) = (self.batch_size, self.drop_last);
         // Asking beyond the end, as PyTorch does, is what makes RandomSampler draw its last piece.

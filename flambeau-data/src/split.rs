@@ -1,7 +1,7 @@
 //! Cutting a dataset at random.
 
 use crate::{Dataset, SharedGenerator, Subset, random};
-use flambeau_core::{Result, bail};
+use flambeau_core::{Error, Result, bail};
 use std::sync::Arc;
 
 /// How [`random_split`] is to cut: counts (`[40, 10]`) or fractions (`[0.8, 0.2]`).
@@ -67,8 +67,7 @@ pub fn random_split<D: Dataset>(
         Lengths::Counts(counts) => counts,
         Lengths::Fractions(fractions) => counts_of(&fractions, len)?,
     };
-    // No sum of counts that fit can overflow, and one that does not fit must not.
-    let sum = counts.iter().fold(0usize, |sum, &c| sum.saturating_add(c));
+    let sum = total(&counts);
     if sum != len {
         bail!(
             "random_split",
@@ -76,7 +75,8 @@ pub fn random_split<D: Dataset>(
             dataset.name()
         );
     }
-    let order = random::with(generator.as_ref(), |g| g.randperm(len));
+    let order = random::with(generator.as_ref(), |g| g.randperm(len))
+        .map_err(|e| Error::new("random_split", e.to_string()))?;
     let mut order = order.into_iter().map(|i| i as usize);
     let dataset = Arc::new(dataset);
     counts
@@ -88,6 +88,11 @@ pub fn random_split<D: Dataset>(
             )
         })
         .collect()
+}
+
+/// The sum; no counts that fit overflow it, and those that do not fit must not.
+fn total(counts: &[usize]) -> usize {
+    counts.iter().fold(0, |sum, &c| sum.saturating_add(c))
 }
 
 #[track_caller]
@@ -104,7 +109,7 @@ fn counts_of(fractions: &[f64], len: usize) -> Result<Vec<usize>> {
         .iter()
         .map(|f| (len as f64 * f) as usize)
         .collect();
-    let left = len.saturating_sub(counts.iter().sum());
+    let left = len.saturating_sub(total(&counts));
     let parts = counts.len();
     (0..left).for_each(|i| counts[i % parts] += 1);
     Ok(counts)

@@ -271,7 +271,10 @@ impl<B: Send + 'static> Workers<B> {
                 shared.work.notify_one();
             }
         }
-        let deadline = self.timeout.map(|limit| Instant::now() + limit);
+        // A time that no clock can show is none.
+        let deadline = self
+            .timeout
+            .and_then(|limit| Instant::now().checked_add(limit));
         while state.slots.front()?.batch.is_none() {
             let late = match deadline {
                 Some(deadline) => shared.ready.wait_until(&mut state, deadline).timed_out(),

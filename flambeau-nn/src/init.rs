@@ -65,9 +65,16 @@ fn fans(weight: &Tensor) -> Result<(usize, usize)> {
             "fan in and fan out are not defined for shape {shape:?}; the weight needs two dimensions or more"
         );
     }
-    // Saturating: where a size is 0, the others may multiply to more than memory can address.
-    let fan = |first: usize| shape[2..].iter().fold(first, |n, &d| n.saturating_mul(d));
-    Ok((fan(shape[1]), fan(shape[0])))
+    Ok((
+        product(&shape[1..]),
+        product(&[&shape[..1], &shape[2..]].concat()),
+    ))
+}
+
+/// The product of sizes; the largest number where it is beyond that, which only a 0 among the other
+/// sizes makes a shape of a tensor.
+pub(crate) fn product(sizes: &[usize]) -> usize {
+    sizes.iter().fold(1, |n, &d| n.saturating_mul(d))
 }
 
 /// Uniform between `a` and `b`.

@@ -156,6 +156,14 @@ impl Image {
         }
     }
 
+    /// Whether there is no element.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.0 {
+            Pixels::Bytes(bytes) => bytes.layout.shape.contains(&0),
+            Pixels::Tensor(t) => t.is_empty(),
+        }
+    }
+
     /// Whether the picture is bytes that no transform has made numbers of yet.
     pub fn is_bytes(&self) -> bool {
         matches!(&self.0, Pixels::Bytes(Bytes { levels: None, .. }))
@@ -343,7 +351,7 @@ fn check_size(bytes: usize, shape: [usize; 3]) -> Result<()> {
 
 /// The number of elements, refused beyond 2^31.
 #[track_caller]
-fn count(shape: [usize; 3]) -> Result<usize> {
+pub(crate) fn count(shape: [usize; 3]) -> Result<usize> {
     let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     match n {
         Some(n) if n <= 1 << 31 => Ok(n),
@@ -367,7 +375,8 @@ fn byte(fill: f64) -> Result<u8> {
 /// The tensor's planes with all leading dimensions as one.
 fn planes(t: &Tensor) -> [usize; 3] {
     let (lead, last) = t.shape().split_at(t.dim() - 2);
-    [lead.iter().product(), last[0], last[1]]
+    let planes = lead.iter().fold(1usize, |n, &d| n.saturating_mul(d));
+    [planes, last[0], last[1]]
 }
 
 fn gather_tensor(

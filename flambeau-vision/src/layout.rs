@@ -16,10 +16,11 @@ impl Layout {
     /// Plane after plane, row after row (C x H x W), from `offset` on.
     pub fn planar(offset: usize, shape: [usize; 3]) -> Layout {
         let [_, h, w] = shape;
+        // Wrapping, here and below: planes of which there is none may have any size.
         Layout {
             offset,
             shape,
-            strides: [(h * w) as isize, w as isize, 1],
+            strides: [h.wrapping_mul(w) as isize, w as isize, 1],
         }
     }
 
@@ -60,8 +61,8 @@ impl Layout {
     pub fn rows<'a, E>(&self, data: &'a [E], mut write: impl FnMut(usize, usize, Row<'a, E>)) {
         let mut layout = *self;
         let [channels, height, width] = self.shape;
-        if self.strides[1] == self.strides[2] * width as isize {
-            layout.shape = [channels, height.min(1), height * width];
+        if self.strides[1] == self.strides[2].wrapping_mul(width as isize) {
+            layout.shape = [channels, height.min(1), height.wrapping_mul(width)];
         }
         let [_, height, width] = layout.shape;
         if width == 0 {
@@ -96,7 +97,7 @@ impl Layout {
         out: &mut [E],
     ) {
         let (height, width) = (rows.len(), columns.len());
-        if height * width == 0 {
+        if out.is_empty() {
             return;
         }
         for (i, out) in out.chunks_exact_mut(width).enumerate() {
@@ -189,8 +190,8 @@ impl Axis {
     /// `len` indices from `first` on of `size` old ones; those outside stay outside.
     pub fn window(first: isize, len: usize, size: usize) -> Axis {
         let before = first.min(0).unsigned_abs().min(len);
-        let start = first.max(0) as usize;
-        let inside = (len - before).min(size.saturating_sub(start));
+        let start = (first.max(0) as usize).min(size);
+        let inside = (len - before).min(size - start);
         Axis::Window {
             before,
             start,

@@ -175,11 +175,12 @@ impl Grid {
                 images.shape()
             ),
         };
-        if self.nrow == 0 || x.size(0)? == 0 {
+        if self.nrow == 0 || x.is_empty() {
             bail!(
                 OP,
-                "needs at least one picture and nrow above 0; there are {}",
-                x.size(0)?
+                "needs at least one picture with pixels, and nrow above 0; there are {} of shape {:?}",
+                x.size(0)?,
+                &x.shape()[1..]
             );
         }
         let x = if x.size(1)? == 1 {

@@ -151,12 +151,12 @@ impl Tensor {
         batch_first: bool,
         options: AttentionOptions<'_>,
     ) -> Result<Tensor> {
-        if self.dim() != 3 || heads == 0 || !self.shape()[2].is_multiple_of(3 * heads) {
+        let parts = heads.saturating_mul(3);
+        if self.dim() != 3 || heads == 0 || !self.shape()[2].is_multiple_of(parts) {
             bail!(
                 OP,
-                "shape {:?} is not that of the queries, keys and values of {heads} heads in three dimensions; the last must be a multiple of {}",
-                self.shape(),
-                3 * heads
+                "shape {:?} is not that of the queries, keys and values of {heads} heads in three dimensions; the last must be a multiple of {parts}",
+                self.shape()
             );
         }
         let region = Composite::new(Cast::Low, [self])?;
@@ -360,6 +360,8 @@ impl Fused {
         bias: Option<&Tensor>,
     ) -> Result<Option<Tensor>> {
         let fits = options.dropout == 0.0
+            // Where there is nothing, the other sizes may be as large as a number can say.
+            && !inputs.iter().any(|t| t.is_empty())
             && matches!(query.dtype(), DType::F32 | DType::F64)
             && !(bias.is_some_and(Tensor::requires_grad) && is_grad_enabled());
         if !fits {

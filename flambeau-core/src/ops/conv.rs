@@ -10,6 +10,7 @@ use crate::ops::elementwise::to_contiguous;
 use crate::ops::pad::PadMode;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::check_numel;
+use crate::storage::allocate;
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail};
 use flambeau_cpu::conv::{self as kernels, ConvShape, Convolve, Part};
@@ -114,6 +115,40 @@ impl Conv {
         }
     }
 
+    /// Whether there is memory for padded planes, where padding makes more of them than the data:
+    /// the kernels copy a sample's planes, and have no way to say that they cannot.
+    fn check_padded(&self, element: usize) -> Result<()> {
+        let s = &self.shape;
+        let output = s
+            .output()
+            .map_err(|e| crate::Error::new(self.name, e.to_string()))?;
+        let positions = |sizes: [usize; 3]| sizes.iter().fold(1usize, |n, &d| n.saturating_mul(d));
+        let padded = positions(std::array::from_fn(|d| {
+            s.padding[d].saturating_mul(2).saturating_add(s.input[d])
+        }));
+        let data = positions(s.input).saturating_add(positions(output));
+        let all = padded.saturating_mul(s.in_channels.max(s.out_channels) / s.groups.max(1));
+        if all > 1 << 24 && padded / 64 > data {
+            drop(allocate(self.name, all.saturating_mul(element))?);
+        }
+        Ok(())
+    }
+
+    /// The result where it, or what is summed up, has no elements: the other sizes may then be so
+    /// large that nobody can count to them.
+    fn of_nothing(&self, inputs: &[&Tensor]) -> Result<Option<Tensor>> {
+        let shape = self.result_shape()?;
+        if !shape.contains(&0) && !inputs[..2].iter().any(|t| t.is_empty()) {
+            return Ok(None);
+        }
+        let out = Tensor::zeros_with(shape, inputs[0].dtype())?;
+        if let Some(bias) = inputs.get(2) {
+            let each = [&[bias.numel()], &vec![1; self.dims][..]].concat();
+            out.copy_(&bias.detach().reshape(each)?)?;
+        }
+        Ok(Some(out))
+    }
+
     /// Whether input `i` is a batch of maps.
     fn is_map(&self, i: usize) -> bool {
         i == 0 || (i == 1 && self.kind == Kind::Weight)
@@ -151,6 +186,10 @@ impl Op for Conv {
         } else {
             DType::F32
         };
+        if let Some(out) = self.of_nothing(inputs)? {
+            return Ok(out.into());
+        }
+        self.check_padded(lane.size())?;
         let part = match self.kind {
             Kind::Forward => Part::Forward,
             Kind::Data => Part::Data,

@@ -1,6 +1,7 @@
 //! Sums of products by subscripts, over permutations, diagonals and matrix products.
 
 use crate::ops::spec::{Arg, OpSpec, Sample};
+use crate::shape::numel;
 use crate::tensor::Tensor;
 use crate::{Result, bail};
 use std::collections::BTreeMap;
@@ -114,7 +115,7 @@ fn pair(mut left: Tensor, mut right: Tensor, over: &[usize]) -> Result<Tensor> {
         return left.mul(&right);
     }
     let sizes = |t: &Tensor, dims: &[usize]| dims.iter().map(|&d| t.shape()[d]).collect::<Vec<_>>();
-    let count = |t: &Tensor, dims: &[usize]| sizes(t, dims).iter().product::<usize>();
+    let count = |t: &Tensor, dims: &[usize]| numel(&sizes(t, dims));
     let matrices = |t: &Tensor, order: [&[usize]; 4], rows: &[usize], columns: &[usize]| {
         let dims: Vec<i64> = order.concat().iter().map(|&d| d as i64).collect();
         let shape = [sizes(t, &both), vec![count(t, rows), count(t, columns)]].concat();

@@ -5,7 +5,7 @@ use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::elementwise::binary::result_type;
 use crate::ops::elementwise::to_contiguous;
 use crate::ops::spec::{Arg, OpSpec, Sample};
-use crate::shape::{Dims, Shape, numel, wrap_dim, wrap_dims};
+use crate::shape::{Dims, Shape, check_count, numel, sizes, wrap_dim, wrap_dims};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail, with_stored};
 use flambeau_cpu::simd::dispatch as dispatch_simd;
@@ -51,7 +51,8 @@ impl Op for Cat {
                     t.shape()
                 );
             }
-            shape[self.dim] += t.shape()[self.dim];
+            // Beyond what memory holds only where another size is 0.
+            shape[self.dim] = shape[self.dim].saturating_add(t.shape()[self.dim]);
         }
         let parts: Vec<Tensor> = real()
             .map(|&t| {
@@ -62,10 +63,9 @@ impl Op for Cat {
                 }
             })
             .collect::<Result<_>>()?;
-        let inner = numel(&shape[self.dim + 1..]);
-        let row = shape[self.dim] * inner;
+        let row = numel(&shape[self.dim..]);
         let out = with_stored!(dtype, S => {
-            let reads: Vec<_> = parts.iter().map(|t| (t.read(), t.shape()[self.dim] * inner)).collect();
+            let reads: Vec<_> = parts.iter().map(|t| (t.read(), numel(&t.shape()[self.dim..]))).collect();
             Tensor::build::<S>("cat", &shape, dtype, |out| {
                 if row == 0 {
                     return;
@@ -324,7 +324,8 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// Where `size` is zero and the dimension is not, or there is no such dimension.
+    /// Where `size` is zero and the dimension is not, there is no such dimension, or the views would be
+    /// more than 2^24.
     #[track_caller]
     pub fn split(&self, size: usize, dim: i64) -> Result<Vec<Tensor>> {
         let n = self.split_size("split", dim)?;
@@ -335,8 +336,10 @@ impl Tensor {
             );
         }
         let size = size.max(1);
-        (0..n.div_ceil(size).max(1))
-            .map(|i| self.slice(dim, i * size, n.min((i + 1) * size), 1))
+        let count = n.div_ceil(size).max(1);
+        check_count("split", count)?;
+        (0..count)
+            .map(|i| self.slice(dim, i * size, (i * size).saturating_add(size), 1))
             .collect()
     }
 
@@ -355,11 +358,11 @@ impl Tensor {
     #[track_caller]
     pub fn split_with_sizes(&self, sizes: &[usize], dim: i64) -> Result<Vec<Tensor>> {
         let n = self.split_size("split", dim)?;
-        if sizes.iter().sum::<usize>() != n {
+        let sum = sizes.iter().fold(0usize, |sum, &s| sum.saturating_add(s));
+        if sum != n {
             bail!(
                 "split",
-                "sizes {sizes:?} add up to {}, not to dimension {dim}'s {n}",
-                sizes.iter().sum::<usize>()
+                "sizes {sizes:?} add up to {sum}, not to dimension {dim}'s {n}"
             );
         }
         let mut from = 0;
@@ -374,6 +377,7 @@ impl Tensor {
 
     /// Up to `chunks` views of equal size along dimension `dim`, but for the last
     /// ([`torch.chunk`](https://pytorch.org/docs/stable/generated/torch.chunk.html)).
+    /// A dimension of size 0 gives as many empty views as are asked for.
     ///
     /// PyTorch's default: `dim` 0.
     ///
@@ -385,7 +389,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// Where `chunks` is zero.
+    /// Where `chunks` is zero, or the views would be more than 2^24.
     #[track_caller]
     pub fn chunk(&self, chunks: usize, dim: i64) -> Result<Vec<Tensor>> {
         let n = self.split_size("chunk", dim)?;
@@ -393,6 +397,7 @@ impl Tensor {
             bail!("chunk", "the number of chunks must be above zero");
         }
         if n == 0 {
+            check_count("chunk", chunks)?;
             return (0..chunks).map(|_| self.slice(dim, 0, 0, 1)).collect();
         }
         self.split(n.div_ceil(chunks), dim)
@@ -419,10 +424,11 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// For 0-d tensors.
+    /// For 0-d tensors, and where the views would be more than 2^24.
     #[track_caller]
     pub fn unbind(&self, dim: i64) -> Result<Vec<Tensor>> {
         let n = self.split_size("unbind", dim)?;
+        check_count("unbind", n)?;
         (0..n as i64).map(|i| self.select(dim, i)).collect()
     }
 
@@ -532,11 +538,14 @@ impl Tensor {
                 "repeats {counts:?} must be one number, not negative, for each of dimension {dim}'s {n} indices"
             );
         }
-        let index: Vec<i64> = (0i64..)
-            .zip(&counts)
-            .flat_map(|(i, &c)| std::iter::repeat_n(i, c as usize))
-            .collect();
-        x.index_select(dim as i64, &Tensor::from_vec(index.clone(), index.len())?)
+        let sum = counts.iter().fold(0i64, |sum, &c| sum.saturating_add(c));
+        let shape = sizes("repeat_interleave", sum)?;
+        let index = Tensor::build::<i64>("repeat_interleave", &shape, DType::I64, |out| {
+            let each = (0..).zip(&counts);
+            let all = each.flat_map(|(i, &c)| std::iter::repeat_n(i, c as usize));
+            out.iter_mut().zip(all).for_each(|(o, i)| *o = i);
+        })?;
+        x.index_select(dim as i64, &index)
     }
 
     /// The tensor and its one dimension, or flattened where none is named.
@@ -682,7 +691,8 @@ impl Tensor {
     pub fn diag(&self, diagonal: i64) -> Result<Tensor> {
         match self.dim() {
             1 => {
-                let n = self.shape()[0] + diagonal.unsigned_abs() as usize;
+                let skip = usize::try_from(diagonal.unsigned_abs()).unwrap_or(usize::MAX);
+                let n = self.shape()[0].saturating_add(skip);
                 let out = Tensor::zeros_with([n, n], (self.dtype(), self.device()))?;
                 out.diagonal(diagonal, 0, 1)?.copy_(self)?;
                 Ok(out)

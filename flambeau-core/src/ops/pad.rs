@@ -133,8 +133,9 @@ impl Tensor {
         };
         let count = sizes("pad", [n.saturating_add(before).saturating_add(after)])?;
         let places = Tensor::build::<i64>("pad", &count, DType::I64, |out| {
-            for (o, i) in out.iter_mut().zip(before.saturating_neg()..) {
-                *o = place(i);
+            let first = before.saturating_neg();
+            for (o, i) in out.iter_mut().zip(0..) {
+                *o = place(first.saturating_add(i));
             }
         })?;
         self.index_select(d as i64, &places)

@@ -4,7 +4,7 @@ use crate::autocast::Cast;
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::elementwise::to_contiguous;
 use crate::ops::spec::{Arg, OpSpec, Sample};
-use crate::shape::{Shape, numel, sizes};
+use crate::shape::{Shape, check_numel, numel, sizes};
 use crate::storage::allocate;
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Error, Result, bail};
@@ -134,6 +134,8 @@ impl Op for MaxPool {
             let guard = x.read();
             let src = &guard.slice::<T>()[..x.numel()];
             Tensor::build::<T>(self.name, &self.shape, x.dtype(), |out| match &self.windows {
+                // The sizes of what has no planes may be beyond counting.
+                _ if out.is_empty() => {}
                 Windows::Fixed(s, _) => kernels::max_pool_forward(s, src, out, indices.as_mut_slice()),
                 Windows::Adaptive(s) => kernels::adaptive_max_pool_forward(s, src, out, indices.as_mut_slice()),
             })?
@@ -183,8 +185,8 @@ impl Op for PlaneScatter {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let (x, indices) = (operand(self.name(), inputs[0])?, inputs[1].contiguous()?);
-        let planes: usize = self.input[..self.input.len() - self.dims].iter().product();
-        let plane: usize = self.input[self.input.len() - self.dims..].iter().product();
+        let (lead, plane) = self.input.split_at(self.input.len() - self.dims);
+        let (planes, plane) = (numel(lead), numel(plane));
         let guard = indices.read();
         let places = &guard.slice::<i64>()[..indices.numel()];
         let out = in_lane!(self.name(), inputs[0], T => {
@@ -242,6 +244,7 @@ impl Op for AvgPool {
             let guard = x.read();
             let src = &guard.slice::<T>()[..x.numel()];
             Tensor::build::<T>(self.name, shape, x.dtype(), |out| match (&self.windows, self.back) {
+                _ if out.is_empty() || src.is_empty() => out.fill(0.0),
                 (Windows::Fixed(s, o), false) => kernels::avg_pool_forward(s, *o, src, out),
                 (Windows::Fixed(s, o), true) => kernels::avg_pool_backward(s, *o, src, out),
                 (Windows::Adaptive(s), false) => kernels::adaptive_avg_pool_forward(s, src, out),
@@ -300,6 +303,8 @@ fn planes<const N: usize>(op: &'static str, x: &Tensor) -> Result<(usize, [usize
         );
     }
     let lead = x.dim() - N;
+    // A batch of 0 does not make planes beyond memory computable.
+    check_numel(op, &x.shape()[lead..])?;
     Ok((
         numel(&x.shape()[..lead]),
         spatial::<N>(std::array::from_fn(|i| x.shape()[lead + i]), 1),
@@ -330,6 +335,16 @@ fn fixed<const N: usize>(
         ceil_mode: options.ceil_mode,
     };
     let output = s.output().map_err(|e| Error::new(op, e.to_string()))?;
+    // Each element of a window is looked at.
+    let window = (s.kernel.iter()).fold(1usize, |n, &k| n.saturating_mul(k));
+    if window > 1 << 24 && window / 64 > numel(&input) {
+        bail!(
+            op,
+            "a window of {:?} on planes of {:?} is mostly padding; choose a smaller one",
+            options.kernel_size,
+            &x.shape()[x.dim() - N..]
+        );
+    }
     if options.divisor_override == Some(0) {
         bail!(
             op,

@@ -2,7 +2,7 @@
 
 use super::Tensor;
 use crate::dtype::Element;
-use crate::shape::{Dims, Shape, numel, sizes};
+use crate::shape::{Dims, Shape, check_count, numel, sizes};
 use crate::{DType, Device, Error, Result, bail};
 
 /// A number or nested arrays, slices and vectors of numbers, of one shape.
@@ -252,7 +252,7 @@ impl Tensor {
                 self.shape()
             );
         };
-        Ok(rows(self.to_vec()?, self.shape()[0], columns))
+        rows("to_vec2", self.to_vec()?, self.shape()[0], columns)
     }
 
     /// The matrices of a three-dimensional tensor.
@@ -275,11 +275,13 @@ impl Tensor {
                 self.shape()
             );
         };
-        let matrices = rows(self.to_vec()?, n, height * width);
-        Ok(matrices
+        if self.is_empty() {
+            check_count("to_vec3", n.saturating_mul(height))?;
+        }
+        rows("to_vec3", self.to_vec()?, n, numel(&[height, width]))?
             .into_iter()
-            .map(|m| rows(m, height, width))
-            .collect())
+            .map(|m| rows("to_vec3", m, height, width))
+            .collect()
     }
 
     /// The sub-tensors along the first dimension, as Python iterates over a tensor: views.
@@ -293,7 +295,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// For a 0-d tensor.
+    /// For a 0-d tensor, and where the views would be more than 2^24.
     #[track_caller]
     pub fn iter(&self) -> Result<std::vec::IntoIter<Tensor>> {
         if self.dim() == 0 {
@@ -302,8 +304,7 @@ impl Tensor {
                 "a 0-d tensor has nothing to iterate over; use item()"
             );
         }
-        let rows = (0..self.shape()[0] as i64).map(|i| self.select(0, i));
-        Ok(rows.collect::<Result<Vec<_>>>()?.into_iter())
+        Ok(self.unbind(0)?.into_iter())
     }
 
     /// Converted to a type, moved to a device, or both; the same tensor where nothing changes
@@ -345,10 +346,19 @@ impl Tensor {
     }
 }
 
-fn rows<T: Copy>(flat: Vec<T>, count: usize, length: usize) -> Vec<Vec<T>> {
-    (0..count)
-        .map(|i| flat[i * length..(i + 1) * length].to_vec())
-        .collect()
+#[track_caller]
+fn rows<T: Copy>(
+    op: &'static str,
+    flat: Vec<T>,
+    count: usize,
+    length: usize,
+) -> Result<Vec<Vec<T>>> {
+    if flat.is_empty() {
+        // Memory bounds only the rows that have elements.
+        check_count(op, count)?;
+        return Ok(vec![Vec::new(); count]);
+    }
+    Ok(flat.chunks_exact(length).map(<[T]>::to_vec).collect())
 }
 
 /// Where [`Tensor::to`] leads: what is `None` stays.

@@ -608,7 +608,9 @@ impl Tensor {
     /// Where memory does not suffice.
     #[track_caller]
     pub fn tril_indices(row: usize, column: usize, offset: i64) -> Result<Tensor> {
-        triangle("tril_indices", row, column, |i| {
+        let count = clamped(row, offset as i128 + 1, column);
+        let first = row.min(usize::try_from(offset.saturating_neg()).unwrap_or(0));
+        triangle("tril_indices", first..row, count, |i| {
             0..within(i as i128 + offset as i128 + 1, column)
         })
     }
@@ -626,7 +628,11 @@ impl Tensor {
     /// Where memory does not suffice.
     #[track_caller]
     pub fn triu_indices(row: usize, column: usize, offset: i64) -> Result<Tensor> {
-        triangle("triu_indices", row, column, |i| {
+        let above = clamped(row, offset as i128, column);
+        let count = (row as u128)
+            .saturating_mul(column as u128)
+            .saturating_sub(above);
+        triangle("triu_indices", 0..row, count, |i| {
             within(i as i128 + offset as i128, column)..column
         })
     }
@@ -689,22 +695,32 @@ fn within(v: i128, size: usize) -> usize {
     v.clamp(0, size as i128) as usize
 }
 
-/// The places of the columns that `columns` gives for each row.
+/// The sum over rows `i` below `rows` of `i + shift`, each cut to 0 to `size`.
+fn clamped(rows: usize, shift: i128, size: usize) -> u128 {
+    let (rows, size) = (rows as i128, size as i128);
+    // Rows from `first` on are above 0, from `full` on at `size`.
+    let first = (-shift).clamp(0, rows);
+    let full = (size - shift).clamp(first, rows);
+    let slope = (full - first).saturating_mul(2 * shift + first + full - 1) / 2;
+    slope
+        .saturating_add((rows - full).saturating_mul(size))
+        .max(0) as u128
+}
+
+/// The places of the columns, `count` altogether, that `columns` gives for each of `rows`.
 #[track_caller]
 fn triangle(
     op: &'static str,
-    row: usize,
-    column: usize,
+    rows: std::ops::Range<usize>,
+    count: u128,
     columns: impl Fn(usize) -> std::ops::Range<usize>,
 ) -> Result<Tensor> {
-    crate::shape::check_numel(op, &[row, column])?;
-    let row = if column == 0 { 0 } else { row };
-    let places = || (0..row).flat_map(|i| columns(i).map(move |j| (i as i64, j as i64)));
-    let n = (0..row).map(|i| columns(i).len()).sum();
+    let n = usize::try_from(count).unwrap_or(usize::MAX);
     let shape = sizes(op, [2, n])?;
+    let places = rows.flat_map(|i| columns(i).map(move |j| (i as i64, j as i64)));
     Tensor::build::<i64>(op, &shape, DType::I64, |out| {
         let (rows, cols) = out.split_at_mut(n);
-        for ((r, c), (i, j)) in rows.iter_mut().zip(cols).zip(places()) {
+        for ((r, c), (i, j)) in rows.iter_mut().zip(cols).zip(places) {
             (*r, *c) = (i, j);
         }
     })

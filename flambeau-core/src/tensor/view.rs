@@ -446,9 +446,10 @@ impl Tensor {
             } else {
                 start * g.strides[d]
             };
-            // The stride of a single index matters to nobody, and might overflow.
+            // The stride of a single index matters to nobody, and might overflow; so do the strides of
+            // a tensor without elements, here and below.
             if g.shape[d] > 1 {
-                g.strides[d] *= step;
+                g.strides[d] = g.strides[d].saturating_mul(step);
             }
         })
     }
@@ -560,7 +561,7 @@ impl Tensor {
                 g.strides.remove(d);
             }
             g.shape.push(length);
-            g.strides.push(s1 + s2);
+            g.strides.push(s1.saturating_add(s2));
             if numel(&g.shape) > 0 {
                 g.offset += skip * skipped;
             }
@@ -596,7 +597,7 @@ impl Tensor {
             if let Some(count) = g.shape.get_mut(d) {
                 *count = (length - size) / step + 1;
                 if *count > 1 {
-                    g.strides[d] *= step;
+                    g.strides[d] = g.strides[d].saturating_mul(step);
                 }
             }
             g.shape.push(size);
@@ -747,7 +748,7 @@ impl Tensor {
         let d = wrap_dim("unsqueeze", dim, self.dim() + 1)?;
         let (mut shape, mut strides) = (self.0.shape.clone(), self.0.strides.clone());
         let stride = if d < self.dim() {
-            shape[d] * strides[d]
+            shape[d].saturating_mul(strides[d])
         } else {
             1
         };

@@ -112,7 +112,7 @@ fn leaves_are_safe_from_in_place_operations() -> Result<()> {
             .add_(1)
             .unwrap_err()
             .to_string()
-            .contains("clone")
+            .contains("copy()")
     );
     assert!(Tensor::ones_with([1], DType::I64)?.add_(0.5).is_err());
     Ok(())

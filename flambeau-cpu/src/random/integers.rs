@@ -1,6 +1,6 @@
 //! `random_`, `randint` and `randperm`: integers, of any element type.
 
-use super::{Generator, Number, RandomError};
+use super::{Generator, Number, RandomError, room};
 
 /// From this many elements on PyTorch's `randperm` draws 64 bits an element, and otherwise.
 const LARGE_PERMUTATION: usize = u32::MAX as usize / 20;
@@ -82,8 +82,12 @@ impl Generator {
     /// The integers from 0 to `n - 1` in random order: `torch.randperm(n)`.
     ///
     /// Takes a word for each element but the last, two for every element from 214,748,364 on.
-    pub fn randperm(&mut self, n: usize) -> Vec<i64> {
-        let mut order: Vec<i64> = (0..n as i64).collect();
+    ///
+    /// # Errors
+    /// Where so many numbers do not fit into memory.
+    pub fn randperm(&mut self, n: usize) -> Result<Vec<i64>, RandomError> {
+        let mut order = room("randperm", n)?;
+        order.extend(0..n as i64);
         if n < LARGE_PERMUTATION {
             for i in 0..n.saturating_sub(1) {
                 let other = i + self.random32() as usize % (n - i);
@@ -95,7 +99,7 @@ impl Generator {
                 order.swap(i, other);
             }
         }
-        order
+        Ok(order)
     }
 }
 

@@ -60,6 +60,16 @@ fn ensure(condition: bool, text: impl FnOnce() -> String) -> Result<(), RandomEr
     }
 }
 
+/// An empty list with room for `count` numbers.
+fn room(op: &str, count: usize) -> Result<Vec<i64>, RandomError> {
+    let mut list = Vec::new();
+    let fits = list.try_reserve_exact(count).is_ok();
+    ensure(fits, || {
+        format!("{op}: {count} numbers do not fit into memory; draw fewer")
+    })?;
+    Ok(list)
+}
+
 /// A source of random numbers, equal to `torch.Generator()` on the CPU.
 ///
 /// ```

@@ -1,6 +1,6 @@
 //! `torch.multinomial`: indices drawn by weight.
 
-use super::{Generator, RandomError, Real, ensure};
+use super::{Generator, RandomError, Real, ensure, room};
 
 /// The most categories: PyTorch's limit, the integers that `f32` counts.
 const MAX_CATEGORIES: usize = 1 << 24;
@@ -63,7 +63,7 @@ impl Generator {
             })?;
         }
         if replacement && samples > 1 {
-            Ok(self.search_sums(weights, categories, samples))
+            self.search_sums(weights, categories, samples)
         } else {
             self.largest_quotients(weights, categories, samples)
         }
@@ -74,8 +74,9 @@ impl Generator {
         weights: &[T],
         categories: usize,
         samples: usize,
-    ) -> Vec<i64> {
-        let mut drawn = Vec::with_capacity(weights.len() / categories * samples);
+    ) -> Result<Vec<i64>, RandomError> {
+        let rows = weights.len() / categories;
+        let mut drawn = room("multinomial", rows.saturating_mul(samples))?;
         for row in weights.chunks(categories) {
             let mut sums = cumulative(row);
             sums[categories - 1] = 1.0;
@@ -84,7 +85,7 @@ impl Generator {
                 sums.partition_point(|&sum| sum < u) as i64
             }));
         }
-        drawn
+        Ok(drawn)
     }
 
     fn largest_quotients<T: Real>(

@@ -194,7 +194,7 @@ fn draws_are_pytorchs() {
             ("randperm", _) => {
                 compare(
                     text,
-                    &g.randperm(line.integer(0).unwrap() as usize),
+                    &g.randperm(line.integer(0).unwrap() as usize).unwrap(),
                     golden,
                     None,
                 );

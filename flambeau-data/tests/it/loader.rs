@@ -127,6 +127,11 @@ fn options_that_cannot_be_are_the_first_batchs_error() {
             new().num_workers(1).prefetch_factor(0),
             "prefetch_factor is 0",
         ),
+        (new().num_workers(usize::MAX), "more than 1024 threads"),
+        (
+            new().num_workers(2).prefetch_factor(usize::MAX),
+            "65536 are the most",
+        ),
     ];
     for (loader, text) in cases {
         assert_eq!(loader.len(), 0);
@@ -143,6 +148,44 @@ fn options_that_cannot_be_are_the_first_batchs_error() {
         assert!(iter.next().is_none());
     }
     assert!(new().timeout(Duration::ZERO).check().is_ok());
+}
+
+/// What would not fit into memory, or not come back.
+#[test]
+fn samplers_without_measure_are_the_first_batchs_error() {
+    let _turn = TURN.lock();
+    const MAX: usize = usize::MAX;
+    let new = || DataLoader::new(digits(5));
+    let weighted = WeightedRandomSampler::new([1.0, 2.0], MAX).unwrap();
+    let cases = [
+        (
+            new().sampler(RandomSampler::new(MAX)),
+            "the order of 18446744073709551615 samples does not fit into memory",
+        ),
+        (new().sampler(weighted), "do not fit into memory"),
+        (
+            new().batch_size(MAX).sampler(SequentialSampler::new(MAX)),
+            "268435456 are the most",
+        ),
+    ];
+    for (loader, text) in cases {
+        let error = loader.iter().next().unwrap().unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains(text), "{cause}");
+    }
+    // Drawn one by one, with replacement: as many as anybody takes.
+    let endless = RandomSampler::new(5).replacement(true).num_samples(MAX);
+    assert_eq!(new().sampler(endless).iter().take(7).count(), 7);
+    let list = ListDataset::from(vec![1i64; 3]);
+    assert!(random_split(list, [MAX, MAX], None).is_err());
+}
+
+#[test]
+fn a_patience_beyond_any_clock_is_endless() {
+    let loader = DataLoader::new(digits(6))
+        .num_workers(1)
+        .timeout(Duration::MAX);
+    assert!(loader.iter().flat_map(ints).eq(0..6));
 }
 
 struct Moody;

@@ -30,6 +30,7 @@ pub use distance::*;
 pub use crate::loss::functional::*;
 pub use flambeau_core::PadMode as PaddingMode;
 
+use crate::init::product;
 use crate::layers::Size;
 use flambeau_core::autocast::{Cast, Composite};
 use flambeau_core::{BatchNormOptions, ConvOptions, PoolOptions, Result, Tensor, bail, no_grad};
@@ -109,18 +110,19 @@ pub fn bilinear(
             weight.shape()
         );
     }
-    let lead: Vec<usize> = lead1.to_vec();
-    let rows: usize = lead.iter().product();
+    let rows = product(lead1);
     // Not on PyTorch's list: its products keep their type.
     let _region = Composite::new(Cast::Keep, [input1, input2])?;
-    let by_input1 = weight.permute([1, 0, 2])?.reshape([in1, out * in2])?;
+    let by_input1 = weight
+        .permute([1, 0, 2])?
+        .reshape([in1, product(&[out, in2])])?;
     let y = input1
         .reshape([rows, in1])?
         .matmul(&by_input1)?
         .view([rows, out, in2])?
         .mul(&input2.reshape([rows, 1, in2])?)?
         .sum_dim(-1, false)?
-        .view([lead, vec![out]].concat())?;
+        .view([lead1, &[out]].concat())?;
     match bias {
         Some(b) => y.add(b),
         None => Ok(y),
@@ -483,7 +485,7 @@ pub fn instance_norm(
             input.shape()
         );
     };
-    if spatial.iter().product::<usize>() == 1 {
+    if product(spatial) == 1 {
         bail!(
             "instance_norm",
             "each channel needs more than one element; the input has shape {:?}",
@@ -494,7 +496,7 @@ pub fn instance_norm(
     let each = |t: Option<&Tensor>| t.map(|t| t.repeat(batch as i64)).transpose();
     let (mean, var) = (each(running_mean)?, each(running_var)?);
     let y = input
-        .reshape([&[1, batch * channels], spatial].concat())?
+        .reshape([&[1, product(&[batch, channels])], spatial].concat())?
         .batch_norm(BatchNormOptions {
             running: mean.as_ref().zip(var.as_ref()),
             weight: each(weight)?.as_ref(),

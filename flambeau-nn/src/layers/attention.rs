@@ -120,7 +120,7 @@ impl Sizes {
             )?)
         };
         let projections = if self.packed() {
-            vec![xavier(3 * e, e)?]
+            vec![xavier(e.saturating_mul(3), e)?]
         } else {
             vec![xavier(e, e)?, xavier(e, self.kdim)?, xavier(e, self.vdim)?]
         };
@@ -128,7 +128,7 @@ impl Sizes {
         Ok(Parts {
             projections,
             in_proj_bias: match self.bias {
-                true => Some(Parameter::new(filled(&[3 * e], 0.0)?)?),
+                true => Some(Parameter::new(filled(&[e.saturating_mul(3)], 0.0)?)?),
                 false => None,
             },
             bias_kv: match self.bias_kv {
@@ -537,7 +537,7 @@ impl MultiheadAttention {
         let attention = match options.attn_mask {
             None => None,
             Some(mask) => {
-                let all = [batch * heads, length, keys];
+                let all = [batch.saturating_mul(heads), length, keys];
                 let shape = mask.shape();
                 if shape != &all[1..] && shape != all {
                     bail!(

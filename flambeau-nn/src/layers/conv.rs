@@ -42,11 +42,11 @@ impl<const N: usize> Padding<N> {
                 Padding::Sides(p) => (p[i], p[i]),
                 Padding::Valid => (0, 0),
                 Padding::Same => {
-                    let total = dilation[i] * (kernel[i].max(1) - 1);
+                    let total = dilation[i].saturating_mul(kernel[i].max(1) - 1);
                     (total / 2, total - total / 2)
                 }
             };
-            sides.extend([before as i64, after as i64]);
+            sides.extend([before, after].map(|n| i64::try_from(n).unwrap_or(i64::MAX)));
         }
         sides
     }

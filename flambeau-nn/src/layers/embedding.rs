@@ -64,7 +64,10 @@ impl Embedding {
     #[must_use]
     #[track_caller]
     pub fn padding_idx(mut self, padding_idx: i64) -> Embedding {
-        let n = self.num_embeddings as i64;
+        if self.mode.check("Embedding").is_err() {
+            return self;
+        }
+        let n = i64::try_from(self.num_embeddings).unwrap_or(i64::MAX);
         let index = if padding_idx < 0 {
             padding_idx + n
         } else {

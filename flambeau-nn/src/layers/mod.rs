@@ -84,9 +84,9 @@ impl<const N: usize> std::fmt::Display for Size<N> {
 }
 
 /// Python's tuple: `(5,)`, `(3, 5)`.
-pub(crate) fn tuple(values: &[usize]) -> String {
+pub(crate) fn tuple<T: ToString>(values: &[T]) -> String {
     match values {
-        [one] => format!("({one},)"),
+        [one] => format!("({},)", one.to_string()),
         many => {
             let parts: Vec<String> = many.iter().map(ToString::to_string).collect();
             format!("({})", parts.join(", "))

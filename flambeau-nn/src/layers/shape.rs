@@ -109,8 +109,8 @@ impl Unflatten {
     }
 
     fn extra_repr(&self) -> String {
-        let sizes: Vec<usize> = self.unflattened_size.iter().map(|&s| s as usize).collect();
-        format!("dim={}, unflattened_size={}", self.dim, tuple(&sizes))
+        let sizes = &self.unflattened_size;
+        format!("dim={}, unflattened_size={}", self.dim, tuple(sizes))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rates that rise and fall.
 
-use super::{Schedule, Tick, scheduler};
+use super::{Schedule, Tick, scheduler, span};
 use std::f64::consts::PI;
 
 scheduler! {
@@ -32,7 +32,7 @@ scheduler! {
 impl Schedule for CosineAnnealing {
     const NAME: &'static str = "CosineAnnealingLR";
     fn lr(&self, t: &Tick) -> f64 {
-        let half = self.t_max.max(1) as i64;
+        let half = span(self.t_max);
         let cos = |epoch: f64| 1.0 + (PI * epoch / half as f64).cos();
         if t.epoch == 0 {
             t.lr
@@ -76,10 +76,13 @@ scheduler! {
 impl Schedule for WarmRestarts {
     const NAME: &'static str = "CosineAnnealingWarmRestarts";
     fn lr(&self, t: &Tick) -> f64 {
-        let (mut at, mut length) = (t.epoch as u64, self.t_0.max(1));
+        let (mut at, mut length, factor) = (t.epoch, span(self.t_0), span(self.t_mult));
+        if factor == 1 {
+            at %= length;
+        }
         while at >= length {
             at -= length;
-            length *= self.t_mult.max(1);
+            length = length.saturating_mul(factor);
         }
         let cos = (PI * at as f64 / length as f64).cos();
         self.eta_min + (t.base_lr - self.eta_min) * (1.0 + cos) / 2.0

@@ -1,6 +1,6 @@
 //! Rates that fall (or rise) from epoch to epoch.
 
-use super::{Schedule, Tick, scheduler};
+use super::{Schedule, Tick, scheduler, span};
 
 scheduler! {
     /// Multiplies the rate by `gamma` every `step_size` epochs
@@ -28,7 +28,7 @@ scheduler! {
 impl Schedule for Step {
     const NAME: &'static str = "StepLR";
     fn lr(&self, t: &Tick) -> f64 {
-        if t.epoch == 0 || t.epoch % self.step_size.max(1) as i64 != 0 {
+        if t.epoch == 0 || t.epoch % span(self.step_size) != 0 {
             t.lr
         } else {
             t.lr * self.gamma

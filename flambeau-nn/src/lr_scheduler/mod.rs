@@ -65,7 +65,7 @@ pub trait LrScheduler {
 
 /// What a schedule computes the next rate from.
 pub struct Tick {
-    /// The epoch that begins; 0 when the scheduler is made.
+    /// The epoch that begins; 0 when the scheduler is made, and never negative.
     pub epoch: i64,
     /// The rate of the epoch before (of the optimizer, at epoch 0).
     pub lr: f64,
@@ -142,7 +142,7 @@ impl<S: Schedule> Scheduler<S> {
 
 impl<S: Schedule> LrScheduler for Scheduler<S> {
     fn step(&mut self) {
-        self.go_to(self.epoch + 1);
+        self.go_to(self.epoch.saturating_add(1));
     }
 
     fn get_last_lr(&self) -> Vec<f64> {
@@ -175,7 +175,9 @@ impl<S: Schedule> LrScheduler for Scheduler<S> {
         };
         let name = state["scheduler"].as_str().unwrap_or("no scheduler");
         let (Some(epoch), Some(base), Some(last)) = (
-            state["last_epoch"].as_i64().filter(|_| name == S::NAME),
+            state["last_epoch"]
+                .as_i64()
+                .filter(|&e| name == S::NAME && e >= 0),
             numbers("base_lrs"),
             numbers("last_lr"),
         ) else {
@@ -195,6 +197,11 @@ impl<S: Schedule> LrScheduler for Scheduler<S> {
         }
         Ok(())
     }
+}
+
+/// A number of epochs of which twice as many can be counted; 0 counts as 1.
+fn span(epochs: u64) -> i64 {
+    epochs.clamp(1, i64::MAX as u64 / 2) as i64
 }
 
 /// Declares a scheduler: its name, what its constructor takes and what its methods set.

@@ -97,7 +97,7 @@ impl ReduceLROnPlateau {
 
     /// Goes on to the next epoch with the value measured in this one.
     pub fn step(&mut self, value: f64) {
-        self.epoch += 1;
+        self.epoch = self.epoch.saturating_add(1);
         let better = match self.best {
             // PyTorch starts from infinity, which only a NaN does not better.
             None => !value.is_nan(),
@@ -107,7 +107,7 @@ impl ReduceLROnPlateau {
             self.best = Some(value);
             self.bad_epochs = 0;
         } else {
-            self.bad_epochs += 1;
+            self.bad_epochs = self.bad_epochs.saturating_add(1);
         }
         if self.cooldown_left > 0 {
             self.cooldown_left -= 1;

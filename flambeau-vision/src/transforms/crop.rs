@@ -2,6 +2,7 @@
 
 use super::Transform;
 use crate::Image;
+use crate::image::count;
 use crate::layout::Axis;
 use flambeau_core::{Result, bail};
 use flambeau_data::SampleRng;
@@ -110,7 +111,9 @@ impl Frame {
         [top, left]: [isize; 2],
         [height, width]: [usize; 2],
     ) -> Result<Image> {
-        let [_, h, w] = image.shape();
+        let [channels, h, w] = image.shape();
+        // Before the axes are written down, which takes memory too.
+        count([channels, height, width].map(|n| n.max(1)))?;
         let rows = self.axis(top, height, h)?;
         let columns = self.axis(left, width, w)?;
         image.gathered(&rows, &columns, &self.fill)

@@ -114,8 +114,9 @@ impl Resize {
     }
 
     /// Height and width of the result for a picture of `[h, w]`, by torchvision's rule.
-    fn output(&self, [h, w]: [usize; 2], channels: usize) -> Result<[usize; 2]> {
+    fn output(&self, image: &Image) -> Result<[usize; 2]> {
         const OP: &str = "Resize";
+        let [channels, h, w] = image.shape();
         let size = match (self.size, self.max_size) {
             (ResizeSize::Exact(size), None) => size,
             (ResizeSize::Exact(_), Some(_)) => {
@@ -140,8 +141,8 @@ impl Resize {
             }
         };
         let elements = size.iter().try_fold(channels, |n, &s| n.checked_mul(s));
-        let possible = !size.contains(&0) && h * w > 0 && elements.is_some_and(|n| n <= 1 << 31);
-        if !possible {
+        let possible = !size.contains(&0) && elements.is_some_and(|n| n <= 1 << 31);
+        if !possible || image.is_empty() {
             bail!(
                 OP,
                 "a picture of {h} x {w} cannot become {} x {}: empty, or more than 2^31 numbers",
@@ -156,7 +157,7 @@ impl Resize {
 impl Transform for Resize {
     fn apply(&self, image: Image, _: &mut SampleRng) -> Result<Image> {
         let [c, h, w] = image.shape();
-        let [height, width] = self.output([h, w], c)?;
+        let [height, width] = self.output(&image)?;
         if [height, width] == [h, w] {
             return Ok(image);
         }

@@ -378,6 +378,50 @@ fn wrong_pictures_are_errors_that_name_the_remedy() -> Result<()> {
     Ok(())
 }
 
+/// With so wide a frame a part may lie beside the picture altogether.
+#[test]
+fn parts_of_the_frame_alone() -> Result<()> {
+    let crop = RandomCrop::new(3).padding([12, 10]);
+    let mut blank = 0;
+    for place in 0..200 {
+        let part = crop.apply(small(), &mut SampleRng::new(0, place))?;
+        assert_eq!(part.shape(), [3, 3, 3]);
+        let bytes = part.to_tensor()?.to_vec::<u8>()?;
+        blank += usize::from(bytes.iter().all(|&b| b == 0));
+    }
+    assert!((50..200).contains(&blank), "{blank}");
+    Ok(())
+}
+
+/// Sizes of which only a 0 beside them makes a picture, and frames too long to be written down.
+#[test]
+fn pictures_of_nothing() -> Result<()> {
+    let big = 1usize << 62;
+    for shape in [
+        &[0, 3, big, 5][..],
+        &[big, big, 0, 3, 4],
+        &[0, big, big],
+        &[3, big, 0],
+    ] {
+        let nothing = || Image::try_from(Tensor::zeros(shape).unwrap()).unwrap();
+        assert!(error(&Resize::new([2, 2]), nothing()).contains("empty"));
+        let rng = &mut SampleRng::new(0, 0);
+        let framed = Pad::new(1)
+            .padding_mode(PaddingMode::Edge)
+            .apply(nothing(), rng);
+        assert!(framed.is_err() || framed?.to_tensor()?.is_empty());
+        let flipped = RandomHorizontalFlip::new(1.0).apply(nothing(), rng);
+        assert!(flipped.is_err() || flipped?.to_tensor()?.is_empty());
+    }
+    for size in [[0, (1 << 31) - 1], [(1 << 31) - 1, 1]] {
+        let frame = RandomCrop::new(size)
+            .padding(1 << 32)
+            .padding_mode(PaddingMode::Reflect);
+        assert!(error(&frame, small()).contains("too large"));
+    }
+    Ok(())
+}
+
 #[test]
 fn functions_and_choices_are_transforms_too() -> Result<()> {
     let invert = || Lambda::new(|x: Tensor| x.mul(-1.0)?.add(1.0));

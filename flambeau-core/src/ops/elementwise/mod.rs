@@ -112,7 +112,10 @@ impl<'a> Source<'a> {
         for (&d, &s) in shape.iter().zip(&strides) {
             match dims.last_mut() {
                 _ if d == 1 => {}
-                Some((size, stride)) if *stride == d * s => (*size, *stride) = (*size * d, s),
+                // Wrapping: where a size is 0, the others may multiply to more than memory holds.
+                Some((size, stride)) if *stride == d.wrapping_mul(s) => {
+                    (*size, *stride) = (size.wrapping_mul(d), s);
+                }
                 _ => dims.push((d, s)),
             }
         }

@@ -4,7 +4,7 @@ use super::plan::{Accumulate, out_of_range, positions, with_lane};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
 use crate::ops::elementwise::{lane_of, to_contiguous};
-use crate::shape::{Shape, contiguous_strides};
+use crate::shape::{Shape, contiguous_strides, numel};
 use crate::tensor::{Operand, Tensor};
 use crate::{Ctx, Result, bail, with_stored};
 use flambeau_cpu::threads::parallel_chunks_mut;
@@ -161,7 +161,7 @@ impl Op for Scatter {
         let apart =
             x.dim() > 0 && shape.len() == x.dim() && shape[..self.dim] == x.shape()[..self.dim];
         let slabs = if apart {
-            x.shape()[..self.dim].iter().product()
+            numel(&x.shape()[..self.dim])
         } else {
             1
         };

@@ -5,7 +5,8 @@
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
 use crate::ops::elementwise::{lane_of, to_contiguous};
-use crate::shape::{Shape, broadcast, contiguous_strides, numel};
+use crate::shape::{Shape, broadcast, check_numel, contiguous_strides};
+use crate::storage::filled;
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail, with_stored};
 use flambeau_cpu::threads::parallel_chunks_mut;
@@ -100,7 +101,7 @@ impl Plan {
             };
             common = both;
         }
-        let mut flat = vec![0usize; numel(&common)];
+        let mut flat = filled(op, 0usize, check_numel(op, &common)?)?;
         for (&dim, index) in dims.iter().zip(indices) {
             let size = shape[dim];
             let values = index_values(op, &index.expand(&common)?)?;
@@ -143,6 +144,10 @@ impl Plan {
             .rest(shape.len())
             .map(|d| (shape[d], strides[d]))
             .collect();
+        if self.index.is_empty() || rest.iter().any(|&(size, _)| size == 0) {
+            // The other sizes may be as large as a number can say.
+            return Places::default();
+        }
         let (before, mut after) = rest.split_at(self.front);
         let mut block = 1;
         while let Some((&(size, stride), outer)) = after.split_last()
@@ -185,6 +190,7 @@ fn offsets(dims: &[(usize, usize)]) -> Vec<usize> {
 }
 
 /// Where the picked elements lie: sums of one offset of each list, then `block` in a row.
+#[derive(Default)]
 struct Places {
     before: Vec<usize>,
     index: Vec<usize>,

@@ -4,7 +4,7 @@
 
 use crate::dtype::Stored;
 use crate::ops::elementwise::Lane;
-use crate::shape::Shape;
+use crate::shape::{Shape, numel};
 use crate::tensor::Tensor;
 use crate::{DType, Result, with_stored};
 use flambeau_cpu::reduce as kernels;
@@ -270,11 +270,11 @@ impl<T: Stored> Fold<T> {
             while end > 0 && folded(end - 1) {
                 end -= 1;
             }
-            let n: usize = shape[end..=last].iter().product();
+            let n = numel(&shape[end..=last]);
             if n == 1 {
                 continue;
             }
-            let inner: usize = shape[last + 1..].iter().product();
+            let inner = numel(&shape[last + 1..]);
             shape[end..=last].fill(1);
             x = {
                 let read = x.read();

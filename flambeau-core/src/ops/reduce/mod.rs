@@ -11,7 +11,7 @@ use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
 use crate::ops::elementwise::{Lane, lane_of, to_contiguous};
 use crate::ops::spec::{Arg, OpSpec, Sample};
-use crate::shape::{Dims, Shape, wrap_dims};
+use crate::shape::{Dims, Shape, numel, wrap_dims};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail};
 use fold::Fold;
@@ -135,7 +135,7 @@ impl Op for Reduce {
         let g = match self.kind {
             Sum => g.expand(shape)?,
             Mean => {
-                let n: usize = self.dims.iter().map(|&d| shape[d]).product();
+                let n = count(shape, &self.dims);
                 g.div(n as f64)?.expand(shape)?
             }
             Prod => prod_backward(&g, &ctx.input(0)?, &kept(&ctx.output()?)?, &self.dims)?,
@@ -207,7 +207,7 @@ impl Reduce {
     ) -> Result<Tensor> {
         // Whole rows of another type are converted on the way, without a copy of all of them.
         let kept = x.dim() - dims.len();
-        let n: usize = x.shape()[kept..].iter().product();
+        let n = numel(&x.shape()[kept..]);
         let rows = n >= 64 && x.is_contiguous() && dims.iter().all(|&d| d >= kept);
         if rows && x.dtype() != lane {
             let shape = kept_shape(x.shape(), dims, true);
@@ -223,7 +223,7 @@ impl Reduce {
         if self.kind != Mean {
             return out;
         }
-        let n: usize = self.dims.iter().map(|&d| x.shape()[d]).product();
+        let n = count(x.shape(), &self.dims);
         if n == 1 {
             return out;
         }
@@ -247,7 +247,8 @@ fn memory_order(x: &Tensor) -> Option<Shape> {
         if x.shape()[d] != 1 && x.strides()[d] != step {
             return None;
         }
-        step *= x.shape()[d];
+        // Where a size is 0, the others may multiply to more than memory can address.
+        step = step.wrapping_mul(x.shape()[d]);
     }
     Some(order)
 }
@@ -274,15 +275,16 @@ fn kept_shape(shape: &[usize], dims: &[usize], keepdim: bool) -> Shape {
     }
 }
 
+/// The elements of each slice that `dims` runs over.
+fn count(shape: &[usize], dims: &[usize]) -> usize {
+    numel(&dims.iter().map(|&d| shape[d]).collect::<Shape>())
+}
+
 /// The shape of `x` as `[outer, n, inner]` around dimension `dim`.
 fn around(x: &Tensor, dim: usize) -> (usize, usize, usize) {
     match x.shape() {
         [] => (1, 1, 1),
-        s => (
-            s[..dim].iter().product(),
-            s[dim],
-            s[dim + 1..].iter().product(),
-        ),
+        s => (numel(&s[..dim]), s[dim], numel(&s[dim + 1..])),
     }
 }
 
@@ -295,8 +297,8 @@ fn reduced_last(
 ) -> Result<(Tensor, usize)> {
     let kept = (0..x.dim()).filter(|d| !dims.contains(d));
     let order: Shape = kept.chain(dims.iter().copied()).collect();
-    let n = dims.iter().map(|&d| x.shape()[d]).product();
-    Ok((in_lane(op, &x.detach().permute(order)?, lane)?, n))
+    let rows = in_lane(op, &x.detach().permute(order)?, lane)?;
+    Ok((rows, count(x.shape(), dims)))
 }
 
 /// The gradient of a product, also where elements are zero.

@@ -1,7 +1,7 @@
 //! Variance, standard deviation and norms.
 
 use super::fold::{Fold, SUM_F32, SUM_F64, fold_rows};
-use super::{expect_float, kept_shape, reduced_last};
+use super::{count, expect_float, kept_shape, reduced_last};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
 use crate::ops::elementwise::{lane_of, to_contiguous};
@@ -92,7 +92,7 @@ impl Op for Second {
             let root = ctx.output()?;
             root.eq(0)?.where_(0.0, grad.div(&root)?)
         };
-        let n: usize = self.dims.iter().map(|&d| x.shape()[d]).product();
+        let n = count(x.shape(), &self.dims);
         let distances = || x.sub(x.mean_dim(self.dims.clone(), true)?);
         let g = match self.moment {
             Moment::Var { correction } => {

@@ -31,7 +31,9 @@ impl Op for Softmax {
             let (outer, n, inner) = around(x, op.dim);
             Tensor::build::<T>(op.name(), x.shape(), x.dtype(), |out| {
                 let x = &read.slice::<T>()[..out.len()];
-                kernels::forward(x, out, [outer, n, inner], op.log);
+                if !out.is_empty() {
+                    kernels::forward(x, out, [outer, n, inner], op.log);
+                }
             })
         }
         let out = match lane {
@@ -101,7 +103,9 @@ impl Op for SoftmaxBackward {
             Tensor::build::<T>(op.name(), y.shape(), y.dtype(), |out| {
                 let g = &g_read.slice::<T>()[..out.len()];
                 let y = &y_read.slice::<T>()[..out.len()];
-                kernels::backward(g, y, out, [outer, n, inner], op.log);
+                if !out.is_empty() {
+                    kernels::backward(g, y, out, [outer, n, inner], op.log);
+                }
             })
         }
         let out = match lane {
