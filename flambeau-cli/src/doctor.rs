@@ -1,6 +1,6 @@
 //! `flambeau doctor`: what this machine offers.
 
-use flambeau::Device;
+use flambeau::cuda;
 use flambeau_cpu::{simd, threads};
 
 pub(crate) fn doctor() {
@@ -24,9 +24,9 @@ pub(crate) fn doctor() {
         Some((total, free)) => say!("memory       {free:.1} GiB available of {total:.1} GiB"),
         None => say!("memory       unknown on this system"),
     }
-    match Device::Cuda(0).check() {
-        Ok(()) => say!("CUDA         available"),
-        Err(e) => say!("CUDA         no: {}", e.message()),
+    for (i, line) in cuda::report().iter().enumerate() {
+        let label = if i == 0 { "CUDA" } else { "" };
+        say!("{label:<12} {line}");
     }
 }
 

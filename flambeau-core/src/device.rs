@@ -1,6 +1,7 @@
 //! Where a tensor lives.
 
 use crate::{Error, Result};
+use std::cell::Cell;
 use std::fmt;
 use std::str::FromStr;
 
@@ -50,14 +51,47 @@ impl Device {
     pub fn check(self) -> Result<()> {
         match self {
             Device::Cpu => Ok(()),
-            Device::Cuda(_) => Err(Error::new(
-                "device",
-                format!(
-                    "{self} is not available: this version of flambeau has no CUDA backend; use Device::Cpu"
-                ),
-            )),
+            Device::Cuda(index) => match flambeau_cuda::device(index) {
+                Ok(_) => Ok(()),
+                Err(e) => Err(Error::new(
+                    "device",
+                    format!(
+                        "{self} is not available: {e}. Use Device::Cpu, or see `flambeau doctor`"
+                    ),
+                )),
+            },
         }
     }
+}
+
+thread_local! {
+    static DEFAULT: Cell<Device> = const { Cell::new(Device::Cpu) };
+}
+
+/// Where this thread's creation functions make tensors when they are not told
+/// ([`set_default_device`]); the CPU at first.
+pub fn default_device() -> Device {
+    DEFAULT.get()
+}
+
+/// Makes creation functions of this thread (`zeros`, `arange`, `rand` and the like, and so the
+/// parameters of layers) use `device` where they are not told another (`torch.set_default_device`).
+/// What is made from the program's own numbers (`Tensor::new`, `from_slice`) stays on the CPU.
+///
+/// ```
+/// use flambeau_core::{Device, Tensor, default_device, set_default_device};
+/// set_default_device(Device::Cpu)?;
+/// assert_eq!(Tensor::zeros([2])?.device(), default_device());
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+///
+/// # Errors
+/// Where the device is not available.
+#[track_caller]
+pub fn set_default_device(device: Device) -> Result<()> {
+    device.check()?;
+    DEFAULT.set(device);
+    Ok(())
 }
 
 impl fmt::Display for Device {

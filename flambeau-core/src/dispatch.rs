@@ -93,6 +93,15 @@ pub trait Op: std::fmt::Debug + Send + Sync + 'static {
     /// Where shapes, types or options do not fit.
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output>;
 
+    /// Computes the result on a CUDA device, where an input is on one; so are the others, but for
+    /// 0-d ones.
+    ///
+    /// # Errors
+    /// As `forward`; by default, that there is no such computation.
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        crate::cuda::without_body(self.name(), inputs, &|inputs| self.forward(inputs))
+    }
+
     /// What mixed precision does with the operands ([`autocast`](crate::autocast())).
     fn autocast(&self) -> Cast {
         Cast::Keep
@@ -143,11 +152,16 @@ pub(crate) fn call_with_extras<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Outpu
 fn run<O: Op>(op: O, inputs: &[&Tensor], location: &'static Location<'static>) -> Result<Output> {
     let tracked = inputs.iter().any(|x| x.tracked());
     let record = tracked && is_grad_enabled();
+    let on_cuda = inputs.iter().any(|x| x.on_cuda());
+    let compute = || match on_cuda {
+        true => crate::cuda::run(&op, inputs),
+        false => op.forward(inputs),
+    };
     let out = if tracked && record {
         let _guard = crate::autograd::set_grad_enabled(false);
-        op.forward(inputs)
+        compute()
     } else {
-        op.forward(inputs)
+        compute()
     };
     let mut out = out.map_err(|e| e.relocate(location))?;
     if record && out.tensor.dtype().is_floating_point() {

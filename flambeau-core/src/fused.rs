@@ -5,11 +5,12 @@
 //! several threads where there is much to do, without recording and without temporary memory.
 //! Elements depend on nothing but themselves, so the bits do not depend on the threads.
 
+use crate::cuda::{Traced, trace};
 use crate::dtype::Stored;
 use crate::ops::elementwise::{copy_into, to_contiguous};
 use crate::storage::{Read, Write};
 use crate::tensor::Tensor;
-use crate::{DType, Result, bail};
+use crate::{DType, Device, Result, bail};
 use flambeau_cpu::simd::{Task, dispatch};
 use flambeau_cpu::threads::parallel_chunks_mut;
 use smallvec::SmallVec;
@@ -23,9 +24,11 @@ const GRAIN: usize = 1 << 14;
 /// update.
 const ALONE: usize = 2 << 20;
 
-/// A type that updates compute in: `f32` or `f64`.
+/// A type that updates compute in: `f32` or `f64`; or a symbol that writes the formula down for a CUDA
+/// device. So a formula must not depend on what elements are.
 pub trait Real:
-    Stored
+    Copy
+    + Default
     + Add<Output = Self>
     + Sub<Output = Self>
     + Mul<Output = Self>
@@ -40,17 +43,8 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// Without its sign.
     fn abs(self) -> Self;
-    /// Whether it is no number.
-    fn is_nan(self) -> bool;
     /// The larger one; NaN where one of them is.
-    #[inline(always)]
-    fn maximum(self, other: Self) -> Self {
-        if self > other || self.is_nan() {
-            self
-        } else {
-            other
-        }
-    }
+    fn maximum(self, other: Self) -> Self;
 }
 
 macro_rules! real {
@@ -65,7 +59,9 @@ macro_rules! real {
             #[inline(always)]
             fn abs(self) -> $t { $t::abs(self) }
             #[inline(always)]
-            fn is_nan(self) -> bool { $t::is_nan(self) }
+            fn maximum(self, other: $t) -> $t {
+                if self > other || self.is_nan() { self } else { other }
+            }
         }
     )*};
 }
@@ -113,8 +109,7 @@ pub fn update<const W: usize, const R: usize>(
     if check(op, &write, &read)? {
         let mut pass = Pass::new();
         pass.push(op, write, read, formula, Location::caller());
-        pass.run();
-        return Ok(());
+        return pass.run();
     }
     let dtype = write[0].dtype();
     let lane = if dtype == DType::F64 {
@@ -167,11 +162,16 @@ fn check(op: &'static str, write: &[&Tensor], read: &[&Tensor]) -> Result<bool> 
             bail!(op, "two of the tensors to be updated share memory");
         }
     }
-    Ok(matches!(dtype, DType::F32 | DType::F64)
-        && write.iter().chain(read).all(|t| t.is_contiguous())
-        && !read
-            .iter()
-            .any(|r| write.iter().any(|w| w.shares_storage(r))))
+    if write.iter().chain(read).any(|t| t.on_cuda()) {
+        crate::cuda::one_device(op, &[write, read].concat())?;
+    }
+    Ok(
+        (matches!(dtype, DType::F32 | DType::F64) || first.on_cuda())
+            && write.iter().chain(read).all(|t| t.is_contiguous())
+            && !read
+                .iter()
+                .any(|r| write.iter().any(|w| w.shares_storage(r))),
+    )
 }
 
 /// Counts the write to `t`.
@@ -198,7 +198,7 @@ fn note(t: &Tensor, op: &'static str, location: &'static Location<'static>) {
 /// let mut pass = Pass::new();
 /// pass.add("halve", [&a], [], Halve)?;
 /// pass.add("halve", [&b], [], Halve)?;
-/// pass.run();
+/// pass.run()?;
 /// assert_eq!((a.to_vec::<f32>()?, b.to_vec::<f64>()?), (vec![0.5, 1.0], vec![4.0]));
 /// # Ok::<(), flambeau_core::Error>(())
 /// ```
@@ -252,7 +252,11 @@ impl<'a> Pass<'a> {
 
     /// Runs the updates: at the same time where none writes what another one reads or writes, else
     /// in order.
-    pub fn run(self) {
+    ///
+    /// # Errors
+    /// Where a CUDA device fails.
+    #[track_caller]
+    pub fn run(self) -> Result<()> {
         let mut memory: SmallVec<[(usize, bool); 64]> = SmallVec::new();
         for job in &self.jobs {
             memory.extend(job.written().iter().map(|t| (t.0.storage.address(), true)));
@@ -261,22 +265,28 @@ impl<'a> Pass<'a> {
         memory.sort_unstable();
         let clash = |pair: &[(usize, bool)]| pair[0].0 == pair[1].0 && (pair[0].1 || pair[1].1);
         if memory.windows(2).any(clash) {
-            self.jobs.chunks(1).for_each(together);
+            self.jobs.chunks(1).try_for_each(together)?;
         } else {
-            together(&self.jobs);
+            together(&self.jobs)?;
         }
         for job in &self.jobs {
             let (op, location) = job.source();
             job.written().iter().for_each(|t| note(t, op, location));
         }
+        Ok(())
     }
 }
 
 /// An update that waits for its pass.
 trait Job {
+    fn on_cuda(&self) -> bool {
+        self.written().iter().any(Tensor::on_cuda)
+    }
     fn written(&self) -> &[Tensor];
     fn read(&self) -> &[Tensor];
     fn source(&self) -> (&'static str, &'static Location<'static>);
+    /// The formula for a CUDA device.
+    fn traced(&self) -> Traced;
     /// Cuts the work into pieces; takes as many guards as it has tensors.
     fn cut<'g>(
         &'g self,
@@ -290,7 +300,55 @@ trait Job {
 type Piece<'g> = Option<Box<dyn FnOnce() + Send + 'g>>;
 
 /// Runs updates that do not touch each other's memory.
-fn together(jobs: &[Box<dyn Job + '_>]) {
+fn together(jobs: &[Box<dyn Job + '_>]) -> Result<()> {
+    if jobs.iter().any(|job| job.on_cuda()) {
+        return on_devices(jobs);
+    }
+    on_host(&jobs.iter().map(|job| &**job).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// The same where some are on CUDA devices: those of one formula in one launch.
+#[cold]
+fn on_devices(jobs: &[Box<dyn Job + '_>]) -> Result<()> {
+    type Alike<'j, 'a> = (Traced, DType, Device, Vec<&'j (dyn Job + 'a)>);
+    let (on_cuda, others): (Vec<_>, Vec<_>) =
+        jobs.iter().map(|job| &**job).partition(|job| job.on_cuda());
+    let mut kinds: Vec<Alike<'_, '_>> = Vec::new();
+    for job in on_cuda {
+        let (traced, first) = (job.traced(), &job.written()[0]);
+        let key = (traced, first.dtype(), first.device());
+        match kinds
+            .iter_mut()
+            .find(|k| (&k.0, k.1, k.2) == (&key.0, key.1, key.2))
+        {
+            Some(kind) => kind.3.push(job),
+            None => kinds.push((key.0, key.1, key.2, vec![job])),
+        }
+    }
+    for (traced, _, _, jobs) in &kinds {
+        let write: Vec<&Tensor> = jobs.iter().flat_map(|job| job.written()).collect();
+        let read: Vec<&Tensor> = jobs.iter().flat_map(|job| job.read()).collect();
+        let counts: Vec<_> = jobs
+            .iter()
+            .map(|j| (j.written().len(), j.read().len()))
+            .collect();
+        let (mut w, r) = lock(&write, &read);
+        crate::cuda::update(
+            jobs[0].source().0,
+            traced,
+            &counts,
+            (&write, &mut w),
+            (&read, &r),
+        )?;
+    }
+    if !others.is_empty() {
+        on_host(&others);
+    }
+    Ok(())
+}
+
+fn on_host(jobs: &[&(dyn Job + '_)]) {
     let write: SmallVec<[&Tensor; 32]> = jobs.iter().flat_map(|job| job.written()).collect();
     let read: SmallVec<[&Tensor; 32]> = jobs.iter().flat_map(|job| job.read()).collect();
     let bytes: usize = write.iter().chain(&read).map(|t| t.nbytes()).sum();
@@ -330,6 +388,10 @@ impl<F: Update<W, R>, const W: usize, const R: usize> Job for Planned<F, W, R> {
         (self.op, self.location)
     }
 
+    fn traced(&self) -> Traced {
+        trace(&self.formula)
+    }
+
     fn cut<'g>(
         &'g self,
         write: &mut std::slice::IterMut<'g, Write<'_>>,
@@ -347,7 +409,7 @@ impl<F: Update<W, R>, const W: usize, const R: usize> Job for Planned<F, W, R> {
     }
 }
 
-fn cut<'g, T: Real, F: Update<W, R> + 'g, const W: usize, const R: usize>(
+fn cut<'g, T: Real + Stored, F: Update<W, R> + 'g, const W: usize, const R: usize>(
     n: usize,
     write: [&'g mut Write<'_>; W],
     read: [&'g Read<'_>; R],
@@ -520,7 +582,7 @@ mod tests {
             update("both", [p, m], [g], Both)?;
             pass.add("both", [q, n], [h], Both)?;
         }
-        pass.run();
+        pass.run()?;
         for ((p, m, _), (q, n, _)) in single.iter().zip(&joined) {
             assert_eq!(p.to_vec::<f32>()?, q.to_vec::<f32>()?);
             assert_eq!(m.to_vec::<f32>()?, n.to_vec::<f32>()?);
@@ -532,7 +594,7 @@ mod tests {
         let mut pass = Pass::new();
         pass.add("both", [&a, &d], [&b], Both)?;
         pass.add("both", [&c, &e], [&a], Both)?;
-        pass.run();
+        pass.run()?;
         assert_eq!(a.to_vec::<f32>()?, [0.5; 2]);
         assert_eq!(c.to_vec::<f32>()?, [0.75; 2]);
         assert_eq!(e.to_vec::<f32>()?, [0.5; 2]);

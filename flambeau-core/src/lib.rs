@@ -12,6 +12,7 @@
 //!    `Op::backward` on each node in order and accumulates into the leaves.
 #![forbid(unsafe_code)]
 
+pub mod cuda;
 mod device;
 mod dtype;
 mod error;
@@ -47,7 +48,7 @@ pub mod memory {
 
 pub use autocast::{Autocast, autocast, autocast_dtype};
 pub use autograd::{Ctx, enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled};
-pub use device::Device;
+pub use device::{Device, default_device, set_default_device};
 pub use dtype::{DType, Element, Scalar, Stored};
 pub use error::{Error, Result};
 pub use flambeau_cpu::threads::{num_threads, set_num_threads};

@@ -9,6 +9,8 @@
 //!   [`normal`].
 //! - In place: [`Tensor::uniform_`], [`Tensor::normal_`], [`Tensor::bernoulli_`], [`Tensor::random_`],
 //!   [`Tensor::exponential_`].
+//! - On a CUDA device these draw from a generator of the device, Philox as PyTorch's; what follows,
+//!   and [`Tensor::random_`] and [`Tensor::exponential_`], from the CPU's.
 //! - By a tensor's probabilities: [`Tensor::bernoulli`], [`Tensor::multinomial`].
 //!
 //! ```
@@ -23,8 +25,9 @@
 
 use crate::dtype::Scalar;
 use crate::shape::{Dims, sizes};
-use crate::{Create, DType, Error, Result, Tensor, bail};
+use crate::{Create, DType, Device, Error, Result, Tensor, bail, cuda, default_device};
 use flambeau_cpu::random::{Generator, RandomError};
+use flambeau_cuda::kernels::Random;
 use parking_lot::Mutex;
 use std::sync::LazyLock;
 
@@ -42,6 +45,7 @@ static DEFAULT: LazyLock<Mutex<Generator>> = LazyLock::new(|| Mutex::new(Generat
 /// ```
 pub fn manual_seed(seed: u64) {
     DEFAULT.lock().manual_seed(seed);
+    cuda::seed(seed);
 }
 
 /// Runs `f` with the default generator; other threads wait.
@@ -74,6 +78,24 @@ pub fn set_rng_state(state: &[u8]) -> Result<()> {
         .lock()
         .set_state(state)
         .map_err(|e| Error::new("set_rng_state", e.to_string()))
+}
+
+/// Random numbers of a floating-point type on a CUDA device.
+#[track_caller]
+fn real_on_cuda(
+    op: &'static str,
+    kind: Random,
+    shape: &[usize],
+    dtype: DType,
+    device: Device,
+) -> Result<Tensor> {
+    if !dtype.is_floating_point() {
+        bail!(
+            op,
+            "random numbers of this kind are floating-point; {dtype} is not"
+        );
+    }
+    cuda::random(op, kind, shape, dtype, device)
 }
 
 /// Runs a fill on the stored type of a tensor to be made, bool included.
@@ -138,9 +160,17 @@ impl Tensor {
         let options = options.into();
         options.device.check()?;
         let (shape, dtype) = (sizes("rand", size)?, options.dtype.unwrap_or(DType::F32));
-        Ok(fill_real!("rand", &shape, dtype, |out| with_default(
+        if options.device != Device::Cpu {
+            let kind = Random::Uniform {
+                low: 0.0,
+                high: 1.0,
+            };
+            return real_on_cuda("rand", kind, &shape, dtype, options.device);
+        }
+        let new = fill_real!("rand", &shape, dtype, |out| with_default(
             |g| g.uniform(out, 0.0, 1.0)
-        )))
+        ));
+        new.to_device(options.device)
     }
 
     /// Numbers from the standard normal distribution
@@ -176,9 +206,17 @@ impl Tensor {
         let options = options.into();
         options.device.check()?;
         let (shape, dtype) = (sizes("randn", size)?, options.dtype.unwrap_or(DType::F32));
-        Ok(fill_real!("randn", &shape, dtype, |out| with_default(
+        if options.device != Device::Cpu {
+            let kind = Random::Normal {
+                mean: 0.0,
+                std: 1.0,
+            };
+            return real_on_cuda("randn", kind, &shape, dtype, options.device);
+        }
+        let new = fill_real!("randn", &shape, dtype, |out| with_default(
             |g| g.normal(out, 0.0, 1.0)
-        )))
+        ));
+        new.to_device(options.device)
     }
 
     /// Integers from `low` to before `high`
@@ -218,9 +256,19 @@ impl Tensor {
         let options = options.into();
         options.device.check()?;
         let (shape, dtype) = (sizes("randint", size)?, options.dtype.unwrap_or(DType::I64));
-        Ok(fill!("randint", &shape, dtype, |out| with_default(
+        if options.device != Device::Cpu {
+            // Refuses bounds without drawing.
+            fill!("randint", &[0], dtype, |out| with_default(
+                |g| g.random_from_to(out, low, Some(high))
+            ));
+            let (base, range) = (low, high.wrapping_sub(low) as u64);
+            let kind = Random::Integers { base, range };
+            return cuda::random("randint", kind, &shape, dtype, options.device);
+        }
+        let new = fill!("randint", &shape, dtype, |out| with_default(
             |g| g.random_from_to(out, low, Some(high))
-        )))
+        ));
+        new.to_device(options.device)
     }
 
     /// The integers from 0 to `n - 1` in random order
@@ -241,7 +289,8 @@ impl Tensor {
         Tensor::from_vec(
             order.map_err(|e| Error::new("randperm", e.to_string()))?,
             [n],
-        )
+        )?
+        .to_device(default_device())
     }
 
     /// [`rand`](Tensor::rand) in this tensor's shape, type and device
@@ -309,6 +358,17 @@ impl Tensor {
     #[track_caller]
     pub fn uniform_(&self, from: f64, to: f64) -> Result<Tensor> {
         self.check_inplace("uniform_")?;
+        if self.on_cuda() && from <= to {
+            let (kind, shape) = (
+                Random::Uniform {
+                    low: from,
+                    high: to,
+                },
+                self.shape(),
+            );
+            let new = real_on_cuda("uniform_", kind, shape, self.dtype(), self.device())?;
+            return self.assign("uniform_", new);
+        }
         let new = fill_real!("uniform_", self.shape(), self.dtype(), |out| with_default(
             |g| g.uniform(out, from, to)
         ));
@@ -332,6 +392,11 @@ impl Tensor {
     #[track_caller]
     pub fn normal_(&self, mean: f64, std: f64) -> Result<Tensor> {
         self.check_inplace("normal_")?;
+        if self.on_cuda() && std >= 0.0 {
+            let (kind, shape) = (Random::Normal { mean, std }, self.shape());
+            let new = real_on_cuda("normal_", kind, shape, self.dtype(), self.device())?;
+            return self.assign("normal_", new);
+        }
         let new = fill_real!("normal_", self.shape(), self.dtype(), |out| with_default(
             |g| g.normal(out, mean, std)
         ));
@@ -356,6 +421,11 @@ impl Tensor {
     #[track_caller]
     pub fn bernoulli_(&self, p: f64) -> Result<Tensor> {
         self.check_inplace("bernoulli_")?;
+        if self.on_cuda() && (0.0..=1.0).contains(&p) {
+            let (kind, shape) = (Random::Bernoulli { p }, self.shape());
+            let new = cuda::random("bernoulli_", kind, shape, self.dtype(), self.device())?;
+            return self.assign("bernoulli_", new);
+        }
         let new = fill!(
             "bernoulli_",
             self.shape(),
@@ -439,17 +509,19 @@ impl Tensor {
             } else {
                 DType::F32
             })?;
+        let p = p.cpu()?;
         let guard = p.read();
         let n = p.numel();
-        if p.dtype() == DType::F64 {
-            Ok(fill!("bernoulli", self.shape(), self.dtype(), |out| {
+        let new = if p.dtype() == DType::F64 {
+            fill!("bernoulli", self.shape(), self.dtype(), |out| {
                 with_default(|g| g.bernoulli_each(out, &guard.slice::<f64>()[..n]))
-            }))
+            })
         } else {
-            Ok(fill!("bernoulli", self.shape(), self.dtype(), |out| {
+            fill!("bernoulli", self.shape(), self.dtype(), |out| {
                 with_default(|g| g.bernoulli_each(out, &guard.slice::<f32>()[..n]))
-            }))
-        }
+            })
+        };
+        new.to_device(self.device())
     }
 
     /// `num_samples` indices drawn from each row of weights
@@ -488,6 +560,7 @@ impl Tensor {
             } else {
                 DType::F32
             })?;
+        let weights = weights.cpu()?;
         let guard = weights.read();
         let n = weights.numel();
         let drawn = with_default(|g| {
@@ -510,7 +583,8 @@ impl Tensor {
         Tensor::from_vec(
             drawn.map_err(|e| Error::new("multinomial", e.to_string()))?,
             shape,
-        )
+        )?
+        .to_device(self.device())
     }
 }
 

@@ -1,5 +1,9 @@
 //! The memory behind tensors: shared by views, guarded by a lock, counted in versions.
 //!
+//! Memory is the host's or a CUDA device's. What reads or writes elements on the host works on both:
+//! of a device's memory it gets a copy, which goes back where it was written to. Kernels take the
+//! device's buffer itself.
+//!
 //! Readers take a shared lock, in-place operations an exclusive one, so that safe programs
 //! cannot race on elements. An operation never waits for a second lock while it holds an
 //! exclusive one; that rule keeps concurrent in-place operations free of deadlock.
@@ -7,48 +11,151 @@
 use crate::dtype::Stored;
 use crate::{Device, Error, Result};
 use flambeau_cpu::alloc::Buffer;
+use flambeau_cuda as cuda;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 #[derive(Clone)]
 pub(crate) struct Storage(Arc<Inner>);
 
+/// Where elements lie.
+pub(crate) enum Memory {
+    Host(Buffer),
+    Cuda(cuda::Buffer),
+}
+
+impl Memory {
+    fn len(&self) -> usize {
+        match self {
+            Memory::Host(b) => b.as_bytes().len(),
+            Memory::Cuda(b) => b.len(),
+        }
+    }
+
+    fn device(&self) -> Device {
+        match self {
+            Memory::Host(_) => Device::Cpu,
+            Memory::Cuda(b) => Device::Cuda(b.device().index()),
+        }
+    }
+}
+
 struct Inner {
-    data: RwLock<Buffer>,
+    data: RwLock<Memory>,
+    device: Device,
     /// How often an in-place operation has written here; saved tensors compare it.
     version: AtomicU32,
 }
 
 /// Shared access to a storage's elements from an offset on.
 pub(crate) struct Read<'a> {
-    guard: RwLockReadGuard<'a, Buffer>,
+    guard: RwLockReadGuard<'a, Memory>,
+    /// A copy of a device's memory, made when it is first asked for.
+    staged: OnceLock<Buffer>,
     offset: usize,
 }
 
-impl Read<'_> {
+impl<'a> Read<'a> {
+    #[inline]
+    fn new(guard: RwLockReadGuard<'a, Memory>, offset: usize) -> Read<'a> {
+        let staged = OnceLock::new();
+        Read {
+            guard,
+            staged,
+            offset,
+        }
+    }
+
+    #[inline]
+    fn host(&self) -> &Buffer {
+        match &*self.guard {
+            Memory::Host(buffer) => buffer,
+            Memory::Cuda(buffer) => self.staged.get_or_init(|| staged(buffer)),
+        }
+    }
+
     /// All elements from the tensor's offset to the storage's end; `T` must be the stored type.
     pub(crate) fn slice<T: Stored>(&self) -> &[T] {
-        &self.guard.as_slice::<T>()[self.offset..]
+        &self.host().as_slice::<T>()[self.offset..]
     }
 
     /// The whole storage.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.guard.as_bytes()
+        self.host().as_bytes()
+    }
+
+    /// The device's buffer, where it is one's.
+    pub(crate) fn cuda(&self) -> Option<&cuda::Buffer> {
+        match &*self.guard {
+            Memory::Host(_) => None,
+            Memory::Cuda(buffer) => Some(buffer),
+        }
     }
 }
 
 /// Exclusive access to a storage's elements from an offset on.
 pub(crate) struct Write<'a> {
-    guard: RwLockWriteGuard<'a, Buffer>,
+    guard: RwLockWriteGuard<'a, Memory>,
+    /// A copy of a device's memory, which is written back at the end.
+    staged: Option<Buffer>,
     offset: usize,
 }
 
-impl Write<'_> {
+impl<'a> Write<'a> {
+    #[inline]
+    fn new(guard: RwLockWriteGuard<'a, Memory>, offset: usize) -> Write<'a> {
+        let staged = None;
+        Write {
+            guard,
+            staged,
+            offset,
+        }
+    }
+
     /// All elements from the tensor's offset to the storage's end; `T` must be the stored type.
     pub(crate) fn slice<T: Stored>(&mut self) -> &mut [T] {
-        &mut self.guard.as_mut_slice::<T>()[self.offset..]
+        let host = match &mut *self.guard {
+            Memory::Host(buffer) => buffer,
+            Memory::Cuda(buffer) => self.staged.get_or_insert_with(|| staged(buffer)),
+        };
+        &mut host.as_mut_slice::<T>()[self.offset..]
     }
+
+    /// The device's buffer, where it is one's.
+    pub(crate) fn cuda(&mut self) -> Option<&mut cuda::Buffer> {
+        match &mut *self.guard {
+            Memory::Host(_) => None,
+            Memory::Cuda(buffer) => Some(buffer),
+        }
+    }
+}
+
+impl Drop for Write<'_> {
+    fn drop(&mut self) {
+        if let (Some(host), Memory::Cuda(buffer)) = (&self.staged, &mut *self.guard)
+            && let Err(e) = buffer.upload(0, host.as_bytes())
+        {
+            lost(e);
+        }
+    }
+}
+
+/// A copy of a device's memory on the host.
+fn staged(buffer: &cuda::Buffer) -> Buffer {
+    let copy = || {
+        let mut host = Buffer::uninit(buffer.len()).map_err(|e| e.to_string())?;
+        let downloaded = buffer.download(0, host.as_bytes_mut());
+        downloaded.map(|()| host).map_err(|e| e.to_string())
+    };
+    copy().unwrap_or_else(|e| lost(e))
+}
+
+/// Elements that are neither on the device nor here: nothing that is computed from now on is right.
+/// Copies whose failure can be reported (`to_device`, `item`, `to_vec`) come before these.
+fn lost(reason: impl std::fmt::Display) -> ! {
+    panic!("elements could not be copied between the host and a CUDA device: {reason}")
 }
 
 /// A buffer of `bytes` whose contents are arbitrary.
@@ -73,48 +180,48 @@ pub(crate) fn filled<T: Clone>(op: &'static str, value: T, count: usize) -> Resu
 
 impl Storage {
     pub(crate) fn new(buffer: Buffer) -> Storage {
+        Storage::of(Memory::Host(buffer))
+    }
+
+    pub(crate) fn of(memory: Memory) -> Storage {
         Storage(Arc::new(Inner {
-            data: RwLock::new(buffer),
+            device: memory.device(),
+            data: RwLock::new(memory),
             version: AtomicU32::new(0),
         }))
     }
 
+    #[inline]
     pub(crate) fn device(&self) -> Device {
-        Device::Cpu
+        self.0.device
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.0.data.read_recursive().as_bytes().len()
+        self.0.data.read_recursive().len()
     }
 
     /// Recursive: one thread may read a storage twice (`&x * &x`) while another waits to write.
     pub(crate) fn read(&self, offset: usize) -> Read<'_> {
-        Read {
-            guard: self.0.data.read_recursive(),
-            offset,
-        }
+        Read::new(self.0.data.read_recursive(), offset)
     }
 
     pub(crate) fn write(&self, offset: usize) -> Write<'_> {
-        Write {
-            guard: self.0.data.write(),
-            offset,
-        }
+        Write::new(self.0.data.write(), offset)
     }
 
     /// As [`read`](Storage::read) where no writer holds it.
     pub(crate) fn try_read(&self, offset: usize) -> Option<Read<'_>> {
         let guard = self.0.data.try_read_recursive()?;
-        Some(Read { guard, offset })
+        Some(Read::new(guard, offset))
     }
 
     /// As [`write`](Storage::write) where nobody holds it.
     pub(crate) fn try_write(&self, offset: usize) -> Option<Write<'_>> {
         let guard = self.0.data.try_write()?;
-        Some(Write { guard, offset })
+        Some(Write::new(guard, offset))
     }
 
-    /// Exchanges the contents of two storages of the same size. No other thread may know of
+    /// Exchanges the contents of two storages of the same size, on one device. No other thread may know of
     /// `other`: two locks are held at once.
     pub(crate) fn swap(&self, other: &Storage) {
         let mut theirs = other.0.data.write();

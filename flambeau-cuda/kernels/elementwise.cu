@@ -2,7 +2,8 @@
 //
 // Defines: ARITY (0 to 3), EXPR (a macro of ARITY parameters), COMPUTE (the type its parameters
 // have), OUT and IN0 to IN2 (what memory holds; converted on the way). EXPR may use p0 to p3, the
-// launch's numbers in type COMPUTE, and `index`, the element's number, row by row.
+// launch's numbers in type COMPUTE, and `index`, the element's number, row by row. NUMBER0 to NUMBER2,
+// where defined, say which of those numbers stands for an input; the input's pointer is null then.
 //
 // `elementwise`: all contiguous, 16 bytes of the widest type at a time where addresses allow it;
 // `elementwise_strided`: any layouts, the output's too. Launch: blocks of 256 threads, any number;
@@ -30,6 +31,25 @@ template <class C> __device__ inline C number(const Params& p, int i) { return (
 template <> __device__ inline float number<float>(const Params& p, int i) { return (float)p.real[i]; }
 template <> __device__ inline double number<double>(const Params& p, int i) { return p.real[i]; }
 
+#ifdef NUMBER0
+#define HAS0 0
+#else
+#define NUMBER0 convert<COMPUTE>(a)
+#define HAS0 (ARITY > 0)
+#endif
+#ifdef NUMBER1
+#define HAS1 0
+#else
+#define NUMBER1 convert<COMPUTE>(b)
+#define HAS1 (ARITY > 1)
+#endif
+#ifdef NUMBER2
+#define HAS2 0
+#else
+#define NUMBER2 convert<COMPUTE>(c)
+#define HAS2 (ARITY > 2)
+#endif
+
 #if ARITY == 0
 #define CALL() EXPR()
 #elif ARITY == 1
@@ -41,9 +61,9 @@ template <> __device__ inline double number<double>(const Params& p, int i) { re
 #endif
 
 __device__ inline OUT apply(IN0 a, IN1 b, IN2 c, i64 index, const Params& params) {
-    const COMPUTE x0 = convert<COMPUTE>(a), x1 = convert<COMPUTE>(b), x2 = convert<COMPUTE>(c);
     const COMPUTE p0 = number<COMPUTE>(params, 0), p1 = number<COMPUTE>(params, 1),
                   p2 = number<COMPUTE>(params, 2), p3 = number<COMPUTE>(params, 3);
+    const COMPUTE x0 = NUMBER0, x1 = NUMBER1, x2 = NUMBER2;
     (void)x0, (void)x1, (void)x2, (void)p0, (void)p1, (void)p2, (void)p3, (void)index;
     return convert<OUT>(CALL());
 }
@@ -53,10 +73,10 @@ const int WIDEST12 = sizeof(IN1) > sizeof(IN2) ? (int)sizeof(IN1) : (int)sizeof(
 const int N = 16 / (WIDEST > WIDEST12 ? WIDEST : WIDEST12);
 
 // Inputs beyond ARITY are given as null and not read.
-#define HAS(i) (ARITY > i)
+#define HAS(i) HAS##i
 
 extern "C" __global__ void __launch_bounds__(256)
-elementwise(OUT* __restrict__ out, const IN0* a, const IN1* b, const IN2* c, i64 n, Params params) {
+elementwise(OUT* out, const IN0* a, const IN1* b, const IN2* c, i64 n, Params params) {
     bool vectors = aligned<N>(out) && (!HAS(0) || aligned<N>(a)) && (!HAS(1) || aligned<N>(b)) &&
                    (!HAS(2) || aligned<N>(c));
     i64 done = 0;

@@ -9,7 +9,7 @@
 
 typedef ELEMENT T;
 
-const int TENSORS = 48, DEPTH = 6, NUMBERS = 12;
+const int TENSORS = 48, DEPTH = 6, NUMBERS = 24;
 const int CHUNK = 4096;
 
 struct List {

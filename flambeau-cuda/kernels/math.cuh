@@ -25,6 +25,29 @@ template <class T> __device__ inline T remainder_floor(T a, T b) {
     T r = a % b;
     return r != 0 && (r < 0) != (b < 0) ? r + b : r;
 }
+__device__ inline float divide_floor(float a, float b) {
+    // Python's rule, which keeps a = b divide_floor(a, b) + remainder as nearly as can be.
+    float r = fmodf(a, b), q = (a - r) / b;
+    if (r != 0 && (b < 0) != (r < 0)) q -= 1;
+    if (b == 0) return a / b;
+    if (q == 0) return copysignf(0 * a, a / b);
+    return q - floorf(q) > 0.5f ? floorf(q) + 1 : floorf(q);
+}
+__device__ inline double divide_floor(double a, double b) {
+    double r = fmod(a, b), q = (a - r) / b;
+    if (r != 0 && (b < 0) != (r < 0)) q -= 1;
+    if (b == 0) return a / b;
+    if (q == 0) return copysign(0 * a, a / b);
+    return q - floor(q) > 0.5 ? floor(q) + 1 : floor(q);
+}
+// Integers to a power, wrapping; of a negative power only what 1 and -1 give is not 0.
+template <class T> __device__ inline T power(T a, T b) {
+    if (b < 0) return a == 1 ? 1 : a == (T)-1 ? (b % 2 == 0 ? 1 : (T)-1) : 0;
+    u64 base = (u64)a, out = 1;
+    for (u64 e = (u64)b; e > 0; e >>= 1, base *= base)
+        if (e & 1) out *= base;
+    return (T)out;
+}
 template <class T> __device__ inline T divide_floor(T a, T b) {
     if (b == 0) return (T)-1;
     if (b == (T)-1) return (T)(0 - (u64)a);

@@ -5,16 +5,28 @@
 //!   with the preprocessor definitions that choose its types.
 //! - [`kernels`] has a function for each computation that returns its launches, so that launch
 //!   shapes and arguments are the same on a GPU and in the tests.
+//! - [`tensor`] runs them on buffers, checked: the safe way in for the crates above.
+//! - [`device()`] finds NVIDIA's driver and compiler at run time and opens a [`Device`]: one stream
+//!   that all work goes through in order, and a caching allocator that gives out [`Buffer`]s.
 //! - `emulate` (feature `emulate`, for tests) compiles a unit with the system's C++ compiler and
 //!   runs a launch on the CPU, so that indexing and numerics are checked without a GPU.
 
+mod device;
+mod driver;
 #[cfg(feature = "emulate")]
 pub mod emulate;
+mod error;
 pub mod kernels;
 mod launch;
+mod pool;
+pub mod tensor;
 mod types;
 mod unit;
 
+pub use device::{Buffer, Device, available, count, device};
+pub use driver::{compiler_version, driver_version};
+pub use error::{Error, Result};
 pub use launch::{Args, Launch, Pod};
+pub use pool::Stats;
 pub use types::{Layout, MAX_DIMS, Ptr, Type, View, row_major};
 pub use unit::{HEADERS, Unit};

@@ -2,6 +2,7 @@
 
 mod bench;
 mod goldens;
+mod gpu_check;
 mod sanitize;
 mod smoke;
 
@@ -12,6 +13,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 commands:
   bench [--torch] [--only NAME] ...  time every row of work, with --torch beside PyTorch (bench --help)
   goldens [--only NAME[,NAME...]]   ask PyTorch (python3 with torch) for what the operations must give
+  gpu-check                         operations, training and a memory checker on this machine's GPU
   sanitize                          the runtime's and the core's tests under AddressSanitizer
   smoke                             a short training run; fails unless the accuracy rises";
 
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("bench") => bench::run(&args[1..]),
         Some("goldens") => goldens::run(&args[1..]),
+        Some("gpu-check") => gpu_check::run(),
         Some("sanitize") => sanitize::run(),
         Some("smoke") => smoke::run(),
         _ => Err(USAGE.into()),

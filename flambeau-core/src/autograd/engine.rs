@@ -5,7 +5,7 @@
 //! and no pass to count dependencies is needed. Nothing recurses.
 
 use super::checkpoint::Touched;
-use super::{Ctx, Edge, Node, set_grad_enabled};
+use super::{Ctx, Edge, Input, Node, set_grad_enabled};
 use crate::tensor::Tensor;
 use crate::{Error, Result, bail};
 use smallvec::SmallVec;
@@ -459,7 +459,7 @@ fn walk(
         drop((saved, grad));
         for ((input, grad), needed) in node.inputs.iter().zip(grads).zip(needs) {
             if let (Some(grad), true) = (grad, needed) {
-                let grad = fit(grad, &input.shape, input.dtype)?;
+                let grad = fit(grad, input)?;
                 send(&input.edge, grad, &mut pending)?;
             }
         }
@@ -496,18 +496,20 @@ fn run_hooks(hooks: &[(u64, super::Hook)], mut grad: Tensor) -> Result<Tensor> {
     Ok(grad)
 }
 
-/// Sums what broadcasting stretched and converts what promotion converted.
-fn fit(grad: Tensor, shape: &[usize], dtype: crate::DType) -> Result<Tensor> {
-    let grad = if grad.shape() == shape {
+/// Sums what broadcasting stretched, converts what promotion converted, and brings what a number on
+/// the CPU gets from another device.
+fn fit(grad: Tensor, input: &Input) -> Result<Tensor> {
+    let grad = if *grad.shape() == input.shape[..] {
         grad
     } else {
-        grad.sum_to_size(shape)?
+        grad.sum_to_size(&input.shape[..])?
     };
-    if grad.dtype() == dtype {
-        Ok(grad)
+    let grad = if grad.dtype() == input.dtype {
+        grad
     } else {
-        grad.to_dtype(dtype)
-    }
+        grad.to_dtype(input.dtype)?
+    };
+    grad.to_device(input.device)
 }
 
 /// A sum of gradients; reuses the memory of one that nobody else holds (and that was not expanded).

@@ -5,7 +5,7 @@ use crate::dispatch::Op;
 use crate::shape::{Shape, Strides};
 use crate::storage::Storage;
 use crate::tensor::{Inner, Tensor};
-use crate::{DType, Error, Result};
+use crate::{DType, Device, Error, Result};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
@@ -29,6 +29,7 @@ pub(crate) struct Input {
     pub(crate) edge: Edge,
     pub(crate) shape: Shape,
     pub(crate) dtype: DType,
+    pub(crate) device: Device,
 }
 
 impl Input {
@@ -37,6 +38,7 @@ impl Input {
             edge: t.edge(),
             shape: t.0.shape.clone(),
             dtype: t.dtype(),
+            device: t.device(),
         }
     }
 }

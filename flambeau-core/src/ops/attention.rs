@@ -13,7 +13,7 @@ use crate::ops::elementwise::to_contiguous;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Shape, broadcast};
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result, bail};
+use crate::{Ctx, DType, Device, Result, bail};
 use flambeau_cpu::attention::{Attention, Bias, Gradients, Heads, Scores};
 use smallvec::smallvec;
 
@@ -47,8 +47,9 @@ pub struct AttentionOptions<'a> {
 }
 
 /// The matrix with minus infinity right of the diagonal.
-fn causal(queries: usize, keys: usize, dtype: DType) -> Result<Tensor> {
-    Tensor::full_with([queries, keys], f64::NEG_INFINITY, dtype)?.triu(1)
+fn causal(queries: usize, keys: usize, like: &Tensor) -> Result<Tensor> {
+    let options = (like.dtype(), like.device());
+    Tensor::full_with([queries, keys], f64::NEG_INFINITY, options)?.triu(1)
 }
 
 /// A mask as numbers to add.
@@ -56,7 +57,8 @@ fn additive(mask: &Tensor, dtype: DType) -> Result<Tensor> {
     if mask.dtype() != DType::Bool {
         return Ok(mask.clone());
     }
-    Tensor::zeros_with(mask.shape(), dtype)?.masked_fill(&mask.logical_not()?, f64::NEG_INFINITY)
+    Tensor::zeros_with(mask.shape(), (dtype, mask.device()))?
+        .masked_fill(&mask.logical_not()?, f64::NEG_INFINITY)
 }
 
 /// The bias with finite numbers, which keep softmax and its gradient finite, where a query may attend
@@ -265,7 +267,7 @@ fn composite(
     let (queries, keys) = (query.shape()[query.dim() - 2], key.shape()[key.dim() - 2]);
     let (bias, dead) = match bias {
         Some(bias) => revived(bias).map(|(bias, dead)| (Some(bias), dead))?,
-        None if options.is_causal => (Some(causal(queries, keys, query.dtype())?), None),
+        None if options.is_causal => (Some(causal(queries, keys, query)?), None),
         None => (None, None),
     };
     let product = Product {
@@ -458,7 +460,7 @@ impl Fused {
         let part = |i: usize| reads[i.min(parts - 1)].slice::<T>();
         let (q, k) = (attention.q, attention.k);
         let sizes = [attention.batch, attention.heads, q.rows, k.rows];
-        let weights = Tensor::empty_with(sizes, dtype)?;
+        let weights = Tensor::empty_with(sizes, (dtype, Device::Cpu))?;
         let mut write = weights.write();
         let kept = write.slice::<T>();
         let bias = reads.get(parts).map(|read| {
@@ -486,7 +488,7 @@ impl Fused {
         let x = self.laid_out(&inputs.iter().collect::<Vec<_>>())?;
         let (attention, _) = self.places(&x);
         let grad = to_contiguous(OP, grad, x[0].dtype())?;
-        let empty = |t: &Tensor| Tensor::empty_with(t.shape(), t.dtype());
+        let empty = |t: &Tensor| Tensor::empty_with(t.shape(), (t.dtype(), Device::Cpu));
         let grads = x.iter().map(empty).collect::<Result<Vec<_>>>()?;
         {
             let reads: Vec<_> = x.iter().map(Tensor::read).collect();
@@ -507,6 +509,28 @@ impl Fused {
     }
 }
 
+impl Fused {
+    /// The same from plain operations.
+    fn twin(&self, x: &[Tensor]) -> Result<Tensor> {
+        let options = AttentionOptions {
+            mask: x.get(if self.packed.is_some() { 1 } else { 3 }),
+            is_causal: self.causal,
+            scale: Some(self.scale),
+            ..AttentionOptions::default()
+        };
+        let [q, k, v] = match self.packed {
+            Some(packed) => packed.apart(&x[0])?,
+            None => [x[0].clone(), x[1].clone(), x[2].clone()],
+        };
+        let bias = options.bias(&q, &k)?;
+        let (y, _) = composite([&q, &k, &v], bias.as_ref(), options)?;
+        match self.packed {
+            Some(packed) => packed.together(&y),
+            None => Ok(y),
+        }
+    }
+}
+
 impl Op for Fused {
     fn name(&self) -> &'static str {
         OP
@@ -519,30 +543,18 @@ impl Op for Fused {
         }
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let inputs: Vec<Tensor> = inputs.iter().map(|&x| x.clone()).collect();
+        Ok(self.twin(&inputs)?.into())
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::INPUTS
     }
 
     fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
-        if is_grad_enabled() {
-            return by_twin(ctx, grad, |x| {
-                let options = AttentionOptions {
-                    mask: x.get(if self.packed.is_some() { 1 } else { 3 }),
-                    is_causal: self.causal,
-                    scale: Some(self.scale),
-                    ..AttentionOptions::default()
-                };
-                let [q, k, v] = match self.packed {
-                    Some(packed) => packed.apart(&x[0])?,
-                    None => [x[0].clone(), x[1].clone(), x[2].clone()],
-                };
-                let bias = options.bias(&q, &k)?;
-                let (y, _) = composite([&q, &k, &v], bias.as_ref(), options)?;
-                match self.packed {
-                    Some(packed) => packed.together(&y),
-                    None => Ok(y),
-                }
-            });
+        if is_grad_enabled() || grad.on_cuda() {
+            return by_twin(ctx, grad, |x| self.twin(x));
         }
         match ctx.extra(0).dtype() {
             DType::F64 => self.gradient::<f64>(ctx, grad),

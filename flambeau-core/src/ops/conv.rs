@@ -12,7 +12,7 @@ use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::check_numel;
 use crate::storage::allocate;
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result, bail};
+use crate::{Ctx, DType, Result, bail, cuda};
 use flambeau_cpu::conv::{self as kernels, ConvShape, Convolve, Part};
 use half::bf16;
 use smallvec::smallvec;
@@ -219,6 +219,17 @@ impl Op for Conv {
             to_contiguous(self.name, &out, dtype)?
         }
         .into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        check_types(self.name, inputs)?;
+        let kind = match self.kind {
+            Kind::Forward => cuda::Convolve::Forward,
+            Kind::Data => cuda::Convolve::Data,
+            Kind::Weight => cuda::Convolve::Weight,
+        };
+        let shape = self.result_shape()?;
+        Ok(cuda::convolve(self.name, kind, &self.shape, inputs, &shape)?.into())
     }
 
     fn autocast(&self) -> Cast {

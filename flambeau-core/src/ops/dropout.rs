@@ -72,7 +72,7 @@ impl Tensor {
             return Ok(self.clone());
         }
         if p == 1.0 {
-            return self.mul(Tensor::zeros_with((), self.dtype())?);
+            return self.mul(Tensor::zeros_with((), (self.dtype(), self.device()))?);
         }
         let mask = Tensor::empty_with(mask, (self.dtype(), self.device()))?.bernoulli_(1.0 - p)?;
         self.mul(&mask.div_(1.0 - p)?)

@@ -3,7 +3,7 @@
 use crate::autocast::{Cast, Composite};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::elementwise::binary::result_type;
-use crate::ops::elementwise::to_contiguous;
+use crate::ops::elementwise::{copy_into, to_contiguous};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Dims, Shape, check_count, numel, sizes, wrap_dim, wrap_dims};
 use crate::tensor::Tensor;
@@ -26,20 +26,19 @@ fn is_nothing(shape: &[usize]) -> bool {
     shape == [0]
 }
 
-impl Op for Cat {
-    fn name(&self) -> &'static str {
-        "cat"
-    }
+fn something<'a, 't>(inputs: &'a [&'t Tensor]) -> impl Iterator<Item = &'a &'t Tensor> {
+    inputs.iter().filter(|t| !is_nothing(t.shape()))
+}
 
-    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
-        let dtype = result_type(inputs);
-        let real = || inputs.iter().filter(|t| !is_nothing(t.shape()));
-        let Some(first) = real().next() else {
-            return Ok(to_contiguous("cat", inputs[0], dtype)?.into());
+impl Cat {
+    /// The result's shape; `None` where there is nothing to put together.
+    fn shape(&self, inputs: &[&Tensor]) -> Result<Option<Shape>> {
+        let Some(first) = something(inputs).next() else {
+            return Ok(None);
         };
         let mut shape = Shape::from_slice(first.shape());
         shape[self.dim] = 0;
-        for (i, t) in real().enumerate() {
+        for (i, t) in something(inputs).enumerate() {
             let fits = t.dim() == shape.len()
                 && (0..shape.len()).all(|d| d == self.dim || t.shape()[d] == shape[d]);
             if !fits {
@@ -54,7 +53,21 @@ impl Op for Cat {
             // Beyond what memory holds only where another size is 0.
             shape[self.dim] = shape[self.dim].saturating_add(t.shape()[self.dim]);
         }
-        let parts: Vec<Tensor> = real()
+        Ok(Some(shape))
+    }
+}
+
+impl Op for Cat {
+    fn name(&self) -> &'static str {
+        "cat"
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let dtype = result_type(inputs);
+        let Some(shape) = self.shape(inputs)? else {
+            return Ok(to_contiguous("cat", inputs[0], dtype)?.into());
+        };
+        let parts: Vec<Tensor> = something(inputs)
             .map(|&t| {
                 if t.is_contiguous() && t.dtype() == dtype {
                     Ok(t.clone())
@@ -97,6 +110,22 @@ impl Op for Cat {
                 });
             })
         })?;
+        Ok(out.into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let dtype = result_type(inputs);
+        let Some(shape) = self.shape(inputs)? else {
+            return Ok(to_contiguous("cat", inputs[0], dtype)?.into());
+        };
+        let out = Tensor::empty_with(shape, (dtype, inputs[0].device()))?;
+        let mut at = 0;
+        for t in something(inputs) {
+            let len = t.shape()[self.dim];
+            let place = out.narrow(self.dim as i64, at as i64, len)?;
+            copy_into(&t.to_dtype(dtype)?, &place)?;
+            at += len;
+        }
         Ok(out.into())
     }
 
@@ -178,6 +207,20 @@ impl Op for Flip {
         Ok(out.into())
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let mut out = inputs[0].detach();
+        for &d in &self.dims {
+            let last = out.shape()[d] as i64 - 1;
+            let index = Tensor::arange_with(last, -1, -1, (DType::I64, out.device()))?;
+            out = out.index_select(d as i64, &index)?;
+        }
+        Ok(match self.dims.is_empty() {
+            true => out.copy()?,
+            false => out,
+        }
+        .into())
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::NONE
     }
@@ -218,6 +261,18 @@ impl Op for Triangle {
             }
         });
         Ok(out.into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let x = inputs[0];
+        let (n, m) = (x.shape()[x.dim() - 2], x.shape()[x.dim() - 1]);
+        let count = |n: usize| Tensor::arange_with(0, n, 1, x.device());
+        let distance = count(m)?.sub(count(n)?.unsqueeze(1)?)?;
+        let kept = match self.upper {
+            true => distance.ge(self.diagonal)?,
+            false => distance.le(self.diagonal)?,
+        };
+        Ok(kept.where_(x, x.zeros_like()?)?.into())
     }
 
     fn saves(&self, _: &[bool]) -> Saves {

@@ -9,7 +9,7 @@ use crate::ops::elementwise::to_contiguous;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result, bail};
+use crate::{Ctx, DType, Result, bail, cuda};
 use flambeau_cpu::float::Float;
 use flambeau_cpu::simd::dispatch as dispatch_simd;
 use flambeau_cpu::softmax;
@@ -84,6 +84,21 @@ struct ClassLossOp {
 }
 
 impl ClassLossOp {
+    /// Refuses targets that are no class.
+    fn check(&self, targets: &[i64], classes: usize) -> Result<()> {
+        let wrong =
+            |&(_, &y): &(usize, &i64)| y != self.ignore_index && (y < 0 || y >= classes as i64);
+        if let Some((row, y)) = targets.iter().enumerate().find(wrong) {
+            bail!(
+                self.name,
+                "target {y} of sample {row} is no class: the input has {classes} classes, so targets are 0 to {} (or ignore_index {})",
+                classes as i64 - 1,
+                self.ignore_index
+            );
+        }
+        Ok(())
+    }
+
     fn run<T: Float + Stored>(
         &self,
         x: &Tensor,
@@ -98,18 +113,7 @@ impl ClassLossOp {
         );
         let wr = weight.map(Tensor::read);
         let w = wr.as_ref().map(|g| &g.slice::<T>()[..classes]);
-        if let Some((row, y)) = targets
-            .iter()
-            .enumerate()
-            .find(|&(_, &y)| y != self.ignore_index && (y < 0 || y >= classes as i64))
-        {
-            bail!(
-                self.name,
-                "target {y} of sample {row} is no class: the input has {classes} classes, so targets are 0 to {} (or ignore_index {})",
-                classes as i64 - 1,
-                self.ignore_index
-            );
-        }
+        self.check(targets, classes)?;
         let mut losses = vec![0.0f64; rows];
         let class_weight = |c: usize| w.map_or(1.0, |w| wide(w[c]));
         let log_probabilities = Tensor::build::<T>(self.name, x.shape(), x.dtype(), |out| {
@@ -156,6 +160,18 @@ impl ClassLossOp {
             tensor,
             extras: smallvec![log_probabilities, Tensor::scalar(total_weight)?],
         })
+    }
+
+    /// The same for a CUDA device.
+    fn rows<'a>(&self, target: &'a Tensor, weight: Option<&'a Tensor>) -> cuda::Rows<'a> {
+        cuda::Rows {
+            op: self.name,
+            logits: self.logits,
+            target,
+            weight,
+            ignore: self.ignore_index,
+            smoothing: self.smoothing,
+        }
     }
 
     /// The gradient of the rows from that of the loss.
@@ -241,9 +257,9 @@ impl ClassLossOp {
         };
         let weights = match inputs.get(2) {
             Some(w) => w.detach(),
-            None => Tensor::ones_with([classes], x.dtype())?,
+            None => Tensor::ones_with([classes], (x.dtype(), x.device()))?,
         };
-        let hit = Tensor::arange(0, classes, 1)?.eq(&target)?;
+        let hit = Tensor::arange_with(0, classes, 1, x.device())?.eq(&target)?;
         let row_weights = hit.where_(&weights, 0.0)?.sum_dim(1, false)?;
         let picked = hit.where_(l.mul(&weights)?, 0.0)?.sum_dim(1, false)?;
         let mut loss = picked.mul(self.smoothing - 1.0)?;
@@ -290,6 +306,20 @@ impl Op for ClassLossOp {
         Ok(out)
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (x, mean) = (inputs[0], self.reduction == Reduction::Mean);
+        let rows = self.rows(inputs[1], inputs.get(2).copied());
+        let found = rows.forward(x, mean)?;
+        let tensor = match self.reduction {
+            Reduction::None => found.each.to_dtype(x.dtype())?,
+            _ => found.sum,
+        };
+        Ok(Output {
+            tensor,
+            extras: smallvec![found.log_probabilities, found.total],
+        })
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::INPUTS
     }
@@ -304,6 +334,15 @@ impl Op for ClassLossOp {
             return by_twin(ctx, grad, |inputs| self.composite(inputs, &log_sums));
         }
         let l = ctx.extra(0);
+        if grad.on_cuda() {
+            let (target, total) = (ctx.input(1)?, ctx.extra(1));
+            let weight = weighted.then(|| ctx.input(2)).transpose()?;
+            let by = (self.reduction == Reduction::Mean).then_some(total);
+            let rows = self.rows(&target, weight.as_ref());
+            let mut grads: Grads = smallvec![None; ctx.node.inputs.len()];
+            grads[0] = Some(rows.backward(ctx.dtype(0), l, grad, by)?);
+            return Ok(grads);
+        }
         let grad = to_lane(self.name, grad, l.dtype())?;
         let weight = if weighted {
             Some(to_lane(self.name, &ctx.input(2)?, l.dtype())?)

@@ -10,7 +10,7 @@ use crate::ops::elementwise::to_contiguous;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Shape, Strides, broadcast, broadcast_strides, numel};
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result, bail};
+use crate::{Ctx, DType, Device, Result, bail, cuda};
 use flambeau_cpu::gemm::{Add, GemmScalar, Layout, Sizes, gemm_add};
 use half::{bf16, f16};
 use smallvec::{SmallVec, smallvec};
@@ -32,6 +32,10 @@ impl Op for Product {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let c = inputs.get(2).map(|&c| (c, self.beta));
         Ok(product(self.name, inputs[0], inputs[1], self.alpha, c)?.into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        self.forward(inputs)
     }
 
     fn autocast(&self) -> Cast {
@@ -123,8 +127,11 @@ fn product(
 ) -> Result<Tensor> {
     let shape = product_shape(op, a, b)?;
     let dtype = a.dtype();
+    if a.on_cuda() {
+        return cuda::product(op, [a, b], alpha, c, &shape);
+    }
     if dtype.is_floating_point() {
-        let out = Tensor::empty_with(&shape, dtype)?;
+        let out = Tensor::empty_with(&shape, (dtype, Device::Cpu))?;
         match dtype {
             DType::F32 => blocks::<f32>(a, b, c, &out, |p| p.multiply(alpha)),
             DType::F64 => blocks::<f64>(a, b, c, &out, |p| p.multiply(alpha)),
@@ -140,7 +147,7 @@ fn product(
             to_contiguous(op, t, DType::I64)
         }
     };
-    let out = Tensor::empty_with(&shape, DType::I64)?;
+    let out = Tensor::empty_with(&shape, (DType::I64, Device::Cpu))?;
     blocks::<i64>(&wide(a)?, &wide(b)?, None, &out, |p| p.integers());
     if dtype == DType::I64 {
         Ok(out)
@@ -342,6 +349,10 @@ impl Op for Linear {
             None,
         )
         .into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        self.forward(inputs)
     }
 
     fn autocast(&self) -> Cast {

@@ -7,7 +7,7 @@ use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Shape, check_numel, numel, sizes};
 use crate::storage::allocate;
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Error, Result, bail};
+use crate::{Ctx, DType, Error, Result, bail, cuda};
 use flambeau_cpu::pool::{self as kernels, AdaptiveShape, AvgOptions, PoolShape};
 use smallvec::smallvec;
 
@@ -112,6 +112,31 @@ enum Windows {
     Adaptive(AdaptiveShape),
 }
 
+impl Windows {
+    /// The same for a CUDA device.
+    fn cuda(&self, op: &'static str) -> Result<flambeau_cuda::tensor::Windows> {
+        use flambeau_cuda::tensor::Windows as Of;
+        Ok(match self {
+            Windows::Fixed(s, options) => Of {
+                planes: s.planes,
+                input: s.input,
+                output: s.output().map_err(|e| Error::new(op, e.to_string()))?,
+                fixed: Some([s.kernel, s.stride, s.padding, s.dilation]),
+                include_pad: options.count_include_pad,
+                divisor: options.divisor_override,
+            },
+            Windows::Adaptive(s) => Of {
+                planes: s.planes,
+                input: s.input,
+                output: s.output,
+                fixed: None,
+                include_pad: false,
+                divisor: None,
+            },
+        })
+    }
+}
+
 /// The maximum of each window; the extra result holds its place in the plane.
 #[derive(Debug)]
 struct MaxPool {
@@ -146,6 +171,15 @@ impl Op for MaxPool {
         })
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let windows = self.windows.cuda(self.name())?;
+        let (tensor, places) = cuda::max_pool(self.name, &windows, inputs[0], &self.shape)?;
+        Ok(Output {
+            tensor,
+            extras: smallvec![places],
+        })
+    }
+
     fn autocast(&self) -> Cast {
         match self.name {
             "max_pool3d" => Cast::Full,
@@ -159,6 +193,7 @@ impl Op for MaxPool {
 
     fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
         let scatter = PlaneScatter {
+            windows: self.windows,
             input: Shape::from_slice(ctx.shape(0)),
             dims: self.dims,
             back: true,
@@ -173,6 +208,7 @@ impl Op for MaxPool {
 /// Elements sent to their places in zero planes of shape `input` (`back`), or fetched from there.
 #[derive(Clone, Debug)]
 struct PlaneScatter {
+    windows: Windows,
     input: Shape,
     dims: usize,
     back: bool,
@@ -204,6 +240,19 @@ impl Op for PlaneScatter {
             }
         });
         Ok(out.into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (x, places) = (inputs[0], inputs[1]);
+        let windows = self.windows.cuda(self.name())?;
+        if self.back {
+            let out = cuda::max_pool_backward(self.name(), &windows, (x, places), &self.input)?;
+            return Ok(out.into());
+        }
+        let lead = x.dim() - self.dims;
+        let flat = |t: &Tensor| t.flatten(lead as i64, -1);
+        let taken = flat(x)?.gather(-1, &flat(places)?)?;
+        Ok(taken.reshape(places.shape())?.into())
     }
 
     fn saves(&self, _: &[bool]) -> Saves {
@@ -251,6 +300,13 @@ impl Op for AvgPool {
                 (Windows::Adaptive(s), true) => kernels::adaptive_avg_pool_backward(s, src, out),
             })?
         });
+        Ok(out.into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let windows = self.windows.cuda(self.name())?;
+        let shape = if self.back { &self.input } else { &self.output };
+        let out = cuda::average_pool(self.name, &windows, self.back, inputs[0], shape)?;
         Ok(out.into())
     }
 

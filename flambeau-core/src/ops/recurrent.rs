@@ -9,7 +9,7 @@ use crate::dtype::Stored;
 use crate::ops::elementwise::to_contiguous;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result, bail};
+use crate::{Ctx, DType, Device, Result, bail};
 use flambeau_cpu::recurrent::{Recurrent, Steps};
 use smallvec::smallvec;
 
@@ -60,7 +60,7 @@ impl Recurrence {
     fn run<T: Recurrent + Stored>(&self, inputs: &[Tensor], dtype: DType) -> Result<Output> {
         let s = self.steps(inputs[0].shape());
         let (n, h, kept) = (s.batch, s.hidden, s.cell.kept());
-        let keep = Tensor::empty_with([s.steps, n, kept * h], dtype)?;
+        let keep = Tensor::empty_with([s.steps, n, kept * h], (dtype, Device::Cpu))?;
         let reads: Vec<_> = inputs.iter().map(Tensor::read).collect();
         let slice = |i: usize| &reads[i].slice::<T>()[..inputs[i].numel()];
         let last = inputs.get(3).map_or(&[][..], |_| slice(3));
@@ -117,7 +117,7 @@ impl Recurrence {
         let states = s.steps * s.batch * s.hidden;
         let grads = inputs
             .iter()
-            .map(|x| Tensor::empty_with(x.shape(), dtype))
+            .map(|x| Tensor::empty_with(x.shape(), (dtype, Device::Cpu)))
             .collect::<Result<Vec<_>>>()?;
         {
             let (reads, mut writes): (Vec<_>, Vec<_>) = (inputs.iter().zip(&grads))
@@ -183,25 +183,20 @@ impl Op for Recurrence {
         }
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let dtype = inputs[0].dtype();
+        let inputs = inputs.iter().map(|x| x.to_dtype(dtype));
+        Ok(self.twin(&inputs.collect::<Result<Vec<_>>>()?)?.into())
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         let two = Saves::OUTPUT.input(0).input(1);
         two.input(2).input(3)
     }
 
     fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
-        if is_grad_enabled() {
-            return by_twin(ctx, grad, |inputs| {
-                let last = inputs.get(3);
-                let (c0, bias) = if self.lstm() {
-                    (last, None)
-                } else {
-                    (None, last)
-                };
-                let (mut rows, cell) =
-                    self.composite(&inputs[0], &inputs[1], &inputs[2], c0, bias, None)?;
-                rows.extend(cell);
-                Tensor::stack(&rows, 0)
-            });
+        if is_grad_enabled() || grad.on_cuda() {
+            return by_twin(ctx, grad, |inputs| self.twin(inputs));
         }
         match ctx.extra(0).dtype() {
             DType::F64 => self.gradient::<f64>(ctx, grad, DType::F64),
@@ -211,6 +206,20 @@ impl Op for Recurrence {
 }
 
 impl Recurrence {
+    /// The same from plain operations.
+    fn twin(&self, inputs: &[Tensor]) -> Result<Tensor> {
+        let last = inputs.get(3);
+        let (c0, bias) = if self.lstm() {
+            (last, None)
+        } else {
+            (None, last)
+        };
+        let (mut rows, cell) =
+            self.composite(&inputs[0], &inputs[1], &inputs[2], c0, bias, None)?;
+        rows.extend(cell);
+        Tensor::stack(&rows, 0)
+    }
+
     /// The states, by time, and LSTM's last cell, with plain operations.
     fn composite(
         &self,

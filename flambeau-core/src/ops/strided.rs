@@ -192,6 +192,10 @@ impl Op for Remap {
         Ok(canvas.take(to).into())
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        self.forward(inputs)
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::NONE
     }
@@ -244,6 +248,10 @@ impl Op for AsStrided {
         Ok(x.alias(shape, strides, offset).into())
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        self.forward(inputs)
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::NONE
     }
@@ -288,6 +296,10 @@ impl Op for CopySlices {
         canvas.put(inputs[0], &self.base)?;
         canvas.put(inputs[1], &self.view)?;
         Ok(canvas.take(&self.base).into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        self.forward(inputs)
     }
 
     fn saves(&self, _: &[bool]) -> Saves {

@@ -4,7 +4,7 @@ use super::strided::{Geometry, remap};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::shape::{Shape, Strides, contiguous_strides, numel};
 use crate::tensor::Tensor;
-use crate::{Ctx, Result, is_grad_enabled};
+use crate::{Ctx, Device, Result, cuda, is_grad_enabled};
 use smallvec::smallvec;
 
 /// What a view does, as far as its gradient differs.
@@ -53,6 +53,10 @@ impl Op for View {
             .into())
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        self.forward(inputs)
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::NONE
     }
@@ -88,6 +92,10 @@ impl Op for Identity {
         Ok(super::elementwise::to_contiguous(self.0, inputs[0], inputs[0].dtype())?.into())
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        self.forward(inputs)
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::NONE
     }
@@ -110,6 +118,10 @@ impl Op for Overwrite {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let now = inputs.last().unwrap_or(&inputs[0]);
         Ok(super::elementwise::to_contiguous(self.0, now, now.dtype())?.into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        self.forward(inputs)
     }
 
     fn saves(&self, _: &[bool]) -> Saves {
@@ -135,6 +147,10 @@ impl Op for ToDtype {
         Ok(super::elementwise::to_contiguous("to", inputs[0], self.0)?.into())
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        self.forward(inputs)
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::NONE
     }
@@ -142,6 +158,35 @@ impl Op for ToDtype {
     /// The engine converts gradients to their input's type.
     fn backward(&self, _: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
         Ok(smallvec![Some(grad.clone())])
+    }
+}
+
+/// Moving to another device.
+#[derive(Debug)]
+pub(crate) struct ToDevice {
+    pub(crate) from: Device,
+    pub(crate) to: Device,
+}
+
+impl Op for ToDevice {
+    fn name(&self) -> &'static str {
+        "to"
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        Ok(cuda::transfer(inputs[0], self.to)?.into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        self.forward(inputs)
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE
+    }
+
+    fn backward(&self, _: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        Ok(smallvec![Some(grad.to_device(self.from)?)])
     }
 }
 

@@ -191,7 +191,7 @@ impl Tensor {
     /// # Errors
     /// Where memory does not suffice.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let t = self.detach().contiguous()?;
+        let t = self.detach().cpu()?.contiguous()?;
         let guard = t.0.storage.read(0);
         let (from, len) = (
             t.0.offset * self.dtype().size(),
@@ -223,7 +223,7 @@ impl Tensor {
                 T::DTYPE
             );
         }
-        let t = self.detach().contiguous()?;
+        let t = self.detach().cpu()?.contiguous()?;
         let guard = t.read();
         Ok(guard.slice::<T::Stored>()[..t.numel()]
             .iter()

@@ -6,8 +6,8 @@ use crate::shape::{Dims, sizes};
 use crate::{DType, Device, Result, bail};
 use flambeau_cpu::threads::parallel_chunks_mut;
 
-/// What a creation function leaves to choose: type and device. `Create::default()` is `f32` on
-/// the CPU.
+/// What a creation function leaves to choose: type and device. `Create::default()` is the function's
+/// own type, on the [default device](crate::default_device).
 ///
 /// ```
 /// use flambeau_core::{Create, DType, Device, Tensor};
@@ -17,7 +17,7 @@ use flambeau_cpu::threads::parallel_chunks_mut;
 /// assert_eq!(Tensor::zeros_with([2], (DType::I32, Device::Cpu))?.dtype(), DType::I32);
 /// # Ok::<(), flambeau_core::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Create {
     /// The element type; `None` means the function's default.
     pub dtype: Option<DType>,
@@ -25,11 +25,19 @@ pub struct Create {
     pub device: Device,
 }
 
+impl Default for Create {
+    fn default() -> Create {
+        Create {
+            dtype: None,
+            device: crate::default_device(),
+        }
+    }
+}
 impl From<DType> for Create {
     fn from(dtype: DType) -> Create {
         Create {
             dtype: Some(dtype),
-            device: Device::Cpu,
+            ..Create::default()
         }
     }
 }
@@ -166,6 +174,9 @@ impl Tensor {
         options.device.check()?;
         let shape = sizes("full", size)?;
         let dtype = options.dtype.unwrap_or(value.dtype());
+        if options.device != Device::Cpu {
+            return crate::cuda::fill("full", &shape, dtype, options.device, value);
+        }
         crate::with_stored!(dtype, T => {
             let v: T = if dtype == DType::Bool {
                 T::from_i64((value.to_f64() != 0.0) as i64)
@@ -214,6 +225,9 @@ impl Tensor {
         let (shape, dtype) = (sizes("empty", size)?, options.dtype.unwrap_or(DType::F32));
         if dtype == DType::Bool {
             return Tensor::full_with(shape, false, options);
+        }
+        if options.device != Device::Cpu {
+            return crate::cuda::build("empty", &shape, dtype, options.device, |_| Ok(()));
         }
         crate::with_stored!(dtype, T => Tensor::build::<T>("empty", &shape, dtype, |_| ()))
     }
@@ -427,7 +441,7 @@ impl Tensor {
             ((b - a) / s).ceil() as usize
         };
         let shape = sizes("arange", [n])?;
-        crate::with_stored!(dtype, T => Tensor::build::<T>("arange", &shape, dtype, |out| {
+        let out = crate::with_stored!(dtype, T => Tensor::build::<T>("arange", &shape, dtype, |out| {
             for (i, o) in out.iter_mut().enumerate() {
                 *o = if integers || dtype.is_integer() {
                     T::from_i64(start.to_i64().wrapping_add(step.to_i64().wrapping_mul(i as i64)))
@@ -435,7 +449,8 @@ impl Tensor {
                     T::from_f64(a + s * i as f64)
                 };
             }
-        }))
+        }))?;
+        out.to_device(options.device)
     }
 
     /// `steps` numbers evenly spaced from `start` to `end`, both included
@@ -481,7 +496,7 @@ impl Tensor {
             options.dtype.unwrap_or(DType::F32),
         );
         // From both ends towards the middle, in the result's own precision, as PyTorch does.
-        crate::with_stored!(dtype, T => Tensor::build::<T>("linspace", &shape, dtype, |out| {
+        let out = crate::with_stored!(dtype, T => Tensor::build::<T>("linspace", &shape, dtype, |out| {
             let n = out.len();
             let (start, end) = if dtype.is_integer() { (start.trunc(), end.trunc()) } else { (start, end) };
             let step = (end - start) / (n.max(2) - 1) as f64;
@@ -497,7 +512,8 @@ impl Tensor {
             if n == 1 {
                 out[0] = T::from_f64(start);
             }
-        }))
+        }))?;
+        out.to_device(options.device)
     }
 
     /// `steps` powers of `base`, their exponents evenly spaced from `start` to `end`, both included
@@ -544,14 +560,15 @@ impl Tensor {
             sizes("logspace", [steps])?,
             options.dtype.unwrap_or(DType::F32),
         );
-        crate::with_stored!(dtype, T => Tensor::build::<T>("logspace", &shape, dtype, |out| {
+        let out = crate::with_stored!(dtype, T => Tensor::build::<T>("logspace", &shape, dtype, |out| {
             let n = out.len();
             let step = (end - start) / (n.max(2) - 1) as f64;
             for (i, o) in out.iter_mut().enumerate() {
                 let exponent = if n == 1 || i < n / 2 { start + step * i as f64 } else { end - step * (n - 1 - i) as f64 };
                 *o = T::from_f64(base.powf(exponent));
             }
-        }))
+        }))?;
+        out.to_device(options.device)
     }
 
     /// The `n` by `m` matrix of type `f32` with ones on the diagonal
@@ -585,13 +602,14 @@ impl Tensor {
         let options = options.into();
         options.device.check()?;
         let (shape, dtype) = (sizes("eye", [n, m])?, options.dtype.unwrap_or(DType::F32));
-        crate::with_stored!(dtype, T => Tensor::build::<T>("eye", &shape, dtype, |out| {
+        let out = crate::with_stored!(dtype, T => Tensor::build::<T>("eye", &shape, dtype, |out| {
             out.fill(T::default());
             out.iter_mut()
                 .step_by(m + 1)
                 .take(n.min(m))
                 .for_each(|o| *o = T::from_i64(1));
-        }))
+        }))?;
+        out.to_device(options.device)
     }
 
     /// Rows and columns of the lower triangle of a `row` by `column` matrix, on and below the

@@ -237,19 +237,22 @@ impl Tensor {
                 IndexItem::Ellipsis => at += self.dim() - used,
                 IndexItem::Bool(b) => {
                     view = view.unsqueeze(at as i64)?;
-                    picked.push((at, Tensor::zeros_with(b as usize, DType::I64)?));
+                    picked.push((
+                        at,
+                        Tensor::zeros_with(b as usize, (DType::I64, self.device()))?,
+                    ));
                     at += 1;
                 }
                 IndexItem::List(list) => {
                     let n = list.len();
-                    picked.push((at, Tensor::from_vec(list, n)?));
+                    picked.push((at, Tensor::from_vec(list, n)?.to_device(self.device())?));
                     at += 1;
                 }
                 IndexItem::Tensor(t) if t.dtype() == DType::Bool => {
                     if t.dim() == 0 {
                         view = view.unsqueeze(at as i64)?;
                         let n = t.item::<bool>()? as usize;
-                        picked.push((at, Tensor::zeros_with(n, DType::I64)?));
+                        picked.push((at, Tensor::zeros_with(n, (DType::I64, self.device()))?));
                         at += 1;
                         continue;
                     }

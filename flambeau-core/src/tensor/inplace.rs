@@ -122,6 +122,11 @@ impl Tensor {
         } else {
             result.to_dtype(self.dtype())?
         };
+        let result = if result.device() == self.device() {
+            result
+        } else {
+            result.to_device(self.device())?
+        };
         let (storage, fresh) = (&self.0.storage, result.0.storage.clone());
         let exclusive = Arc::strong_count(&result.0) == 1;
         let record = is_grad_enabled() && (result.tracked() || self.tracked());

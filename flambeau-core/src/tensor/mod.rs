@@ -23,7 +23,7 @@ pub use operators::Operand;
 use crate::autograd::{Edge, Hook, Node, is_inference_mode};
 use crate::dtype::{Element, Stored};
 use crate::shape::{Shape, Strides, contiguous_strides, is_contiguous, numel};
-use crate::storage::{Read, Storage, Write};
+use crate::storage::{Memory, Read, Storage, Write};
 use crate::{DType, Device, Result, bail};
 use flambeau_cpu::alloc::Buffer;
 use parking_lot::Mutex;
@@ -91,6 +91,8 @@ const NUMBER: u8 = 4;
 const NO_GRAD_VIEW: u8 = 8;
 /// Elements follow each other in row-major order without gaps.
 const CONTIGUOUS: u8 = 16;
+/// On a CUDA device.
+const CUDA: u8 = 32;
 
 /// What few tensors carry.
 #[derive(Default)]
@@ -98,6 +100,14 @@ pub(crate) struct Meta {
     pub(crate) grad: Option<Tensor>,
     pub(crate) hooks: Vec<(u64, Hook)>,
     pub(crate) retain_grad: bool,
+}
+
+/// The flag of the device that memory is on.
+fn place_of(storage: &Storage) -> u8 {
+    match storage.device() {
+        Device::Cpu => 0,
+        Device::Cuda(_) => CUDA,
+    }
 }
 
 impl Tensor {
@@ -118,7 +128,7 @@ impl Tensor {
         } else {
             0
         };
-        let flags = inference | contiguous;
+        let flags = inference | contiguous | place_of(&storage);
         Tensor::assemble(storage, shape, strides, offset, dtype, base, flags)
     }
 
@@ -162,6 +172,15 @@ impl Tensor {
             None,
             CONTIGUOUS | if is_inference_mode() { INFERENCE } else { 0 },
         )
+    }
+
+    /// A contiguous tensor over memory of exactly its size.
+    pub(crate) fn from_memory(memory: Memory, shape: &[usize], dtype: DType) -> Tensor {
+        let storage = Storage::of(memory);
+        let inference = if is_inference_mode() { INFERENCE } else { 0 };
+        let flags = CONTIGUOUS | inference | place_of(&storage);
+        let (shape, strides) = (Shape::from_slice(shape), contiguous_strides(shape));
+        Tensor::assemble(storage, shape, strides, 0, dtype, None, flags)
     }
 
     /// A contiguous tensor whose elements `fill` writes; they are arbitrary before. `T` is what
@@ -326,6 +345,12 @@ impl Tensor {
         self.0.dtype
     }
 
+    /// Whether it lives on a CUDA device.
+    #[inline]
+    pub(crate) fn on_cuda(&self) -> bool {
+        self.0.flags.load(Ordering::Relaxed) & CUDA != 0
+    }
+
     /// Where the tensor lives.
     pub fn device(&self) -> Device {
         self.0.storage.device()
@@ -454,6 +479,9 @@ impl Tensor {
                 self.shape(),
                 self.numel()
             );
+        }
+        if self.on_cuda() {
+            return self.cpu()?.item();
         }
         let guard = self.read();
         Ok(crate::with_stored!(self.dtype(), S => {

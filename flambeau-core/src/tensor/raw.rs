@@ -112,8 +112,11 @@ impl Tensor {
         Ok(read(&guard.bytes()[start..start + len]))
     }
 
-    /// This tensor where it is contiguous, else a copy that is, without history.
+    /// This tensor where it is contiguous and on the CPU, else a copy that is, without history.
     fn packed(&self) -> Result<Tensor> {
+        if self.on_cuda() {
+            return self.detach().cpu();
+        }
         if self.is_contiguous() {
             Ok(self.clone())
         } else {

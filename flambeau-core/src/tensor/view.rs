@@ -4,7 +4,7 @@ use super::Tensor;
 use crate::dispatch;
 use crate::ops::elementwise::fill_in_place;
 use crate::ops::strided::{AsStrided, Geometry};
-use crate::ops::view::{Identity, Kind, ToDtype, View, view_strides};
+use crate::ops::view::{Identity, Kind, ToDevice, ToDtype, View, view_strides};
 use crate::shape::{
     Dims, Shape, Strides, broadcast_strides, check_numel, contiguous_strides, numel, wrap_dim,
     wrap_dims,
@@ -217,8 +217,17 @@ impl Tensor {
     /// Where the device is not available.
     #[track_caller]
     pub fn to_device(&self, device: Device) -> Result<Tensor> {
+        if device == self.device() {
+            return Ok(self.clone());
+        }
         device.check()?;
-        Ok(self.clone())
+        dispatch::call(
+            ToDevice {
+                from: self.device(),
+                to: device,
+            },
+            &[self],
+        )
     }
 
     /// The dimensions in the order `dims`

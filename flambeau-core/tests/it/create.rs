@@ -199,7 +199,8 @@ fn conversions_go_both_ways() -> Result<()> {
         [1, -1]
     );
     assert!(x.to(&Tensor::ones(1)?)?.is_floating_point() && x.cpu()?.is(&x));
-    assert!(x.cuda().unwrap_err().to_string().contains("CUDA"));
+    let nowhere = x.to_device(flambeau_core::Device::Cuda(99)).unwrap_err();
+    assert!(nowhere.to_string().contains("cuda:99 is not available"));
     assert_eq!(f32::try_from(&Tensor::from(2.5f64))?, 2.5);
     assert!(
         i64::try_from(&x).is_err()

@@ -4,6 +4,7 @@
 //!
 //! `FLAMBEAU_OPS=relu,conv2d cargo test -p flambeau-core ops` tests these alone.
 
+pub mod device;
 mod differences;
 mod golden;
 
@@ -24,7 +25,7 @@ fn specs() -> Vec<OpSpec> {
 }
 
 /// Runs `check` on each spec and fails with all that it found.
-fn check_all(check: impl Fn(&OpSpec, &mut Vec<String>) -> Result<()>) {
+fn check_all(mut check: impl FnMut(&OpSpec, &mut Vec<String>) -> Result<()>) {
     let mut failures = Vec::new();
     for spec in specs() {
         if let Err(e) = check(&spec, &mut failures) {
@@ -91,7 +92,7 @@ fn strided(t: &Tensor) -> Result<Tensor> {
 /// make.py's cotangent.
 fn cotangent(t: &Tensor) -> Result<Tensor> {
     let values = (0..t.numel()).map(|i| ((7 * i + 3) % 11) as f64 / 4.0 - 1.25 + 0.125);
-    Tensor::from_vec(values.collect::<Vec<f64>>(), t.shape())?.to_dtype(t.dtype())
+    Tensor::from_vec(values.collect::<Vec<f64>>(), t.shape())?.to((t.dtype(), t.device()))
 }
 
 /// The gradients of the leaves among `args`, `None` where the outputs do not depend on them.

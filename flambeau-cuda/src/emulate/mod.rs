@@ -6,6 +6,11 @@
 //! Blocks and threads run in either [`Order`]; a kernel whose results differ between the two has a
 //! race.
 
+mod device;
+
+pub use device::install;
+pub(crate) use device::{Plain, installed};
+
 use crate::{HEADERS, Launch, Unit};
 use libloading::Library;
 use std::collections::HashMap;

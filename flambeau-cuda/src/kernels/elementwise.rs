@@ -2,6 +2,7 @@
 
 use super::{blocks, flat};
 use crate::{Launch, Layout, Pod, Type, Unit, View};
+use smallvec::SmallVec;
 
 /// An expression of the elements of the inputs.
 ///
@@ -69,6 +70,15 @@ impl From<&[f64]> for Params {
     }
 }
 
+/// What stands for a parameter of an [`Expr`].
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Elements of memory.
+    View(View<'a>),
+    /// The number of that place in [`Params`].
+    Number(usize),
+}
+
 /// `out = expr(inputs)` over `shape`, computed in type `compute`; an input that is broadcast has
 /// strides of 0. `None` where there are no elements.
 ///
@@ -78,16 +88,18 @@ impl From<&[f64]> for Params {
 ///
 /// # Panics
 /// If there are more than three inputs.
-pub fn elementwise(
+pub fn elementwise_of(
     expr: Expr,
     compute: Type,
     shape: &[usize],
     out: View<'_>,
-    inputs: &[View<'_>],
+    inputs: &[Input<'_>],
     params: Params,
 ) -> Result<Option<Launch>, TooManyDims> {
     const ARITY: [&str; 4] = ["0", "1", "2", "3"];
     const IN: [&str; 3] = ["IN0", "IN1", "IN2"];
+    const NUMBER: [&str; 3] = ["NUMBER0", "NUMBER1", "NUMBER2"];
+    const P: [&str; 4] = ["p0", "p1", "p2", "p3"];
     let n: usize = shape.iter().product();
     if n == 0 {
         return Ok(None);
@@ -100,7 +112,14 @@ pub fn elementwise(
     let mut strides = [out.strides; 4];
     let mut pointers = [0; 3];
     let mut widest = out.ty.size();
-    for (i, x) in inputs.iter().enumerate() {
+    for (i, input) in inputs.iter().enumerate() {
+        let x = match input {
+            Input::View(view) => view,
+            Input::Number(p) => {
+                unit = unit.define(NUMBER[i], P[*p]);
+                continue;
+            }
+        };
         unit = unit.define(IN[i], x.ty.name());
         strides[i + 1] = x.strides;
         pointers[i] = x.ptr;
@@ -124,6 +143,25 @@ pub fn elementwise(
     }
     args.push(params);
     Ok(Some(launch))
+}
+
+/// [`elementwise_of`] of elements alone.
+///
+/// # Errors
+/// As it.
+///
+/// # Panics
+/// As it.
+pub fn elementwise(
+    expr: Expr,
+    compute: Type,
+    shape: &[usize],
+    out: View<'_>,
+    inputs: &[View<'_>],
+    params: Params,
+) -> Result<Option<Launch>, TooManyDims> {
+    let inputs: SmallVec<[Input<'_>; 3]> = inputs.iter().map(|&x| Input::View(x)).collect();
+    elementwise_of(expr, compute, shape, out, &inputs, params)
 }
 
 /// A layout of more dimensions than kernels take.

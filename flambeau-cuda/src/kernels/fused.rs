@@ -7,7 +7,7 @@ use crate::{Pod, Ptr, Type, Unit};
 const TENSORS: usize = 48;
 const DEPTH: usize = 6;
 /// How many numbers an update takes.
-pub const NUMBERS: usize = 12;
+pub const NUMBERS: usize = 24;
 const CHUNK: usize = 4096;
 
 /// The arrays of one tensor, all of one length: those that are written, then those that are read.

@@ -399,7 +399,7 @@ impl<O: Algorithm> Optimizer for Optim<O> {
                     }
                 }
             }
-            pass.run();
+            pass.run()?;
             Ok(())
         })
     }

@@ -1,6 +1,7 @@
 //! flambeau-nn against PyTorch; the goldens come from tests/goldens/make.py.
 
 mod checkpoint;
+mod cuda;
 mod extremes;
 mod hints;
 mod layers;

@@ -38,6 +38,8 @@ unary_ops! { ACTIVATIONS:
     RELU = relu, relu_() Number {
         float: |x, p| if x < 0.0 { 0.0 } else { x },
         int: |x, p| if x < 0 { 0 } else { x },
+        cuda: "x < 0 ? 0 : x",
+        cuda_int: "x < 0 ? 0 : x",
         saves: Saves::OUTPUT,
         grad: |c, g, _| relu_backward(g, &c.output()?),
         domain: (0.2, 2.0),
@@ -59,6 +61,7 @@ unary_ops! { ACTIVATIONS:
     /// For integer and bool tensors.
     LEAKY_RELU = leaky_relu, leaky_relu_(negative_slope) Number {
         float: |x, p| if x > 0.0 { x } else { x * p[0] },
+        cuda: "x > 0 ? x : x * p0",
         saves: Saves::INPUTS,
         grad: |c, g, p| c.input(0)?.gt(0.0)?.where_(g, g.mul(p[0])?),
         domain: (0.2, 2.0),
@@ -76,6 +79,7 @@ unary_ops! { ACTIVATIONS:
     /// ```
     SIGMOID = sigmoid, sigmoid_() Float {
         float: |x, p| R::sigmoid(x),
+        cuda: "sigmoid(x)",
         saves: Saves::OUTPUT,
         grad: |c, g, _| binary(&SIGMOID_BACKWARD, g, &c.output()?),
         domain: (-2.0, 2.0),
@@ -96,6 +100,7 @@ unary_ops! { ACTIVATIONS:
     /// For integer and bool tensors.
     LOG_SIGMOID = log_sigmoid, log_sigmoid_() Number {
         float: |x, p| (if x < 0.0 { x } else { 0.0 }) - R::log1p(R::exp(-x.abs())),
+        cuda: "(x < 0 ? x : 0) - log1p(exp(-fabs(x)))",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.neg()?.sigmoid()?),
         domain: (-2.0, 2.0),
@@ -115,6 +120,7 @@ unary_ops! { ACTIVATIONS:
     /// For integer and bool tensors.
     SILU = silu, silu_() Number {
         float: |x, p| R::silu(x),
+        cuda: "x * sigmoid(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| binary(&SILU_BACKWARD, g, &c.input(0)?),
         domain: (-2.0, 2.0),
@@ -134,6 +140,7 @@ unary_ops! { ACTIVATIONS:
     /// For integer and bool tensors.
     GELU = gelu, gelu_() Number {
         float: |x, p| R::gelu(x),
+        cuda: "x * (0.5f * (1 + erf(x * COMPUTE(0.7071067811865476))))",
         saves: Saves::INPUTS,
         grad: |c, g, _| binary(&GELU_BACKWARD, g, &c.input(0)?),
         domain: (-2.0, 2.0),
@@ -153,6 +160,7 @@ unary_ops! { ACTIVATIONS:
     /// For integer and bool tensors.
     GELU_TANH = gelu_tanh, gelu_tanh_() Number {
         float: |x, p| R::gelu_tanh(x),
+        cuda: "0.5f * x * (1 + tanh(COMPUTE(0.7978845608028654) * (x + COMPUTE(0.044715) * x * x * x)))",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(unary(&GELU_TANH_SLOPE, &c.input(0)?, [GELU_K, GELU_A, 0.0])?),
         domain: (-2.0, 2.0),
@@ -172,6 +180,7 @@ unary_ops! { ACTIVATIONS:
     /// For integer and bool tensors.
     MISH = mish, mish_() Number {
         float: |x, p| x * R::tanh(if x > 20.0 { x } else { R::log1p(R::exp(x)) }),
+        cuda: "x * tanh(x > 20 ? x : log1p(exp(x)))",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(unary(&MISH_SLOPE, &c.input(0)?, PLAIN)?),
         domain: (-2.0, 2.0),
@@ -196,6 +205,8 @@ unary_ops! { ACTIVATIONS:
     HARDTANH = hardtanh, hardtanh_(min, max) Number {
         float: |x, p| if x < p[0] { p[0] } else if x > p[1] { p[1] } else { x },
         int: |x, p| if x < p[0] { p[0] } else if x > p[1] { p[1] } else { x },
+        cuda: "x < p0 ? p0 : x > p1 ? p1 : x",
+        cuda_int: "x < p0 ? p0 : x > p1 ? p1 : x",
         saves: Saves::INPUTS,
         grad: |c, g, p| {
             let x = c.input(0)?;
@@ -221,6 +232,7 @@ unary_ops! { ACTIVATIONS:
     /// For integer and bool tensors.
     HARDSWISH = hardswish, hardswish_() Number {
         float: |x, p| x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        cuda: "x * minimum(maximum(x + 3, COMPUTE(0)), COMPUTE(6)) / 6",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(unary(&HARDSWISH_SLOPE, &c.input(0)?, PLAIN)?),
         domain: (-2.0, 2.0),
@@ -241,6 +253,7 @@ unary_ops! { ACTIVATIONS:
     /// For integer and bool tensors.
     HARDSIGMOID = hardsigmoid, hardsigmoid_() Number {
         float: |x, p| (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        cuda: "minimum(maximum(x + 3, COMPUTE(0)), COMPUTE(6)) / 6",
         saves: Saves::INPUTS,
         grad: |c, g, _| {
             let x = c.input(0)?;
@@ -266,6 +279,7 @@ unary_ops! { ACTIVATIONS:
     /// For integer and bool tensors.
     HARDSHRINK = hardshrink, hardshrink_(lambd) Number {
         float: |x, p| if x >= -p[0] && x <= p[0] { 0.0 } else { x },
+        cuda: "x >= -p0 && x <= p0 ? 0 : x",
         saves: Saves::INPUTS,
         grad: |c, g, p| {
             let x = c.input(0)?;
@@ -292,6 +306,7 @@ unary_ops! { ACTIVATIONS:
     /// For integer and bool tensors, and a negative `lambd`.
     SOFTSHRINK = softshrink, softshrink_(lambd) Number {
         float: |x, p| if x > p[0] { x - p[0] } else if x < -p[0] { x + p[0] } else { x * 0.0 },
+        cuda: "x > p0 ? x - p0 : x < -p0 ? x + p0 : x * 0",
         saves: Saves::INPUTS,
         grad: |c, g, p| {
             let x = c.input(0)?;
@@ -319,6 +334,8 @@ unary_ops! { ACTIVATIONS:
     THRESHOLD = threshold, threshold_(threshold, value) Number {
         float: |x, p| if x <= p[0] { p[1] } else { x },
         int: |x, p| if x <= p[0] { p[1] } else { x },
+        cuda: "x <= p0 ? p1 : x",
+        cuda_int: "x <= p0 ? p1 : x",
         saves: Saves::INPUTS,
         grad: |c, g, p| keep(g, &c.input(0)?.le(p[0])?.logical_not()?),
         domain: (0.6, 2.0),
@@ -330,6 +347,7 @@ unary_ops! { ACTIVATIONS:
 /// p = [alpha, scale, input scale]: scale x above 0, scale alpha (exp(x input scale) - 1) below.
 static ELU: Unary = unary_row!("elu", Number,
     float: |x, p| if x < 0.0 { R::expm1(x * p[2]) * (p[0] * p[1]) } else { x * p[1] },
+    cuda: "x < 0 ? expm1(x * p2) * (p0 * p1) : x * p1",
     saves: Saves::INPUTS,
     grad: |c, g, p| g.mul(unary(&ELU_SLOPE, &c.input(0)?, p)?),
     domain: (-2.0, -0.2),
@@ -340,6 +358,7 @@ static ELU: Unary = unary_row!("elu", Number,
 
 static ELU_SLOPE: Unary = unary_row!("elu_backward", Number,
     float: |x, p| if x <= 0.0 { R::exp(x * p[2]) * (p[0] * p[1] * p[2]) } else { p[1] },
+    cuda: "x <= 0 ? exp(x * p2) * (p0 * p1 * p2) : p1",
     saves: Saves::INPUTS,
     grad: |c, g, p| {
         let x = c.input(0)?;
@@ -352,6 +371,7 @@ static ELU_SLOPE: Unary = unary_row!("elu_backward", Number,
 /// p = [beta, threshold].
 static SOFTPLUS: Unary = unary_row!("softplus", Number,
     float: |x, p| if x * p[0] > p[1] { x } else { R::log1p(R::exp(x * p[0])) / p[0] },
+    cuda: "x * p0 > p1 ? x : log1p(exp(x * p0)) / p0",
     saves: Saves::INPUTS,
     grad: |c, g, p| g.mul(unary(&SOFTPLUS_SLOPE, &c.input(0)?, p)?),
     domain: (-2.0, 2.0),
@@ -361,6 +381,7 @@ static SOFTPLUS: Unary = unary_row!("softplus", Number,
 
 static SOFTPLUS_SLOPE: Unary = unary_row!("softplus_backward", Number,
     float: |x, p| if x * p[0] > p[1] { 1.0 } else { R::sigmoid(x * p[0]) },
+    cuda: "x * p0 > p1 ? 1 : sigmoid(x * p0)",
     saves: Saves::INPUTS,
     grad: |c, g, p| {
         let scaled = c.input(0)?.mul(p[0])?;
@@ -377,6 +398,7 @@ static SILU_BACKWARD: Binary = binary_row!("silu_backward", Same,
         let s = R::sigmoid(x);
         g * (s * (1.0 + x * (1.0 - s)))
     },
+    cuda: "a * (sigmoid(b) * (1 + b * (1 - sigmoid(b))))",
     saves: |_| Saves::INPUTS,
     grad: |c, u| {
         // The derivative of the slope: s (1 - s) (2 + x (1 - 2 s)).
@@ -393,6 +415,7 @@ static SILU_BACKWARD: Binary = binary_row!("silu_backward", Same,
 /// The gradient of gelu from that of its result, and the input.
 static GELU_BACKWARD: Binary = binary_row!("gelu_backward", Same,
     float: |g, x| g * R::gelu_slope(x),
+    cuda: "a * (0.5f * (1 + erf(b * COMPUTE(0.7071067811865476))) + b * (exp(-0.5f * b * b) * COMPUTE(0.3989422804014327)))",
     saves: |_| Saves::INPUTS,
     grad: |c, u| {
         let (g, x) = (c.input(0)?, c.input(1)?);
@@ -413,6 +436,7 @@ static GELU_TANH_SLOPE: Unary = unary_row!("gelu_tanh_backward", Number,
         let t = R::tanh(k * (x + a * x * x * x));
         0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * (k * (1.0 + 3.0 * a * x * x))
     },
+    cuda: "0.5f * (1 + tanh(p0 * (x + p1 * x * x * x))) + 0.5f * x * (1 - square(tanh(p0 * (x + p1 * x * x * x)))) * (p0 * (1 + 3 * p1 * x * x))",
     saves: Saves::INPUTS,
     grad: |c, g, _| {
         // With u = k (x + a x^3), t = tanh(u), s = 1 - t^2: s (u' + x / 2 (u'' - 2 t u'^2)).
@@ -434,6 +458,7 @@ static MISH_SLOPE: Unary = unary_row!("mish_backward", Number,
         let t = R::tanh(if x > 20.0 { x } else { R::log1p(R::exp(x)) });
         t + x * s * (1.0 - t * t)
     },
+    cuda: "tanh(x > 20 ? x : log1p(exp(x))) + x * sigmoid(x) * (1 - square(tanh(x > 20 ? x : log1p(exp(x)))))",
     saves: Saves::INPUTS,
     grad: |c, g, _| {
         // With t = tanh(softplus(x)) and t' = s (1 - t^2): 2 t' + x t' (1 - s - 2 t s).
@@ -449,6 +474,7 @@ static MISH_SLOPE: Unary = unary_row!("mish_backward", Number,
 
 static HARDSWISH_SLOPE: Unary = unary_row!("hardswish_backward", Number,
     float: |x, p| if x <= -3.0 { 0.0 } else if x < 3.0 { x / 3.0 + 0.5 } else { 1.0 },
+    cuda: "x <= -3 ? 0 : x < 3 ? x / 3 + 0.5f : 1",
     saves: Saves::INPUTS,
     grad: |c, g, _| {
         let x = c.input(0)?;
@@ -461,6 +487,7 @@ static HARDSWISH_SLOPE: Unary = unary_row!("hardswish_backward", Number,
 /// g (1 - y^2).
 static TANH_BACKWARD: Binary = binary_row!("tanh_backward", Same,
     float: |g, y| g * (1.0 - y * y),
+    cuda: "a * (1 - b * b)",
     saves: |_| Saves::INPUTS,
     grad: |c, g| {
         let y = c.input(1)?;
@@ -478,6 +505,7 @@ pub(crate) fn tanh_backward(grad: &Tensor, output: &Tensor) -> Result<Tensor> {
 /// g y (1 - y).
 static SIGMOID_BACKWARD: Binary = binary_row!("sigmoid_backward", Same,
     float: |g, y| g * (1.0 - y) * y,
+    cuda: "a * (1 - b) * b",
     saves: |_| Saves::INPUTS,
     grad: |c, g| {
         let y = c.input(1)?;
@@ -497,6 +525,7 @@ static LOGIT: Unary = unary_row!("logit", Float,
         let x = if x < p[0] { p[0] } else if x > p[1] { p[1] } else { x };
         R::log(x / (1.0 - x))
     },
+    cuda: "log((x < p0 ? p0 : x > p1 ? p1 : x) / (1 - (x < p0 ? p0 : x > p1 ? p1 : x)))",
     saves: Saves::INPUTS,
     grad: |c, g, p| {
         let x = c.input(0)?;

@@ -2,11 +2,13 @@
 //! in [`BINARY`].
 
 use super::{Kind, Lane, lane_of, map, original, to_contiguous};
+use crate::cuda::{self, Formula};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::spec::{Arg, OpSpec, Sample};
-use crate::shape::broadcast;
+use crate::shape::{Shape, broadcast};
 use crate::tensor::{Operand, Tensor};
 use crate::{Ctx, DType, Result, bail};
+use flambeau_cuda::kernels::Expr;
 use smallvec::smallvec;
 
 pub(crate) type Loop<T> = fn(&[T], &[T], &mut [T]);
@@ -21,6 +23,8 @@ pub(crate) struct Binary {
     pub(crate) f64: Option<Loop<f64>>,
     pub(crate) i32: Option<Loop<i32>>,
     pub(crate) i64: Option<Loop<i64>>,
+    /// The same for CUDA: an expression of `a` and `b` for floats, and one for integers.
+    pub(crate) cuda: [&'static str; 2],
     /// Refuses operands of the type computed in.
     pub(crate) check: fn(DType, &Tensor, &Tensor) -> Result<()>,
     pub(crate) saves: fn(&[bool]) -> Saves,
@@ -113,33 +117,8 @@ impl Op for BinaryOp {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let def = self.0;
         let (a, b) = (inputs[0], inputs[1]);
-        if a.device() != b.device() {
-            bail!(
-                def.name,
-                "the operands are on {} and {}; move one with to_device",
-                a.device(),
-                b.device()
-            );
-        }
-        let shape = broadcast(def.name, a.shape(), b.shape())?;
-        let promoted = result_type(&[a, b]);
-        let dtype = match def.kind {
-            Kind::Float => promoted.to_float(),
-            _ => promoted,
-        };
-        if def.kind == Kind::Number && dtype == DType::Bool {
-            bail!(
-                def.name,
-                "there is no {} of bool tensors; convert one with to_dtype first",
-                def.name
-            );
-        }
-        (def.check)(dtype, a, b)?;
-        // An integer wider than the result wraps before the operation, not only after it.
-        let wide = |t: &Tensor| {
-            matches!(dtype, DType::U8 | DType::I8 | DType::I16) && t.dtype().size() > dtype.size()
-        };
-        if wide(a) || wide(b) {
+        let (shape, dtype) = self.result(a, b)?;
+        if wraps(a, dtype) || wraps(b, dtype) {
             let (a, b) = (
                 to_contiguous(def.name, a, dtype)?,
                 to_contiguous(def.name, b, dtype)?,
@@ -158,15 +137,7 @@ impl Op for BinaryOp {
                 kernel(a, b, out)
             })
         }
-        let refuse = || {
-            bail!(
-                def.name,
-                "there is no {} of {} and {} tensors",
-                def.name,
-                a.dtype(),
-                b.dtype()
-            )
-        };
+        let refuse = || self.refuse(a, b);
         let out = match lane_of(dtype) {
             DType::F32 => def
                 .f32
@@ -184,12 +155,70 @@ impl Op for BinaryOp {
         Ok(out.into())
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (def, a, b) = (self.0, inputs[0], inputs[1]);
+        let (shape, dtype) = self.result(a, b)?;
+        if wraps(a, dtype) || wraps(b, dtype) {
+            return self.cuda(&[
+                &to_contiguous(def.name, a, dtype)?,
+                &to_contiguous(def.name, b, dtype)?,
+            ]);
+        }
+        match def.formula(dtype) {
+            Some(f) => Ok(cuda::map(def.name, &f, &shape, dtype, &[a, b])?.into()),
+            None => self.refuse(a, b).map(Output::from),
+        }
+    }
+
     fn saves(&self, needs: &[bool]) -> Saves {
         (self.0.saves)(needs)
     }
 
     fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
         (self.0.rule)(ctx, grad)
+    }
+}
+
+impl BinaryOp {
+    /// Shape and type of the result.
+    fn result(&self, a: &Tensor, b: &Tensor) -> Result<(Shape, DType)> {
+        let def = self.0;
+        let shape = broadcast(def.name, a.shape(), b.shape())?;
+        let promoted = result_type(&[a, b]);
+        let dtype = match def.kind {
+            Kind::Float => promoted.to_float(),
+            _ => promoted,
+        };
+        if def.kind == Kind::Number && dtype == DType::Bool {
+            bail!(
+                def.name,
+                "there is no {} of bool tensors; convert one with to_dtype first",
+                def.name
+            );
+        }
+        (def.check)(dtype, a, b)?;
+        Ok((shape, dtype))
+    }
+
+    fn refuse(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        let name = self.0.name;
+        let (a, b) = (a.dtype(), b.dtype());
+        bail!(name, "there is no {name} of {a} and {b} tensors")
+    }
+}
+
+/// Whether `t` is an integer wider than the result: it wraps before the operation, not only after.
+fn wraps(t: &Tensor, dtype: DType) -> bool {
+    matches!(dtype, DType::U8 | DType::I8 | DType::I16) && t.dtype().size() > dtype.size()
+}
+
+impl Binary {
+    /// What a CUDA device computes for results of `dtype`, where there is such an operation.
+    fn formula(&self, dtype: DType) -> Option<Formula> {
+        let lane = lane_of(dtype);
+        let text = self.cuda[!lane.is_floating_point() as usize];
+        let (expr, params) = (Expr::binary(text), [0.0; 3]);
+        (!text.is_empty()).then_some(Formula { expr, lane, params })
     }
 }
 
@@ -223,9 +252,12 @@ fn write_in_place(def: &'static Binary, a: &Tensor, b: &Tensor) -> Result<bool> 
         || !def.kind.keeps(dtype)
         || result_type(&[a, b]) != dtype
         || (def.check)(dtype, a, b).is_err()
-        || a.device() != b.device()
     {
         return Ok(false);
+    }
+    if a.on_cuda() || b.on_cuda() {
+        let formula = def.formula(dtype).filter(|_| a.on_cuda());
+        return formula.map_or(Ok(false), |f| cuda::map_in_place(def.name, &f, a, &[a, b]));
     }
     match lane_of(dtype) {
         DType::F32 => each(def, a, b, def.f32),
@@ -272,6 +304,8 @@ macro_rules! binary_row {
     ($name:expr, $kind:ident,
         $(float: |$x:ident, $y:ident| $float:expr,)?
         $(int: |$i:ident, $j:ident| $int:expr,)?
+        $(cuda: $cuda:literal,)?
+        $(cuda_int: $cuda_int:literal,)?
         saves: $saves:expr,
         grad: $rule:expr,
         domain: $domain:expr,
@@ -285,6 +319,7 @@ macro_rules! binary_row {
             f64: binary_row!(@each f64 $(|$x, $y| $float)?),
             i32: binary_row!(@each i32 $(|$i, $j| $int)?),
             i64: binary_row!(@each i64 $(|$i, $j| $int)?),
+            cuda: [concat!($($cuda)?), concat!($($cuda_int)?)],
             check: binary_row!(@check $($check)?),
             saves: $saves,
             rule: $rule,
@@ -375,6 +410,8 @@ binary_ops! { BINARY:
     ADD = add, add_ Same {
         float: |x, y| x + y,
         int: |x, y| x.wrapping_add(y),
+        cuda: "a + b",
+        cuda_int: "(COMPUTE)((u64)a + (u64)b)",
         saves: |_| Saves::NONE,
         grad: |c, g| Ok(smallvec![want(c, 0, || Ok(g.clone()))?, want(c, 1, || Ok(g.clone()))?]),
         domain: SIGNED,
@@ -394,6 +431,8 @@ binary_ops! { BINARY:
     SUB = sub, sub_ Same {
         float: |x, y| x - y,
         int: |x, y| x.wrapping_sub(y),
+        cuda: "a - b",
+        cuda_int: "(COMPUTE)((u64)a - (u64)b)",
         saves: |_| Saves::NONE,
         grad: |c, g| Ok(smallvec![Some(g.clone()), want(c, 1, || g.neg())?]),
         domain: SIGNED,
@@ -417,6 +456,8 @@ binary_ops! { BINARY:
     MUL = mul, mul_ Same {
         float: |x, y| x * y,
         int: |x, y| x.wrapping_mul(y),
+        cuda: "a * b",
+        cuda_int: "(COMPUTE)((u64)a * (u64)b)",
         saves: |needs| Saves::NONE.input_if(1, needs[0]).input_if(0, needs[1]),
         grad: |c, g| Ok(smallvec![want(c, 0, || g.mul(c.input(1)?))?, want(c, 1, || g.mul(c.input(0)?))?]),
         domain: SIGNED,
@@ -435,6 +476,7 @@ binary_ops! { BINARY:
     /// Where shapes do not broadcast.
     DIV = div, div_ Float {
         float: |x, y| x / y,
+        cuda: "a / b",
         saves: |needs| Saves::NONE.input_if(0, needs[1]).input(1),
         grad: |c, g| {
             let b = c.input(1)?;
@@ -451,6 +493,7 @@ binary_ops! { BINARY:
 /// The gradient of relu from that of its result: a row of its own, one pass instead of two.
 static RELU_BACKWARD: Binary = binary_row!("relu_backward", Same,
     float: |g, y| if y <= 0.0 { 0.0 } else { g },
+    cuda: "b <= 0 ? 0 : a",
     saves: |_| Saves::NONE.input(1),
     grad: |c, g| Ok(smallvec![Some(relu_backward(g, &c.input(1)?)?), None]),
     domain: SIGNED,

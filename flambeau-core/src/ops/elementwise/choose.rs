@@ -4,24 +4,22 @@ use super::Kind;
 use super::binary::{result_type, want};
 use super::unary::{Unary, keep, unary, unary_row};
 use super::{Lane, lane_of, map, original};
+use crate::cuda::{self, Formula};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::spec::{Arg, OpSpec, Sample};
-use crate::shape::broadcast;
+use crate::shape::{Shape, broadcast};
 use crate::tensor::{Operand, Tensor};
-use crate::{Ctx, DType, Result, Scalar, bail, with_stored};
+use crate::{Ctx, DType, Device, Result, Scalar, bail, with_stored};
+use flambeau_cuda::kernels::Expr;
 use smallvec::smallvec;
 
 /// `condition ? a : b`.
 #[derive(Debug)]
 struct Where;
 
-impl Op for Where {
-    fn name(&self) -> &'static str {
-        "where"
-    }
-
-    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
-        let (condition, a, b) = (inputs[0], inputs[1], inputs[2]);
+impl Where {
+    /// Shape and type of the result.
+    fn result([condition, a, b]: [&Tensor; 3]) -> Result<(Shape, DType)> {
         if condition.dtype() != DType::Bool {
             bail!(
                 "where",
@@ -35,6 +33,18 @@ impl Op for Where {
             &broadcast("where", condition.shape(), a.shape())?,
             b.shape(),
         )?;
+        Ok((shape, dtype))
+    }
+}
+
+impl Op for Where {
+    fn name(&self) -> &'static str {
+        "where"
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let inputs = [inputs[0], inputs[1], inputs[2]];
+        let (shape, dtype) = Where::result(inputs)?;
         fn each<T: Lane + super::KernelResult>(
             shape: &[usize],
             dtype: DType,
@@ -46,7 +56,6 @@ impl Op for Where {
                 }
             })
         }
-        let inputs = [condition, a, b];
         let out = match lane_of(dtype) {
             DType::F32 => each::<f32>(&shape, dtype, inputs),
             DType::F64 => each::<f64>(&shape, dtype, inputs),
@@ -56,13 +65,21 @@ impl Op for Where {
         Ok(out.into())
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (shape, dtype) = Where::result([inputs[0], inputs[1], inputs[2]])?;
+        let (expr, lane) = (Expr::ternary("a != 0 ? b : c"), lane_of(dtype));
+        let params = [0.0; 3];
+        let formula = Formula { expr, lane, params };
+        Ok(cuda::map("where", &formula, &shape, dtype, inputs)?.into())
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::NONE.input(0)
     }
 
     fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
         let condition = ctx.input(0)?;
-        let zero = Tensor::zeros_with((), grad.dtype())?;
+        let zero = Tensor::zeros_with((), (grad.dtype(), Device::Cpu))?;
         let a = ctx
             .needs(1)
             .then(|| condition.where_(grad, &zero))
@@ -167,6 +184,7 @@ static CLAMP: Unary = unary_row!("clamp", Number,
         let y = if x > p[0] || x.is_nan() { x } else { p[0] };
         if y < p[1] || y.is_nan() { y } else { p[1] }
     },
+    cuda: "minimum(maximum(x, p0), p1)",
     saves: Saves::INPUTS,
     grad: |c, g, p| {
         let x = c.input(0)?;
@@ -192,6 +210,10 @@ impl Op for Clamp {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         Ok(inputs[0].maximum(inputs[1])?.minimum(inputs[2])?.into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        self.forward(inputs)
     }
 
     fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {

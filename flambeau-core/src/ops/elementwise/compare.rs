@@ -2,10 +2,12 @@
 
 use super::binary::result_type;
 use super::{Lane, lane_of, map};
+use crate::cuda::{self, Formula};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::broadcast;
 use crate::tensor::{Operand, Tensor};
 use crate::{DType, Result, bail};
+use flambeau_cuda::kernels::Expr;
 
 type Loop<T> = fn(&[T], &[T], &mut [u8]);
 type Ask<T> = fn(&[T], &mut [u8]);
@@ -17,6 +19,8 @@ pub(crate) struct Compare {
     f64: Loop<f64>,
     i32: Loop<i32>,
     i64: Loop<i64>,
+    /// The same for CUDA, of `a` and `b`.
+    cuda: &'static str,
 }
 
 #[track_caller]
@@ -32,14 +36,6 @@ fn compare(def: &'static Compare, a: &Tensor, b: &Tensor) -> Result<Tensor> {
             kernel(a, b, out)
         })
     }
-    if a.device() != b.device() {
-        bail!(
-            def.name,
-            "the operands are on {} and {}; move one with to_device",
-            a.device(),
-            b.device()
-        );
-    }
     let shape = broadcast(def.name, a.shape(), b.shape())?;
     let dtype = result_type(&[a, b]);
     // Integers are compared by value: PyTorch's scalars wrap into the tensor's type first, so that
@@ -49,6 +45,11 @@ fn compare(def: &'static Compare, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         DType::I32 if wide(a) || wide(b) => DType::I64,
         lane => lane,
     };
+    if a.on_cuda() || b.on_cuda() {
+        let (expr, params) = (Expr::binary(def.cuda), [0.0; 3]);
+        let formula = Formula { expr, lane, params };
+        return cuda::map(def.name, &formula, &shape, DType::Bool, &[a, b]);
+    }
     match lane {
         DType::F32 => each(def, &shape, a, b, def.f32),
         DType::F64 => each(def, &shape, a, b, def.f64),
@@ -71,13 +72,14 @@ macro_rules! each {
 }
 
 macro_rules! comparisons {
-    ($($(#[$doc:meta])* $id:ident = $name:ident, $inplace:ident |$x:ident, $y:ident| $e:expr;)*) => {
+    ($($(#[$doc:meta])* $id:ident = $name:ident, $inplace:ident |$x:ident, $y:ident| $e:expr, $cuda:literal;)*) => {
         $(static $id: Compare = Compare {
             name: stringify!($name),
             f32: each!(f32, |$x, $y| $e),
             f64: each!(f64, |$x, $y| $e),
             i32: each!(i32, |$x, $y| $e),
             i64: each!(i64, |$x, $y| $e),
+            cuda: $cuda,
         };)*
 
         static COMPARISONS: &[&Compare] = &[$(&$id),*];
@@ -114,7 +116,7 @@ comparisons! {
     ///
     /// # Errors
     /// Where shapes do not broadcast; so for all comparisons.
-    EQ = eq, eq_ |x, y| x == y;
+    EQ = eq, eq_ |x, y| x == y, "a == b";
     /// Where they differ ([`torch.ne`](https://pytorch.org/docs/stable/generated/torch.ne.html)).
     ///
     /// ```
@@ -125,7 +127,7 @@ comparisons! {
     ///
     /// # Errors
     /// As [`eq`](Tensor::eq).
-    NE = ne, ne_ |x, y| x != y;
+    NE = ne, ne_ |x, y| x != y, "a != b";
     /// Where this one is smaller
     /// ([`torch.lt`](https://pytorch.org/docs/stable/generated/torch.lt.html)).
     ///
@@ -137,7 +139,7 @@ comparisons! {
     ///
     /// # Errors
     /// As [`eq`](Tensor::eq).
-    LT = lt, lt_ |x, y| x < y;
+    LT = lt, lt_ |x, y| x < y, "a < b";
     /// Where this one is smaller or equal
     /// ([`torch.le`](https://pytorch.org/docs/stable/generated/torch.le.html)).
     ///
@@ -149,7 +151,7 @@ comparisons! {
     ///
     /// # Errors
     /// As [`eq`](Tensor::eq).
-    LE = le, le_ |x, y| x <= y;
+    LE = le, le_ |x, y| x <= y, "a <= b";
     /// Where this one is greater
     /// ([`torch.gt`](https://pytorch.org/docs/stable/generated/torch.gt.html)).
     ///
@@ -161,7 +163,7 @@ comparisons! {
     ///
     /// # Errors
     /// As [`eq`](Tensor::eq).
-    GT = gt, gt_ |x, y| x > y;
+    GT = gt, gt_ |x, y| x > y, "a > b";
     /// Where this one is greater or equal
     /// ([`torch.ge`](https://pytorch.org/docs/stable/generated/torch.ge.html)).
     ///
@@ -173,7 +175,7 @@ comparisons! {
     ///
     /// # Errors
     /// As [`eq`](Tensor::eq).
-    GE = ge, ge_ |x, y| x >= y;
+    GE = ge, ge_ |x, y| x >= y, "a >= b";
     /// Where neither is 0 (NaN is not)
     /// ([`torch.logical_and`](https://pytorch.org/docs/stable/generated/torch.logical_and.html)).
     ///
@@ -186,7 +188,7 @@ comparisons! {
     ///
     /// # Errors
     /// As [`eq`](Tensor::eq).
-    LOGICAL_AND = logical_and, logical_and_ |x, y| (x != Default::default()) & (y != Default::default());
+    LOGICAL_AND = logical_and, logical_and_ |x, y| (x != Default::default()) & (y != Default::default()), "a != 0 && b != 0";
     /// Where one or both are not 0
     /// ([`torch.logical_or`](https://pytorch.org/docs/stable/generated/torch.logical_or.html)).
     ///
@@ -199,7 +201,7 @@ comparisons! {
     ///
     /// # Errors
     /// As [`eq`](Tensor::eq).
-    LOGICAL_OR = logical_or, logical_or_ |x, y| (x != Default::default()) | (y != Default::default());
+    LOGICAL_OR = logical_or, logical_or_ |x, y| (x != Default::default()) | (y != Default::default()), "a != 0 || b != 0";
     /// Where one of both is not 0
     /// ([`torch.logical_xor`](https://pytorch.org/docs/stable/generated/torch.logical_xor.html)).
     ///
@@ -212,7 +214,7 @@ comparisons! {
     ///
     /// # Errors
     /// As [`eq`](Tensor::eq).
-    LOGICAL_XOR = logical_xor, logical_xor_ |x, y| (x != Default::default()) ^ (y != Default::default());
+    LOGICAL_XOR = logical_xor, logical_xor_ |x, y| (x != Default::default()) ^ (y != Default::default()), "(a != 0) != (b != 0)";
 }
 
 /// A question about one element.
@@ -222,6 +224,8 @@ pub(crate) struct Predicate {
     f64: Ask<f64>,
     i32: Ask<i32>,
     i64: Ask<i64>,
+    /// The same for CUDA, of a float `x` and of an integer one.
+    cuda: [&'static str; 2],
 }
 
 #[track_caller]
@@ -230,6 +234,13 @@ fn predicate(def: &'static Predicate, x: &Tensor) -> Result<Tensor> {
         map::<T, u8, 1>(def.name, x.shape(), DType::Bool, [x], &|[x], out| {
             kernel(x, out)
         })
+    }
+    if x.on_cuda() {
+        let lane = lane_of(x.dtype());
+        let expr = Expr::unary(def.cuda[!lane.is_floating_point() as usize]);
+        let params = [0.0; 3];
+        let formula = Formula { expr, lane, params };
+        return cuda::map(def.name, &formula, x.shape(), DType::Bool, &[x]);
     }
     match lane_of(x.dtype()) {
         DType::F32 => each(def, x, def.f32),
@@ -253,13 +264,14 @@ macro_rules! ask {
 }
 
 macro_rules! predicates {
-    ($($(#[$doc:meta])* $id:ident = $name:ident |$x:ident| $float:expr, |$z:ident| $int:expr;)*) => {
+    ($($(#[$doc:meta])* $id:ident = $name:ident |$x:ident| $float:expr, |$z:ident| $int:expr, $cuda:expr;)*) => {
         $(static $id: Predicate = Predicate {
             name: stringify!($name),
             f32: ask!(f32, |$x| $float),
             f64: ask!(f64, |$x| $float),
             i32: ask!(i32, |$z| $int),
             i64: ask!(i64, |$z| $int),
+            cuda: $cuda,
         };)*
 
         static PREDICATES: &[&Predicate] = &[$(&$id),*];
@@ -285,7 +297,7 @@ predicates! {
     /// assert_eq!(Tensor::new([1.0f32, f32::NAN])?.isnan()?.to_vec::<bool>()?, [false, true]);
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
-    ISNAN = isnan |x| x.is_nan(), |_x| false;
+    ISNAN = isnan |x| x.is_nan(), |_x| false, ["x != x", "false"];
     /// Where it is infinite
     /// ([`torch.isinf`](https://pytorch.org/docs/stable/generated/torch.isinf.html)).
     ///
@@ -297,7 +309,7 @@ predicates! {
     /// );
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
-    ISINF = isinf |x| x.is_infinite(), |_x| false;
+    ISINF = isinf |x| x.is_infinite(), |_x| false, ["x == x && x - x != 0", "false"];
     /// Where it is neither infinite nor NaN
     /// ([`torch.isfinite`](https://pytorch.org/docs/stable/generated/torch.isfinite.html)).
     ///
@@ -309,7 +321,7 @@ predicates! {
     /// );
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
-    ISFINITE = isfinite |x| x.is_finite(), |_x| true;
+    ISFINITE = isfinite |x| x.is_finite(), |_x| true, ["x - x == 0", "true"];
     /// Where it is positive infinity
     /// ([`torch.isposinf`](https://pytorch.org/docs/stable/generated/torch.isposinf.html)).
     ///
@@ -321,7 +333,7 @@ predicates! {
     /// );
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
-    ISPOSINF = isposinf |x| x.is_infinite() & (x > 0.0), |_x| false;
+    ISPOSINF = isposinf |x| x.is_infinite() & (x > 0.0), |_x| false, ["x > 0 && x - x != 0", "false"];
     /// Where it is negative infinity
     /// ([`torch.isneginf`](https://pytorch.org/docs/stable/generated/torch.isneginf.html)).
     ///
@@ -333,7 +345,7 @@ predicates! {
     /// );
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
-    ISNEGINF = isneginf |x| x.is_infinite() & (x < 0.0), |_x| false;
+    ISNEGINF = isneginf |x| x.is_infinite() & (x < 0.0), |_x| false, ["x < 0 && x - x != 0", "false"];
     /// Where its sign is negative, -0 included
     /// ([`torch.signbit`](https://pytorch.org/docs/stable/generated/torch.signbit.html)).
     ///
@@ -342,7 +354,7 @@ predicates! {
     /// assert_eq!(Tensor::new([2.0f32, -0.0])?.signbit()?.to_vec::<bool>()?, [false, true]);
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
-    SIGNBIT = signbit |x| x.is_sign_negative(), |x| x < 0;
+    SIGNBIT = signbit |x| x.is_sign_negative(), |x| x < 0, ["copysign(COMPUTE(1), x) < 0", "x < 0"];
     /// Where it is 0
     /// ([`torch.logical_not`](https://pytorch.org/docs/stable/generated/torch.logical_not.html)).
     ///
@@ -351,7 +363,7 @@ predicates! {
     /// assert_eq!(Tensor::new([0i64, 3])?.logical_not()?.to_vec::<bool>()?, [true, false]);
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
-    LOGICAL_NOT = logical_not |x| x == 0.0, |x| x == 0;
+    LOGICAL_NOT = logical_not |x| x == 0.0, |x| x == 0, ["x == 0", "x == 0"];
 }
 
 impl Tensor {

@@ -78,6 +78,8 @@ binary_ops! { DIVIDE:
             let rest = x.wrapping_sub(quotient.wrapping_mul(y));
             if rest != 0 && (rest < 0) != (y < 0) { quotient - 1 } else { quotient }
         },
+        cuda: "divide_floor(a, b)",
+        cuda_int: "divide_floor(a, b)",
         saves: |_| Saves::NONE,
         grad: zeros,
         domain: DIVISORS,
@@ -105,6 +107,8 @@ binary_ops! { DIVIDE:
             let rest = x.checked_rem(y).unwrap_or(0);
             if rest != 0 && (rest < 0) != (y < 0) { rest + y } else { rest }
         },
+        cuda: "remainder_floor(a, b)",
+        cuda_int: "remainder_floor(a, b)",
         saves: |needs| Saves::NONE.input_if(0, needs[1]).input_if(1, needs[1]),
         grad: |c, g| Ok(smallvec![
             Some(g.clone()),
@@ -128,6 +132,8 @@ binary_ops! { DIVIDE:
     FMOD = fmod, fmod_ Number {
         float: |x, y| x % y,
         int: |x, y| x.checked_rem(y).unwrap_or(0),
+        cuda: "fmod(a, b)",
+        cuda_int: "b == 0 || b == -1 ? 0 : a % b",
         saves: |needs| Saves::NONE.input_if(0, needs[1]).input_if(1, needs[1]),
         grad: |c, g| Ok(smallvec![
             Some(g.clone()),
@@ -142,6 +148,8 @@ binary_ops! { DIVIDE:
 static TRUNC_DIVIDE: Binary = binary_row!("trunc_divide", Number,
     float: |x, y| (x / y).trunc(),
     int: |x, y| x.checked_div(y).unwrap_or(if y == 0 { 0 } else { x }),
+    cuda: "trunc(a / b)",
+    cuda_int: "b == 0 ? 0 : b == -1 ? (COMPUTE)(0 - (u64)a) : a / b",
     saves: |_| Saves::NONE,
     grad: zeros,
     domain: DIVISORS,

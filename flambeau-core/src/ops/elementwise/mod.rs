@@ -20,7 +20,7 @@ use crate::dtype::{Element, Stored};
 use crate::shape::{broadcast_strides, contiguous_strides};
 use crate::storage::Read;
 use crate::tensor::Tensor;
-use crate::{DType, Result, Scalar, with_stored};
+use crate::{DType, Result, Scalar, cuda, with_stored};
 use flambeau_cpu::copy::{Axis, copy_strided};
 use flambeau_cpu::threads::parallel_chunks_mut;
 use smallvec::SmallVec;
@@ -482,6 +482,9 @@ fn axes(shape: &[usize], from: &[usize], to: &[usize]) -> SmallVec<[Axis; 6]> {
 
 /// The elements of `x`, converted, as a new contiguous tensor without history.
 pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Result<Tensor> {
+    if x.on_cuda() {
+        return cuda::convert(op, x, dtype);
+    }
     if dtype == x.dtype() && x.is_contiguous() {
         let read = x.read();
         return with_size!(dtype, S => Tensor::build::<S>(op, x.shape(), dtype, |out| {
@@ -544,6 +547,20 @@ pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Resul
 
 /// Writes the elements of `x` into `target`, of the same shape and type but any layout.
 pub(crate) fn copy_into(x: &Tensor, target: &Tensor) -> Result<()> {
+    if x.on_cuda() || target.on_cuda() {
+        let x = x.to_device(target.device())?;
+        if target.on_cuda() {
+            if !cuda::copy_into(&x, target)? {
+                // A copy shares no memory, and nobody else writes to it.
+                let x = to_contiguous("copy_", &x, x.dtype())?;
+                while !cuda::copy_into(&x, target)? {
+                    std::thread::yield_now();
+                }
+            }
+            return Ok(());
+        }
+        return copy_into(&x, target);
+    }
     if !x.shares_storage(target) {
         let axes = axes(x.shape(), x.strides(), target.strides());
         let read = x.read();
@@ -565,7 +582,7 @@ pub(crate) fn copy_into(x: &Tensor, target: &Tensor) -> Result<()> {
 /// Every element of `target` as `value`, without history. False, with nothing done, where a thread
 /// is using the memory or it does not lie in one piece.
 pub(crate) fn fill_in_place(target: &Tensor, value: Scalar) -> bool {
-    if !target.is_contiguous() {
+    if !target.is_contiguous() || target.on_cuda() {
         return false;
     }
     let Some(mut guard) = target.0.storage.try_write(target.0.offset) else {

@@ -60,6 +60,8 @@ binary_ops! { PAIRS:
     MAXIMUM = maximum, maximum_ Same {
         float: |x, y| if x > y || x.is_nan() { x } else { y },
         int: |x, y| x.max(y),
+        cuda: "maximum(a, b)",
+        cuda_int: "maximum(a, b)",
         saves: |_| Saves::INPUTS,
         grad: |c, g| split_ties(c, g, |a, b| a.lt(b)),
         domain: SIGNED,
@@ -79,6 +81,8 @@ binary_ops! { PAIRS:
     MINIMUM = minimum, minimum_ Same {
         float: |x, y| if x < y || x.is_nan() { x } else { y },
         int: |x, y| x.min(y),
+        cuda: "minimum(a, b)",
+        cuda_int: "minimum(a, b)",
         saves: |_| Saves::INPUTS,
         grad: |c, g| split_ties(c, g, |a, b| a.gt(b)),
         domain: SIGNED,
@@ -102,6 +106,8 @@ binary_ops! { PAIRS:
     FMAX = fmax, fmax_ Same {
         float: |x, y| if x >= y || y.is_nan() { x } else { y },
         int: |x, y| x.max(y),
+        cuda: "a >= b || b != b ? a : b",
+        cuda_int: "a >= b || b != b ? a : b",
         saves: |_| Saves::INPUTS,
         grad: |c, g| split_ties_but_nan(c, g, |a, b| a.gt(b)),
         domain: SIGNED,
@@ -125,6 +131,8 @@ binary_ops! { PAIRS:
     FMIN = fmin, fmin_ Same {
         float: |x, y| if x <= y || y.is_nan() { x } else { y },
         int: |x, y| x.min(y),
+        cuda: "a <= b || b != b ? a : b",
+        cuda_int: "a <= b || b != b ? a : b",
         saves: |_| Saves::INPUTS,
         grad: |c, g| split_ties_but_nan(c, g, |a, b| a.lt(b)),
         domain: SIGNED,
@@ -145,6 +153,7 @@ binary_ops! { PAIRS:
     /// Where shapes do not broadcast.
     ATAN2 = atan2, atan2_ Float {
         float: |x, y| x.atan2(y),
+        cuda: "atan2(a, b)",
         saves: |_| Saves::INPUTS,
         grad: |c, g| {
             let (a, b) = (c.input(0)?, c.input(1)?);
@@ -172,6 +181,7 @@ binary_ops! { PAIRS:
     /// For integer and bool tensors, and where shapes do not broadcast.
     HYPOT = hypot, hypot_ Number {
         float: |x, y| x.hypot(y),
+        cuda: "hypot(a, b)",
         saves: |_| Saves::OUTPUT.input(0).input(1),
         grad: |c, g| {
             let out = c.output()?;
@@ -196,6 +206,7 @@ binary_ops! { PAIRS:
     /// Where shapes do not broadcast.
     COPYSIGN = copysign, copysign_ Float {
         float: |x, y| x.copysign(y),
+        cuda: "copysign(a, b)",
         saves: |_| Saves::OUTPUT.input(0),
         grad: |c, g| {
             let x = c.input(0)?;
@@ -226,6 +237,7 @@ binary_ops! { PAIRS:
             // Equal infinities have no difference.
             if x == y && x.is_infinite() { x } else { top + R::log1p(R::exp(-(x - y).abs())) }
         },
+        cuda: "a == b && a - a != 0 ? a : maximum(a, b) + log1p(exp(-fabs(a - b)))",
         saves: |_| Saves::INPUTS,
         grad: |c, g| {
             let (a, b) = (c.input(0)?, c.input(1)?);
@@ -252,6 +264,7 @@ binary_ops! { PAIRS:
     /// Where shapes do not broadcast.
     XLOGY = xlogy, xlogy_ Float {
         float: |x, y| if x == 0.0 && !y.is_nan() { 0.0 } else { x * R::log(y) },
+        cuda: "a == 0 && b == b ? 0 : a * log(b)",
         saves: |_| Saves::INPUTS,
         grad: |c, g| {
             let (a, b) = (c.input(0)?, c.input(1)?);
@@ -277,6 +290,7 @@ binary_ops! { PAIRS:
     /// For floating-point tensors, and where shapes do not broadcast.
     BITWISE_AND = bitwise_and, bitwise_and_ Same {
         int: |x, y| x & y,
+        cuda_int: "a & b",
         saves: |_| Saves::NONE,
         grad: zeros,
         domain: SIGNED,
@@ -295,6 +309,7 @@ binary_ops! { PAIRS:
     /// As [`bitwise_and`](Tensor::bitwise_and).
     BITWISE_OR = bitwise_or, bitwise_or_ Same {
         int: |x, y| x | y,
+        cuda_int: "a | b",
         saves: |_| Saves::NONE,
         grad: zeros,
         domain: SIGNED,
@@ -313,6 +328,7 @@ binary_ops! { PAIRS:
     /// As [`bitwise_and`](Tensor::bitwise_and).
     BITWISE_XOR = bitwise_xor, bitwise_xor_ Same {
         int: |x, y| x ^ y,
+        cuda_int: "a ^ b",
         saves: |_| Saves::NONE,
         grad: zeros,
         domain: SIGNED,
@@ -332,6 +348,7 @@ binary_ops! { PAIRS:
     /// For floating-point and bool tensors, and where shapes do not broadcast.
     SHL = bitwise_left_shift, bitwise_left_shift_ Number {
         int: |x, y| u32::try_from(y).ok().and_then(|s| x.checked_shl(s)).unwrap_or(0),
+        cuda_int: "b < 0 || b >= (COMPUTE)(8 * sizeof(COMPUTE)) ? 0 : (COMPUTE)((u64)a << b)",
         saves: |_| Saves::NONE,
         grad: zeros,
         domain: SIGNED,
@@ -354,6 +371,7 @@ binary_ops! { PAIRS:
             let all = if x < 0 { -1 } else { 0 };
             u32::try_from(y).ok().and_then(|s| x.checked_shr(s)).unwrap_or(all)
         },
+        cuda_int: "b < 0 || b >= (COMPUTE)(8 * sizeof(COMPUTE)) ? (a < 0 ? -1 : 0) : a >> b",
         saves: |_| Saves::NONE,
         grad: zeros,
         domain: SIGNED,

@@ -20,6 +20,8 @@ static POW: Binary = binary_row!("pow", Number,
         Err(_) if x == -1 => if y % 2 == 0 { 1 } else { -1 },
         Err(_) => 0,
     },
+    cuda: "pow(a, b)",
+    cuda_int: "power(a, b)",
     saves: |_| Saves::OUTPUT.input(0).input(1),
     grad: |c, g| {
         let (base, exponent) = (c.input(0)?, c.input(1)?);
@@ -55,6 +57,7 @@ fn wide_pow(x: i64, y: i64) -> i64 {
 /// p = [exponent].
 static POW_NUMBER: Unary = unary_row!("pow", Number,
     float: |x, p| R::pow(x, p[0]),
+    cuda: "pow(x, p0)",
     saves: Saves::INPUTS,
     grad: |c, g, p| {
         if p[0] == 0.0 {

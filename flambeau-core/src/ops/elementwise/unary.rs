@@ -3,11 +3,13 @@
 
 use super::special::Special as S;
 use super::{Kind, Lane, lane_of, map, original};
+use crate::cuda::{self, Formula};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail};
 use flambeau_cpu::math::Real as R;
+use flambeau_cuda::kernels::Expr;
 use smallvec::smallvec;
 use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10, PI};
 
@@ -24,6 +26,8 @@ pub(crate) struct Unary {
     pub(crate) f64: Loop<f64>,
     pub(crate) i32: Option<Loop<i32>>,
     pub(crate) i64: Option<Loop<i64>>,
+    /// The same for CUDA: an expression of `x` and `p0` to `p2` for floats, and one for integers.
+    pub(crate) cuda: [&'static str; 2],
     /// What is wrong with the numbers.
     pub(crate) check: fn(Params) -> Option<&'static str>,
     pub(crate) saves: Saves,
@@ -53,17 +57,7 @@ impl Op for UnaryOp {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let UnaryOp(def, params) = *self;
-        let x = inputs[0];
-        if let Some(wrong) = (def.check)(params) {
-            bail!(def.name, "{wrong}");
-        }
-        let dtype = match def.kind {
-            Kind::Float => x.dtype().to_float(),
-            Kind::Number if x.dtype() == DType::Bool => {
-                return refuse(def, DType::Bool).map(Output::from);
-            }
-            _ => x.dtype(),
-        };
+        let (x, dtype) = (inputs[0], self.result_type(inputs[0])?);
         let run = |x| match lane_of(dtype) {
             DType::F32 => each(def.name, x, dtype, def.f32, params),
             DType::F64 => each(def.name, x, dtype, def.f64, params),
@@ -79,12 +73,48 @@ impl Op for UnaryOp {
         Ok(run(x)?.into())
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let UnaryOp(def, params) = *self;
+        let (x, dtype) = (inputs[0], self.result_type(inputs[0])?);
+        match def.formula(dtype, params) {
+            Some(f) => Ok(cuda::map(def.name, &f, x.shape(), dtype, &[x])?.into()),
+            None => refuse(def, dtype).map(Output::from),
+        }
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         self.0.saves
     }
 
     fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
         Ok(smallvec![Some((self.0.rule)(ctx, grad, self.1)?)])
+    }
+}
+
+impl UnaryOp {
+    /// The type of the result.
+    fn result_type(&self, x: &Tensor) -> Result<DType> {
+        let UnaryOp(def, params) = *self;
+        if let Some(wrong) = (def.check)(params) {
+            bail!(def.name, "{wrong}");
+        }
+        match def.kind {
+            Kind::Float => Ok(x.dtype().to_float()),
+            Kind::Number if x.dtype() == DType::Bool => {
+                refuse(def, DType::Bool).map(|_| DType::Bool)
+            }
+            _ => Ok(x.dtype()),
+        }
+    }
+}
+
+impl Unary {
+    /// What a CUDA device computes for results of `dtype`, where there is such an operation.
+    fn formula(&self, dtype: DType, params: Params) -> Option<Formula> {
+        let lane = lane_of(dtype);
+        let text = self.cuda[!lane.is_floating_point() as usize];
+        let expr = Expr::unary(text);
+        (!text.is_empty()).then_some(Formula { expr, lane, params })
     }
 }
 
@@ -132,7 +162,13 @@ pub(crate) fn unary(def: &'static Unary, x: &Tensor, params: Params) -> Result<T
 pub(crate) fn unary_(def: &'static Unary, x: &Tensor, params: Params) -> Result<Tensor> {
     x.check_inplace(def.name)?;
     let direct = (def.check)(params).is_none() && def.kind.keeps(x.dtype());
-    if direct && x.changes_unrecorded(&[]) {
+    if direct && x.changes_unrecorded(&[]) && x.on_cuda() {
+        if let Some(f) = def.formula(x.dtype(), params)
+            && cuda::map_in_place(def.name, &f, x, &[x])?
+        {
+            return Ok(x.written(def.name));
+        }
+    } else if direct && x.changes_unrecorded(&[]) {
         let run = |op| match lane_of(x.dtype()) {
             DType::F32 => each_(op, x, Some(def.f32), params),
             DType::F64 => each_(op, x, Some(def.f64), params),
@@ -174,6 +210,8 @@ macro_rules! unary_row {
     ($name:expr, $kind:ident,
         float: |$x:ident, $p:ident| $float:expr,
         $(int: |$z:ident, $r:ident| $int:expr,)?
+        cuda: $cuda:literal,
+        $(cuda_int: $cuda_int:literal,)?
         saves: $saves:expr,
         grad: $rule:expr,
         domain: $domain:expr,
@@ -188,6 +226,7 @@ macro_rules! unary_row {
             f64: $crate::ops::elementwise::unary::unary_loop!(f64, |$x, $p| $float),
             i32: unary_row!(@int i32 $(|$z, $r| $int)?),
             i64: unary_row!(@int i64 $(|$z, $r| $int)?),
+            cuda: [$cuda, concat!($($cuda_int)?)],
             check: unary_row!(@check $($check)?),
             saves: $saves,
             rule: $rule,
@@ -261,6 +300,8 @@ unary_ops! { UNARY:
     NEG = neg, neg_() Number {
         float: |x, p| -x,
         int: |x, p| x.wrapping_neg(),
+        cuda: "-x",
+        cuda_int: "(COMPUTE)(0 - (u64)x)",
         saves: Saves::NONE,
         grad: |_, g, _| g.neg(),
         domain: (-2.0, 2.0),
@@ -280,6 +321,8 @@ unary_ops! { UNARY:
     ABS = abs, abs_() Number {
         float: |x, p| x.abs(),
         int: |x, p| x.wrapping_abs(),
+        cuda: "fabs(x)",
+        cuda_int: "x < 0 ? (COMPUTE)(0 - (u64)x) : x",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.sgn()?),
         domain: (0.2, 2.0),
@@ -296,6 +339,8 @@ unary_ops! { UNARY:
     SIGN = sign, sign_() Same {
         float: |x, p| ((x > 0.0) as i32 - (x < 0.0) as i32) as _,
         int: |x, p| x.signum(),
+        cuda: "sign(x)",
+        cuda_int: "sign(x)",
         saves: Saves::NONE,
         grad: zero,
         domain: (0.2, 2.0),
@@ -312,6 +357,8 @@ unary_ops! { UNARY:
     SGN = sgn, sgn_() Same {
         float: |x, p| ((x > 0.0) as i32 - (x < 0.0) as i32) as _,
         int: |x, p| x.signum(),
+        cuda: "sign(x)",
+        cuda_int: "sign(x)",
         saves: Saves::NONE,
         grad: zero,
         domain: (0.2, 2.0),
@@ -328,6 +375,7 @@ unary_ops! { UNARY:
     /// ```
     EXP = exp, exp_() Float {
         float: |x, p| R::exp(x),
+        cuda: "exp(x)",
         saves: Saves::OUTPUT,
         grad: |c, g, _| g.mul(c.output()?),
         domain: (-2.0, 2.0),
@@ -344,6 +392,7 @@ unary_ops! { UNARY:
     /// ```
     EXP2 = exp2, exp2_() Float {
         float: |x, p| R::exp2(x),
+        cuda: "exp2(x)",
         saves: Saves::OUTPUT,
         grad: |c, g, _| g.mul(c.output()?)?.mul(LN_2),
         domain: (-2.0, 2.0),
@@ -360,6 +409,7 @@ unary_ops! { UNARY:
     /// ```
     EXPM1 = expm1, expm1_() Float {
         float: |x, p| R::expm1(x),
+        cuda: "expm1(x)",
         saves: Saves::OUTPUT,
         grad: |c, g, _| g.mul(c.output()?.add(1.0)?),
         domain: (-2.0, 2.0),
@@ -376,6 +426,7 @@ unary_ops! { UNARY:
     /// ```
     LOG = log, log_() Float {
         float: |x, p| R::log(x),
+        cuda: "log(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.div(c.input(0)?),
         domain: (0.2, 3.0),
@@ -392,6 +443,7 @@ unary_ops! { UNARY:
     /// ```
     LOG2 = log2, log2_() Float {
         float: |x, p| R::log2(x),
+        cuda: "log2(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.div(c.input(0)?.mul(LN_2)?),
         domain: (0.2, 3.0),
@@ -408,6 +460,7 @@ unary_ops! { UNARY:
     /// ```
     LOG10 = log10, log10_() Float {
         float: |x, p| R::log10(x),
+        cuda: "log10(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.div(c.input(0)?.mul(LN_10)?),
         domain: (0.2, 3.0),
@@ -424,6 +477,7 @@ unary_ops! { UNARY:
     /// ```
     LOG1P = log1p, log1p_() Float {
         float: |x, p| R::log1p(x),
+        cuda: "log1p(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.div(c.input(0)?.add(1.0)?),
         domain: (-0.7, 3.0),
@@ -440,6 +494,7 @@ unary_ops! { UNARY:
     /// ```
     SQRT = sqrt, sqrt_() Float {
         float: |x, p| x.sqrt(),
+        cuda: "sqrt(x)",
         saves: Saves::OUTPUT,
         grad: |c, g, _| g.div(c.output()?.mul(2.0)?),
         domain: (0.2, 3.0),
@@ -456,6 +511,7 @@ unary_ops! { UNARY:
     /// ```
     RSQRT = rsqrt, rsqrt_() Float {
         float: |x, p| 1.0 / x.sqrt(),
+        cuda: "1 / sqrt(x)",
         saves: Saves::OUTPUT,
         grad: |c, g, _| {
             let y = c.output()?;
@@ -474,6 +530,7 @@ unary_ops! { UNARY:
     /// ```
     RECIPROCAL = reciprocal, reciprocal_() Float {
         float: |x, p| 1.0 / x,
+        cuda: "1 / x",
         saves: Saves::OUTPUT,
         grad: |c, g, _| g.neg()?.mul(c.output()?.square()?),
         domain: (0.4, 3.0),
@@ -490,6 +547,7 @@ unary_ops! { UNARY:
     /// ```
     SIN = sin, sin_() Float {
         float: |x, p| R::sin(x),
+        cuda: "sin(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.cos()?),
         domain: (-2.0, 2.0),
@@ -506,6 +564,7 @@ unary_ops! { UNARY:
     /// ```
     COS = cos, cos_() Float {
         float: |x, p| R::cos(x),
+        cuda: "cos(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.sin()?)?.neg(),
         domain: (-2.0, 2.0),
@@ -522,6 +581,7 @@ unary_ops! { UNARY:
     /// ```
     TAN = tan, tan_() Float {
         float: |x, p| R::tan(x),
+        cuda: "tan(x)",
         saves: Saves::OUTPUT,
         grad: |c, g, _| g.mul(c.output()?.square()?.add(1.0)?),
         domain: (-1.2, 1.2),
@@ -538,6 +598,7 @@ unary_ops! { UNARY:
     /// ```
     ASIN = asin, asin_() Float {
         float: |x, p| x.asin(),
+        cuda: "asin(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.square()?.neg()?.add(1.0)?.rsqrt()?),
         domain: (-0.8, 0.8),
@@ -554,6 +615,7 @@ unary_ops! { UNARY:
     /// ```
     ACOS = acos, acos_() Float {
         float: |x, p| x.acos(),
+        cuda: "acos(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.neg()?.mul(c.input(0)?.square()?.neg()?.add(1.0)?.rsqrt()?),
         domain: (-0.8, 0.8),
@@ -570,6 +632,7 @@ unary_ops! { UNARY:
     /// ```
     ATAN = atan, atan_() Float {
         float: |x, p| x.atan(),
+        cuda: "atan(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.div(c.input(0)?.square()?.add(1.0)?),
         domain: (-2.0, 2.0),
@@ -586,6 +649,7 @@ unary_ops! { UNARY:
     /// ```
     SINH = sinh, sinh_() Float {
         float: |x, p| x.sinh(),
+        cuda: "sinh(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.cosh()?),
         domain: (-2.0, 2.0),
@@ -602,6 +666,7 @@ unary_ops! { UNARY:
     /// ```
     COSH = cosh, cosh_() Float {
         float: |x, p| x.cosh(),
+        cuda: "cosh(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.sinh()?),
         domain: (-2.0, 2.0),
@@ -618,6 +683,7 @@ unary_ops! { UNARY:
     /// ```
     TANH = tanh, tanh_() Float {
         float: |x, p| R::tanh(x),
+        cuda: "tanh(x)",
         saves: Saves::OUTPUT,
         grad: |c, g, _| super::activation::tanh_backward(g, &c.output()?),
         domain: (-2.0, 2.0),
@@ -634,6 +700,7 @@ unary_ops! { UNARY:
     /// ```
     ASINH = asinh, asinh_() Float {
         float: |x, p| S::asinh(x),
+        cuda: "asinh(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.square()?.add(1.0)?.rsqrt()?),
         domain: (-2.0, 2.0),
@@ -650,6 +717,7 @@ unary_ops! { UNARY:
     /// ```
     ACOSH = acosh, acosh_() Float {
         float: |x, p| S::acosh(x),
+        cuda: "acosh(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.square()?.sub(1.0)?.rsqrt()?),
         domain: (1.3, 3.0),
@@ -666,6 +734,7 @@ unary_ops! { UNARY:
     /// ```
     ATANH = atanh, atanh_() Float {
         float: |x, p| S::atanh(x),
+        cuda: "atanh(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.div(c.input(0)?.square()?.neg()?.add(1.0)?),
         domain: (-0.8, 0.8),
@@ -682,6 +751,7 @@ unary_ops! { UNARY:
     /// ```
     ERF = erf, erf_() Float {
         float: |x, p| R::erf(x),
+        cuda: "erf(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.square()?.neg()?.exp()?.mul(FRAC_2_SQRT_PI)?),
         domain: (-2.0, 2.0),
@@ -698,6 +768,7 @@ unary_ops! { UNARY:
     /// ```
     ERFC = erfc, erfc_() Float {
         float: |x, p| R::erfc(x),
+        cuda: "erfc(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.square()?.neg()?.exp()?.mul(-FRAC_2_SQRT_PI)?),
         domain: (-2.0, 2.0),
@@ -714,6 +785,7 @@ unary_ops! { UNARY:
     /// ```
     ERFINV = erfinv, erfinv_() Float {
         float: |x, p| S::erfinv(x),
+        cuda: "erfinv(x)",
         saves: Saves::OUTPUT,
         grad: |c, g, _| g.mul(c.output()?.square()?.exp()?.mul(1.0 / FRAC_2_SQRT_PI)?),
         domain: (-0.8, 0.8),
@@ -730,6 +802,7 @@ unary_ops! { UNARY:
     /// ```
     LGAMMA = lgamma, lgamma_() Float {
         float: |x, p| S::lgamma(x),
+        cuda: "lgamma(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.digamma()?),
         domain: (0.3, 4.0),
@@ -746,6 +819,7 @@ unary_ops! { UNARY:
     /// ```
     DIGAMMA = digamma, digamma_() Float {
         float: |x, p| S::digamma(x),
+        cuda: "digamma(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.polygamma(1.0)?),
         domain: (0.3, 4.0),
@@ -766,6 +840,7 @@ unary_ops! { UNARY:
     /// Where `n` is negative or a fraction.
     POLYGAMMA = polygamma, polygamma_(n) Float {
         float: |x, p| S::polygamma(x, p[0]),
+        cuda: "p0 == 0 ? digamma(x) : (COMPUTE)polygamma((int)p0, (double)x)",
         saves: Saves::INPUTS,
         grad: |c, g, p| g.mul(c.input(0)?.polygamma(p[0] + 1.0)?),
         domain: (0.6, 4.0),
@@ -787,6 +862,8 @@ unary_ops! { UNARY:
     FLOOR = floor, floor_() Number {
         float: |x, p| x.floor(),
         int: |x, p| x,
+        cuda: "floor(x)",
+        cuda_int: "x",
         saves: Saves::NONE,
         grad: zero,
         domain: (0.2, 0.8),
@@ -806,6 +883,8 @@ unary_ops! { UNARY:
     CEIL = ceil, ceil_() Number {
         float: |x, p| x.ceil(),
         int: |x, p| x,
+        cuda: "ceil(x)",
+        cuda_int: "x",
         saves: Saves::NONE,
         grad: zero,
         domain: (0.2, 0.8),
@@ -825,6 +904,8 @@ unary_ops! { UNARY:
     ROUND = round, round_() Number {
         float: |x, p| x.round_ties_even(),
         int: |x, p| x,
+        cuda: "rint(x)",
+        cuda_int: "x",
         saves: Saves::NONE,
         grad: zero,
         domain: (0.6, 0.9),
@@ -844,6 +925,8 @@ unary_ops! { UNARY:
     TRUNC = trunc, trunc_() Number {
         float: |x, p| x.trunc(),
         int: |x, p| x,
+        cuda: "trunc(x)",
+        cuda_int: "x",
         saves: Saves::NONE,
         grad: zero,
         domain: (0.2, 0.8),
@@ -862,6 +945,7 @@ unary_ops! { UNARY:
     /// For integer and bool tensors.
     FRAC = frac, frac_() Number {
         float: |x, p| x - x.trunc(),
+        cuda: "x - trunc(x)",
         saves: Saves::NONE,
         grad: |_, g, _| Ok(g.clone()),
         domain: (0.2, 0.8),
@@ -873,6 +957,8 @@ unary_ops! { UNARY:
 pub(crate) static SQUARE: Unary = unary_row!("square", Number,
     float: |x, p| x * x,
     int: |x, p| x.wrapping_mul(x),
+    cuda: "x * x",
+    cuda_int: "(COMPUTE)((u64)x * (u64)x)",
     saves: Saves::INPUTS,
     grad: |c, g, _| g.mul(c.input(0)?.mul(2.0)?),
     domain: (-2.0, 2.0),
@@ -882,6 +968,7 @@ pub(crate) static SQUARE: Unary = unary_row!("square", Number,
 /// Rounding to a power of ten: p = [that power, 1 where it divides first].
 static ROUND_DECIMALS: Unary = unary_row!("round", Number,
     float: |x, p| if p[1] == 0.0 { (x * p[0]).round_ties_even() / p[0] } else { (x / p[0]).round_ties_even() * p[0] },
+    cuda: "p1 == 0 ? rint(x * p0) / p0 : rint(x / p0) * p0",
     saves: Saves::NONE,
     grad: zero,
     domain: (-2.0, 2.0),
@@ -892,6 +979,8 @@ static ROUND_DECIMALS: Unary = unary_row!("round", Number,
 static NAN_TO_NUM: Unary = unary_row!("nan_to_num", Same,
     float: |x, p| if x.is_nan() { p[0] } else if x.is_infinite() { if x > 0.0 { p[1] } else { p[2] } } else { x },
     int: |x, p| x,
+    cuda: "x != x ? p0 : x - x != 0 ? (x > 0 ? p1 : p2) : x",
+    cuda_int: "x",
     saves: Saves::INPUTS,
     grad: |c, g, _| keep(g, &c.input(0)?.isfinite()?),
     domain: (-2.0, 2.0),

@@ -6,7 +6,7 @@ use crate::dtype::Stored;
 use crate::ops::elementwise::{lane_of, to_contiguous};
 use crate::shape::{Shape, contiguous_strides, numel};
 use crate::tensor::{Operand, Tensor};
-use crate::{Ctx, Result, bail, with_stored};
+use crate::{Ctx, Result, bail, cuda, with_stored};
 use flambeau_cpu::threads::parallel_chunks_mut;
 use smallvec::smallvec;
 
@@ -120,6 +120,11 @@ impl Op for Gather {
         Ok(out.into())
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let index = positions("gather", inputs[1])?;
+        Ok(cuda::gather("gather", self.dim, inputs[0], &index)?.into())
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::NONE.input(1)
     }
@@ -201,6 +206,12 @@ impl Op for Scatter {
         } else {
             Ok(to_contiguous(self.name(), &out, x.dtype())?.into())
         }
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (x, src) = (inputs[0], inputs[2]);
+        let index = positions(self.name(), inputs[1])?;
+        Ok(cuda::scatter(self.name(), self.dim, x, &index, src, self.add)?.into())
     }
 
     fn saves(&self, _: &[bool]) -> Saves {
@@ -310,7 +321,9 @@ impl Tensor {
             add,
         };
         if src.is_number() {
-            let src = src.to_dtype(self.dtype())?.expand(index.shape())?;
+            let src = src
+                .to((self.dtype(), self.device()))?
+                .expand(index.shape())?;
             return dispatch::call(op, &[self, index, &src]);
         }
         if src.dtype() != self.dtype() {
@@ -339,7 +352,7 @@ impl Tensor {
                 }
             }
         } else {
-            part = Tensor::zeros_with(index.shape(), self.dtype())?;
+            part = Tensor::zeros_with(index.shape(), (self.dtype(), self.device()))?;
         }
         dispatch::call(op, &[self, index, &part])
     }

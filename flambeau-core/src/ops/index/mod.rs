@@ -40,6 +40,10 @@ impl Op for Embedding {
         Ok(pick(&weight, &plan)?.into())
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        self.forward(inputs)
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::NONE.input(1)
     }
@@ -54,7 +58,10 @@ impl Op for Embedding {
         }
         if let Some(row) = self.padding {
             let zero = index.reshape(-1)?.eq(row)?;
-            let one = factor.map_or_else(|| Tensor::ones_with(zero.shape(), grad.dtype()), Ok)?;
+            let one = factor.map_or_else(
+                || Tensor::ones_with(zero.shape(), (grad.dtype(), grad.device())),
+                Ok,
+            )?;
             factor = Some(zero.where_(0.0, one)?);
         }
         let grad = match factor {
@@ -135,7 +142,7 @@ impl Tensor {
             );
         }
         let src = if src.is_number() {
-            src.to_dtype(x.dtype())?.expand(shape)?
+            src.to((x.dtype(), x.device()))?.expand(shape)?
         } else {
             src.reshape(shape)?
         };
@@ -321,7 +328,7 @@ impl Tensor {
                 }
             }
         });
-        Tensor::from_vec(out, [count, self.dim()])
+        Tensor::from_vec(out, [count, self.dim()])?.to_device(self.device())
     }
 
     /// How often each integer from 0 on occurs in this 1-d tensor, or the sum of its `weights`;
@@ -363,7 +370,7 @@ impl Tensor {
             .map_or(0, |&m| m as usize + 1)
             .max(minlength);
         match weights {
-            None => Tensor::zeros_with(n, DType::I64)?.scatter_add(
+            None => Tensor::zeros_with(n, (DType::I64, self.device()))?.scatter_add(
                 0,
                 &self.detach(),
                 self.ones_like()?.to_dtype(DType::I64)?,
@@ -374,7 +381,7 @@ impl Tensor {
                 } else {
                     DType::F64
                 };
-                Tensor::zeros_with(n, dtype)?.scatter_add(
+                Tensor::zeros_with(n, (dtype, self.device()))?.scatter_add(
                     0,
                     &self.detach(),
                     w.detach().to_dtype(dtype)?,
@@ -420,7 +427,8 @@ impl Tensor {
             for (i, &v) in values.iter().enumerate() {
                 out[i * n + v as usize] = 1;
             }
-        })
+        })?
+        .to_device(self.device())
     }
 
     /// The rows of `weight` `[n, d]` that the integers of this tensor name: shape `[.., d]`

@@ -8,8 +8,9 @@ use crate::ops::elementwise::{lane_of, to_contiguous};
 use crate::shape::{Shape, broadcast, check_numel, contiguous_strides};
 use crate::storage::filled;
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result, bail, with_stored};
+use crate::{Ctx, DType, Result, bail, cuda, with_stored};
 use flambeau_cpu::threads::parallel_chunks_mut;
+use flambeau_cuda::kernels::Indexed;
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
@@ -133,6 +134,21 @@ impl Plan {
         out.extend_from_slice(&self.shape);
         out.extend_from_slice(&rest[self.front..]);
         out
+    }
+
+    /// The same for a CUDA device.
+    fn indexed<'a>(&'a self, shape: &'a [usize]) -> Indexed<'a> {
+        Indexed {
+            shape,
+            dims: &self.dims,
+            front: self.front,
+            count: self.index.len(),
+        }
+    }
+
+    /// The positions among the indexed dimensions.
+    fn flat(&self) -> Vec<i64> {
+        self.index.iter().map(|&i| i as i64).collect()
     }
 
     fn rest(&self, ndim: usize) -> impl Iterator<Item = usize> {
@@ -320,6 +336,18 @@ impl Op for Index {
         Ok(out.into())
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (x, shape) = (inputs[0], self.0.result_shape(inputs[0].shape()));
+        let out = cuda::pick(
+            "index",
+            &self.0.indexed(x.shape()),
+            x,
+            &self.0.flat(),
+            &shape,
+        )?;
+        Ok(out.into())
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::NONE
     }
@@ -370,6 +398,14 @@ impl Op for IndexPut {
         }
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (x, values) = (inputs[0], inputs[1]);
+        let out = to_contiguous("index_put", x, x.dtype())?;
+        let (indexed, at) = (self.plan.indexed(x.shape()), self.plan.flat());
+        cuda::put("index_put", &indexed, &out, values, &at, self.accumulate)?;
+        Ok(out.into())
+    }
+
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::NONE
     }
@@ -408,6 +444,18 @@ pub(crate) fn put(x: &Tensor, plan: &Plan, values: &Tensor, accumulate: bool) ->
 
 /// [`put`] straight into the memory of `x`, for tensors outside of any graph.
 pub(crate) fn put_in_memory(x: &Tensor, plan: &Plan, values: &Tensor) -> Result<()> {
+    if x.on_cuda() {
+        // Of its own memory: no read lock is held on what is written.
+        let values = to_contiguous("index_put_", &values.to_device(x.device())?, x.dtype())?;
+        return cuda::put(
+            "index_put_",
+            &plan.indexed(x.shape()),
+            x,
+            &values,
+            &plan.flat(),
+            false,
+        );
+    }
     let places = plan.places(x.shape(), x.strides());
     // Contiguous and of its own memory: no read lock is held on what is written.
     let values = to_contiguous("index_put_", values, x.dtype())?;

@@ -6,7 +6,7 @@ use crate::ops::elementwise::to_contiguous;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result, bail, with_stored};
+use crate::{Ctx, DType, Device, Result, bail, cuda, with_stored};
 use flambeau_cpu::threads::parallel_chunks_mut;
 use smallvec::smallvec;
 use std::cmp::Ordering;
@@ -30,7 +30,7 @@ impl Op for Order {
         let x = inputs[0].detach();
         let dim = self.dim as i64;
         let index = if x.dim() == 0 {
-            Tensor::zeros_with((), DType::I64)?
+            Tensor::zeros_with((), (DType::I64, Device::Cpu))?
         } else {
             let rows = x.transpose(dim, -1)?;
             let rows = to_contiguous(self.name, &rows, x.dtype())?;
@@ -53,6 +53,20 @@ impl Op for Order {
                     });
                 })?
             });
+            index.transpose(dim, -1)?.contiguous()?
+        };
+        Ok(Output {
+            tensor: x.gather(dim, &index)?,
+            extras: smallvec![index],
+        })
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (x, dim) = (inputs[0].detach(), self.dim as i64);
+        let index = if x.dim() == 0 {
+            cuda::sort(self.name, &x.reshape(1)?, self.descending, self.k)?.reshape(())?
+        } else {
+            let index = cuda::sort(self.name, &x.transpose(dim, -1)?, self.descending, self.k)?;
             index.transpose(dim, -1)?.contiguous()?
         };
         Ok(Output {
@@ -260,8 +274,8 @@ impl Tensor {
         let n = first.len();
         Ok((
             values.index_select(0, &Tensor::from_vec(first, n)?)?,
-            Tensor::from_vec(inverse, Shape::from_slice(self.shape()))?,
-            Tensor::from_vec(counts, n)?,
+            Tensor::from_vec(inverse, Shape::from_slice(self.shape()))?.to_device(self.device())?,
+            Tensor::from_vec(counts, n)?.to_device(self.device())?,
         ))
     }
 }

@@ -9,7 +9,7 @@ use crate::dispatch::Output;
 use crate::dtype::Stored;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::Tensor;
-use crate::{Ctx, Result, bail};
+use crate::{Ctx, DType, Result, bail, cuda};
 use flambeau_cpu::float::Float;
 use flambeau_cpu::norm as kernels;
 use smallvec::smallvec;
@@ -117,6 +117,45 @@ impl Norm for BatchNorm {
         let of_weight = sums.iter().zip(&inverse).map(|(s, &i)| sum(s[1]) * i);
         let of_bias = sums.iter().map(|s| sum(s[0]));
         Ok((of_x, [of_weight.collect(), of_bias.collect()]))
+    }
+
+    fn cuda(&self, x: &Tensor, affine: cuda::Affine<'_>) -> Result<Output> {
+        let lane = match x.dtype() {
+            DType::F64 => DType::F64,
+            _ => DType::F32,
+        };
+        let (mean, var) = match &self.running {
+            Some((mean, var)) => (
+                to_lane(Self::NAME, mean, lane)?,
+                to_lane(Self::NAME, var, lane)?,
+            ),
+            None => {
+                let x = x.to_dtype(lane)?;
+                let others: Vec<usize> = (0..x.dim()).filter(|&d| d != 1).collect();
+                (x.mean_dim(&others, false)?, x.var_dim(&others, 0.0, false)?)
+            }
+        };
+        let norm = cuda::channels(x, affine);
+        let tensor = cuda::channel_norm(Self::NAME, &norm, x, [&mean, &var], affine, self.eps)?;
+        Ok(Output {
+            tensor,
+            extras: smallvec![mean, var],
+        })
+    }
+
+    fn cuda_gradient(
+        &self,
+        ctx: &Ctx<'_>,
+        [x, grad]: [&Tensor; 2],
+        weight: Option<&Tensor>,
+        param: DType,
+        needs: [bool; 3],
+    ) -> Result<cuda::Gradients> {
+        let mut norm = cuda::channels(x, [weight, None]);
+        norm.param = cuda::type_of(param);
+        let moments = ([ctx.extra(0), ctx.extra(1)], self.running.is_some());
+        let scale = (weight, self.eps);
+        cuda::channel_norm_backward(Self::NAME, &norm, (x, grad), moments, scale, param, needs)
     }
 
     fn composite(&self, x: &Tensor) -> Result<(Tensor, Vec<usize>)> {

@@ -1,13 +1,15 @@
 //! Normalisation of groups of a sample's channels.
 
 use super::{
-    Norm, Normalise, channel_shape, check, list, per_channel, sample_of, sample_param, standardised,
+    Norm, Normalise, channel_shape, check, list, per_channel, row_gradient_on_cuda, rows_on_cuda,
+    sample_of, sample_param, standardised,
 };
 use crate::dispatch::Output;
 use crate::dtype::Stored;
 use crate::ops::spec::{Arg, OpSpec, Sample};
+use crate::shape::numel;
 use crate::tensor::Tensor;
-use crate::{Ctx, Result, bail};
+use crate::{Ctx, DType, Result, bail, cuda};
 use flambeau_cpu::float::Float;
 use flambeau_cpu::norm::{self as kernels, ChannelShape};
 use smallvec::smallvec;
@@ -21,6 +23,12 @@ struct GroupNorm {
 }
 
 impl GroupNorm {
+    /// Width of a block, channels, and neighbours of each.
+    fn sizes(&self, x: &Tensor) -> [usize; 3] {
+        let (channels, inner) = (x.shape()[1], numel(&x.shape()[2..]));
+        [channels / self.groups * inner, channels, inner]
+    }
+
     /// The channels of all samples, each on its own.
     fn shape(x: &Tensor) -> ChannelShape {
         let s = channel_shape(x.shape());
@@ -118,6 +126,22 @@ impl Norm for GroupNorm {
         };
         let of_weight = each(&|i| sums[i][1] * Float::to_f64(inverse[i]));
         Ok((of_x, [of_weight, each(&|i| sums[i][0])]))
+    }
+
+    fn cuda(&self, x: &Tensor, affine: cuda::Affine<'_>) -> Result<Output> {
+        rows_on_cuda(Self::NAME, x, affine, self.sizes(x), self.eps)
+    }
+
+    fn cuda_gradient(
+        &self,
+        ctx: &Ctx<'_>,
+        [x, grad]: [&Tensor; 2],
+        weight: Option<&Tensor>,
+        param: DType,
+        needs: [bool; 3],
+    ) -> Result<cuda::Gradients> {
+        let (wanted, sizes) = ((param, needs), self.sizes(x));
+        row_gradient_on_cuda(Self::NAME, ctx, [x, grad], weight, wanted, sizes)
     }
 
     fn composite(&self, x: &Tensor) -> Result<(Tensor, Vec<usize>)> {

@@ -1,12 +1,15 @@
 //! Normalisation of each sample over its last dimensions.
 
-use super::{Norm, Normalise, check, list, sample_of, sample_param, standardised};
+use super::{
+    Norm, Normalise, check, list, row_gradient_on_cuda, rows_on_cuda, sample_of, sample_param,
+    standardised,
+};
 use crate::dispatch::Output;
 use crate::dtype::Stored;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::numel;
 use crate::tensor::Tensor;
-use crate::{Ctx, Result, bail};
+use crate::{Ctx, DType, Result, bail, cuda};
 use flambeau_cpu::float::Float;
 use flambeau_cpu::norm as kernels;
 use smallvec::smallvec;
@@ -16,6 +19,13 @@ use smallvec::smallvec;
 struct LayerNorm {
     width: usize,
     eps: f64,
+}
+
+impl LayerNorm {
+    /// Width of a row, channels, and neighbours of each.
+    fn sizes(&self) -> [usize; 3] {
+        [self.width, self.width, 1]
+    }
 }
 
 impl Norm for LayerNorm {
@@ -64,6 +74,22 @@ impl Norm for LayerNorm {
             None
         };
         Ok((of_x, [of_weight, of_bias]))
+    }
+
+    fn cuda(&self, x: &Tensor, affine: cuda::Affine<'_>) -> Result<Output> {
+        rows_on_cuda(Self::NAME, x, affine, self.sizes(), self.eps)
+    }
+
+    fn cuda_gradient(
+        &self,
+        ctx: &Ctx<'_>,
+        [x, grad]: [&Tensor; 2],
+        weight: Option<&Tensor>,
+        param: DType,
+        needs: [bool; 3],
+    ) -> Result<cuda::Gradients> {
+        let (wanted, sizes) = ((param, needs), self.sizes());
+        row_gradient_on_cuda(Self::NAME, ctx, [x, grad], weight, wanted, sizes)
     }
 
     fn composite(&self, x: &Tensor) -> Result<(Tensor, Vec<usize>)> {

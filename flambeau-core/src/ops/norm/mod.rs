@@ -17,7 +17,7 @@ use crate::ops::elementwise::to_contiguous;
 use crate::ops::spec::{Arg, OpSpec};
 use crate::shape::numel;
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result, bail};
+use crate::{Ctx, DType, Result, bail, cuda};
 use flambeau_cpu::float::Float;
 use flambeau_cpu::norm::ChannelShape;
 use smallvec::smallvec;
@@ -40,6 +40,20 @@ trait Norm: std::fmt::Debug + Send + Sync + 'static {
         weight: Option<&[T]>,
         affine: bool,
     ) -> Result<(Option<Tensor>, [Vec<T>; 2])>;
+
+    /// As `run` on a CUDA device, of `x` with elements.
+    fn cuda(&self, x: &Tensor, affine: cuda::Affine<'_>) -> Result<Output>;
+
+    /// As `gradient` on a CUDA device: the gradients that `needs` says of `x`, scale and shift,
+    /// which are of type `param`.
+    fn cuda_gradient(
+        &self,
+        ctx: &Ctx<'_>,
+        x_and_grad: [&Tensor; 2],
+        weight: Option<&Tensor>,
+        param: DType,
+        needs: [bool; 3],
+    ) -> Result<cuda::Gradients>;
 
     /// `x` without scale and shift from plain operations, and the shape in which those broadcast
     /// to the result.
@@ -104,6 +118,31 @@ impl<N: Norm> Normalise<N> {
         Ok(grads)
     }
 
+    fn cuda_gradient(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        let x = ctx.input(0)?;
+        let weight = self.weighted.then(|| ctx.input(1)).transpose()?;
+        let param = match self.weighted || self.biased {
+            true => ctx.dtype(1),
+            false => x.dtype(),
+        };
+        let bias = 1 + usize::from(self.weighted);
+        let needs = [
+            ctx.needs(0),
+            self.weighted && ctx.needs(1),
+            self.biased && ctx.needs(bias),
+        ];
+        let [of_x, of_weight, of_bias] =
+            self.norm
+                .cuda_gradient(ctx, [&x, grad], weight.as_ref(), param, needs)?;
+        let mut grads: Grads = smallvec![of_x];
+        for (there, of) in [(self.weighted, of_weight), (self.biased, of_bias)] {
+            if there {
+                grads.push(of);
+            }
+        }
+        Ok(grads)
+    }
+
     fn composite(&self, inputs: &[Tensor]) -> Result<Tensor> {
         let (mut y, shape) = self.norm.composite(&inputs[0])?;
         let mut affine = inputs[1..].iter();
@@ -136,9 +175,24 @@ impl<N: Norm> Op for Normalise<N> {
         Ok(out)
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        if inputs[0].is_empty() {
+            let inputs: Vec<Tensor> = inputs.iter().map(|&x| x.clone()).collect();
+            return Ok(self.composite(&inputs)?.into());
+        }
+        let affine = match self.weighted {
+            true => [inputs.get(1).copied(), inputs.get(2).copied()],
+            false => [None, inputs.get(1).copied()],
+        };
+        self.norm.cuda(inputs[0], affine)
+    }
+
     fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
-        if is_grad_enabled() {
+        if is_grad_enabled() || (grad.on_cuda() && grad.is_empty()) {
             return by_twin(ctx, grad, |inputs| self.composite(inputs));
+        }
+        if grad.on_cuda() {
+            return self.cuda_gradient(ctx, grad);
         }
         match ctx.extra(0).dtype() {
             DType::F64 => self.gradient::<f64>(ctx, grad, DType::F64),
@@ -149,6 +203,37 @@ impl<N: Norm> Op for Normalise<N> {
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::INPUTS
     }
+}
+
+/// [`Norm::cuda`] of rows of `width` neighbours, `inner` of them for each of `channels`.
+fn rows_on_cuda(
+    op: &'static str,
+    x: &Tensor,
+    affine: cuda::Affine<'_>,
+    sizes: [usize; 3],
+    eps: f64,
+) -> Result<Output> {
+    let rows = cuda::rows(x, affine, sizes);
+    let (tensor, stats) = cuda::row_norm(op, &rows, x, affine, eps)?;
+    Ok(Output {
+        tensor,
+        extras: smallvec![stats],
+    })
+}
+
+/// [`Norm::cuda_gradient`] of the same.
+fn row_gradient_on_cuda(
+    op: &'static str,
+    ctx: &Ctx<'_>,
+    [x, grad]: [&Tensor; 2],
+    weight: Option<&Tensor>,
+    (param, needs): (DType, [bool; 3]),
+    sizes: [usize; 3],
+) -> Result<cuda::Gradients> {
+    let mut rows = cuda::rows(x, [weight, None], sizes);
+    rows.param = cuda::type_of(param);
+    let of = (x, grad, ctx.extra(0));
+    cuda::row_norm_backward(op, &rows, of, weight, param, needs)
 }
 
 fn to_lane(op: &'static str, x: &Tensor, lane: DType) -> Result<Tensor> {

@@ -7,7 +7,7 @@ use crate::ops::elementwise::lane_of;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Dims, Shape};
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result, bail};
+use crate::{Ctx, DType, Result, bail, cuda};
 use flambeau_cpu::threads::parallel_chunks_mut;
 use smallvec::smallvec;
 
@@ -54,6 +54,22 @@ impl Op for Extreme {
             _ => indices::<i32>(self, x, lane, &shape),
         }?;
         let value = x.detach().gather(self.dim as i64, &index)?;
+        if !self.keepdim && !shape.is_empty() {
+            shape.remove(self.dim);
+        }
+        Ok(Output {
+            tensor: value.reshaped_whole(shape.clone()),
+            extras: smallvec![index.reshaped_whole(shape)],
+        })
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let x = inputs[0];
+        let (value, index) = match self.pick {
+            Pick::Median => median_on_cuda(&x.detach(), self.dim)?,
+            pick => cuda::extreme(self.name(), pick == Pick::Max, x, self.dim)?,
+        };
+        let mut shape = Shape::from_slice(value.shape());
         if !self.keepdim && !shape.is_empty() {
             shape.remove(self.dim);
         }
@@ -148,6 +164,20 @@ fn columns<T: Stored>(x: &[T], largest: bool, out: &mut [i64]) {
     }
 }
 
+/// The lower median of each slice and its index, with `dim` as size 1; the first NaN where there is
+/// one.
+fn median_on_cuda(x: &Tensor, dim: usize) -> Result<(Tensor, Tensor)> {
+    if x.dim() == 0 {
+        return Ok((x.clone(), Tensor::zeros_with((), (DType::I64, x.device()))?));
+    }
+    let (d, n) = (dim as i64, x.shape()[dim]);
+    let order = x.argsort(d, false)?;
+    let middle = order.narrow(d, (n as i64 - 1) / 2, 1)?;
+    let (nan, first) = x.ne(x)?.to_dtype(DType::U8)?.max_dim(d, true)?;
+    let index = nan.ne(0)?.where_(&first, &middle)?;
+    Ok((x.gather(d, &index)?, index))
+}
+
 /// The index of the lower median; of the first NaN where there is one.
 fn median<T: Stored>(x: &[T]) -> usize {
     if let Some(i) = x.iter().position(|v| v.partial_cmp(v).is_none()) {
@@ -195,6 +225,16 @@ impl Op for CumExtreme {
         });
         Ok(Output {
             tensor: x.detach().gather(self.dim as i64, &index)?,
+            extras: smallvec![index],
+        })
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (outer, n, inner) = around(inputs[0], self.dim);
+        let around = [outer, n, inner];
+        let (tensor, index) = cuda::running_extreme(self.name(), self.largest, around, inputs[0])?;
+        Ok(Output {
+            tensor,
             extras: smallvec![index],
         })
     }

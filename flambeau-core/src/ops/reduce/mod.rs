@@ -13,7 +13,8 @@ use crate::ops::elementwise::{Lane, lane_of, to_contiguous};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Dims, Shape, numel, wrap_dims};
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result, bail};
+use crate::{Ctx, DType, Result, bail, cuda};
+use flambeau_cuda::kernels::Reduce as CudaFold;
 use fold::Fold;
 use smallvec::smallvec;
 
@@ -53,12 +54,7 @@ impl Op for Reduce {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let x = inputs[0];
-        let dtype = match self.kind {
-            Sum | Mean | Prod => x.dtype().sum_type(),
-            Amax | Amin => x.dtype(),
-            Any | All if x.dtype() == DType::U8 => DType::U8,
-            Any | All => DType::Bool,
-        };
+        let dtype = self.result_type(x.dtype());
         let lane = match self.kind {
             Any | All => DType::Bool,
             _ => lane_of(dtype),
@@ -106,6 +102,23 @@ impl Op for Reduce {
         Ok(out
             .reshaped_whole(kept_shape(x.shape(), &self.dims, self.keepdim))
             .into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let x = inputs[0];
+        let dtype = self.result_type(x.dtype());
+        let kind = match self.kind {
+            Sum => CudaFold::Sum,
+            Mean => CudaFold::Mean,
+            Prod => CudaFold::Prod,
+            Amax => CudaFold::Max,
+            Amin => CudaFold::Min,
+            Any => CudaFold::Any,
+            All => CudaFold::All,
+        };
+        let out = cuda::reduce(self.name(), kind, x, &self.dims, dtype)?;
+        let shape = kept_shape(x.shape(), &self.dims, self.keepdim);
+        Ok(out.reshaped_whole(shape).into())
     }
 
     fn autocast(&self) -> Cast {
@@ -158,6 +171,16 @@ impl Op for Reduce {
 }
 
 impl Reduce {
+    /// The type of the result for elements of `dtype`.
+    fn result_type(&self, dtype: DType) -> DType {
+        match self.kind {
+            Sum | Mean | Prod => dtype.sum_type(),
+            Amax | Amin => dtype,
+            Any | All if dtype == DType::U8 => DType::U8,
+            Any | All => DType::Bool,
+        }
+    }
+
     fn fold_f32(&self) -> &'static Fold<f32> {
         match self.kind {
             Prod => &fold::PROD_F32,

@@ -8,8 +8,9 @@ use crate::ops::elementwise::{lane_of, to_contiguous};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Dims, Shape, wrap_dims};
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result};
+use crate::{Ctx, DType, Result, cuda};
 use flambeau_cpu::reduce::{sum_map_f32, sum_map_f64};
+use flambeau_cuda::kernels::Reduce;
 use smallvec::smallvec;
 
 /// The sums of squared distances from the mean of each row of so many elements.
@@ -76,6 +77,16 @@ impl Op for Second {
             to_contiguous(self.name(), &out, x.dtype())?
         };
         Ok(out.into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let kind = match self.moment {
+            Moment::Var { correction } => Reduce::Var { correction },
+            Moment::Std { correction } => Reduce::Std { correction },
+            Moment::Norm => Reduce::Norm2,
+        };
+        let x = inputs[0];
+        Ok(cuda::reduce(self.name(), kind, x, &self.dims, x.dtype())?.into())
     }
 
     fn saves(&self, _: &[bool]) -> Saves {

@@ -7,8 +7,9 @@ use crate::dtype::Stored;
 use crate::ops::elementwise::{lane_of, to_contiguous};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result};
+use crate::{Ctx, DType, Result, cuda};
 use flambeau_cpu::threads::parallel_chunks_mut;
+use flambeau_cuda::kernels::Scan as CudaScan;
 use smallvec::smallvec;
 
 /// Which running result.
@@ -72,6 +73,19 @@ impl Op for Scan {
         } else {
             Ok(to_contiguous(self.name(), &out, dtype)?.into())
         }
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (x, dtype) = (inputs[0], inputs[0].dtype().sum_type());
+        let kind = match self.kind {
+            Kind::Sum => CudaScan::Sum,
+            Kind::Prod => CudaScan::Prod,
+            Kind::Linear => CudaScan::Linear,
+        };
+        let (outer, n, inner) = around(x, self.dim);
+        let operands = (x, inputs.get(1).copied());
+        let around = [outer, n, inner];
+        Ok(cuda::scan(self.name(), kind, around, self.reverse, operands, dtype)?.into())
     }
 
     fn saves(&self, _: &[bool]) -> Saves {

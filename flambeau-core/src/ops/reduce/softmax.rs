@@ -7,7 +7,7 @@ use crate::ops::elementwise::{lane_of, to_contiguous};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Dims, Shape, wrap_dims};
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result};
+use crate::{Ctx, DType, Result, cuda};
 use flambeau_cpu::float::Float;
 use flambeau_cpu::softmax as kernels;
 use smallvec::smallvec;
@@ -45,6 +45,11 @@ impl Op for Softmax {
         } else {
             Ok(to_contiguous(self.name(), &out, inputs[0].dtype())?.into())
         }
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (outer, n, inner) = around(inputs[0], self.dim);
+        Ok(cuda::softmax(self.name(), self.log, inputs[0], [outer, n, inner])?.into())
     }
 
     fn saves(&self, _: &[bool]) -> Saves {
@@ -115,6 +120,16 @@ impl Op for SoftmaxBackward {
         Ok(out.into())
     }
 
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        let (g, y) = (inputs[0], inputs[1]);
+        if g.dtype() != y.dtype() || g.shape() != y.shape() {
+            return Ok(self.composite(g, y)?.into());
+        }
+        let (outer, n, inner) = around(y, self.dim);
+        let out = cuda::softmax_backward(self.name(), self.log, (g, y), [outer, n, inner])?;
+        Ok(out.into())
+    }
+
     fn backward(&self, ctx: &Ctx<'_>, u: &Tensor) -> Result<Grads> {
         let (g, y) = (ctx.input(0)?, ctx.input(1)?);
         let sum = |t: &Tensor| t.sum_dim(self.dim, true);
@@ -154,7 +169,9 @@ impl Op for LogSumExp {
         let x = inputs[0].detach();
         if self.dims.iter().any(|&d| x.shape()[d] == 0) {
             let shape = kept_shape(x.shape(), &self.dims, true);
-            return Ok(Tensor::full_with(shape, f64::NEG_INFINITY, x.dtype())?.into());
+            return Ok(
+                Tensor::full_with(shape, f64::NEG_INFINITY, (x.dtype(), x.device()))?.into(),
+            );
         }
         let max = x.amax(self.dims.clone(), true)?;
         // An infinite greatest element would turn into NaN.
@@ -162,6 +179,10 @@ impl Op for LogSumExp {
         let max = finite.where_(&max, 0.0)?;
         let sum = x.sub(&max)?.exp()?.sum_dim(self.dims.clone(), true)?;
         Ok(sum.log()?.add(&max)?.into())
+    }
+
+    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        self.forward(inputs)
     }
 
     fn saves(&self, _: &[bool]) -> Saves {

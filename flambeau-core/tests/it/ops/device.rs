@@ -1,0 +1,119 @@
+//! Every operation's samples on a CUDA device against the CPU: the machine's first one, or, without
+//! any, one in plain memory whose kernels a C++ compiler makes for the CPU.
+
+use super::{check_all, gradients, leaves, map_tensors};
+use flambeau_core::autograd::Grad;
+use flambeau_core::ops::spec::{Arg, Case, OpSpec};
+use flambeau_core::{DType, Device, Result, Tensor, cuda};
+
+/// The device to test on, where there is one.
+pub fn device() -> Option<Device> {
+    if !cuda::is_available()
+        && let Err(e) = cuda::install_emulated()
+    {
+        eprintln!("skipped: {e}");
+        return None;
+    }
+    Some(Device::Cuda(0))
+}
+
+/// Results and gradients of a case, on the CPU.
+type Results = (Vec<Tensor>, Vec<Option<Tensor>>);
+
+fn run(spec: &OpSpec, args: &[Arg], device: Device) -> Result<Results> {
+    let out = (spec.call)(args)?;
+    let grads = match leaves(args).is_empty() {
+        true => vec![],
+        false => gradients(args, &out, Grad::default())?,
+    };
+    for t in out.iter().chain(grads.iter().flatten()) {
+        if t.device() != device {
+            flambeau_core::bail!("ops", "a result is on {}", t.device());
+        }
+    }
+    let home = |t: Tensor| t.detach().cpu();
+    Ok((
+        out.into_iter().map(home).collect::<Result<_>>()?,
+        grads
+            .into_iter()
+            .map(|g| g.map(home).transpose())
+            .collect::<Result<_>>()?,
+    ))
+}
+
+/// What differs between the two.
+fn differences(spec: &OpSpec, case: &Case, device: Device) -> Result<Vec<String>> {
+    let (out, grads) = run(spec, &case.args, Device::Cpu)?;
+    let mut found = Vec::new();
+    let apart = map_tensors(&case.args, &mut super::strided)?;
+    for (layout, args) in [("contiguous", &case.args), ("strided", &apart)] {
+        let moved = map_tensors(args, &mut |t| t.to_device(device))?;
+        let (theirs, their_grads) = run(spec, &moved, device)?;
+        let mut compare = |what: String, ours: &Tensor, theirs: &Tensor| {
+            let difference = super::compare(theirs, ours, spec.tolerance)?;
+            found.extend(difference.map(|m| {
+                let m = m.replace("PyTorch's", "on the CPU");
+                format!(
+                    "{} sample {} {} {layout}: {what} {m}",
+                    spec.name, case.sample, case.dtype
+                )
+            }));
+            Result::Ok(())
+        };
+        for (i, (a, b)) in out.iter().zip(&theirs).enumerate() {
+            compare(format!("output {i}"), a, b)?;
+        }
+        for (i, pair) in grads.iter().zip(&their_grads).enumerate() {
+            match pair {
+                (Some(a), Some(b)) => compare(format!("gradient {i}"), a, b)?,
+                (None, None) => {}
+                _ => compare(
+                    format!("gradient {i}"),
+                    &Tensor::zeros(())?,
+                    &Tensor::ones(())?,
+                )?,
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Tests every `of`-th operation, from number `part` on: several tests, for they run side by side.
+fn compare_devices(part: usize, of: usize) {
+    let Some(device) = device() else { return };
+    let all = std::env::var("FLAMBEAU_CUDA_DTYPES").is_ok_and(|v| v == "all");
+    let mut number = 0;
+    check_all(|spec, failures| {
+        number += 1;
+        if number % of != part {
+            return Ok(());
+        }
+        let cases = spec.cases()?;
+        let usual = cases.iter().any(|c| c.dtype == DType::F32);
+        for case in cases {
+            // Each type is a kernel to be compiled: only a device does that fast.
+            if !all && usual && case.dtype != DType::F32 {
+                continue;
+            }
+            match differences(spec, &case, device) {
+                Ok(found) => failures.extend(found),
+                Err(e) => failures.push(format!(
+                    "{} sample {} {}: {e}",
+                    spec.name, case.sample, case.dtype
+                )),
+            }
+        }
+        Ok(())
+    });
+}
+
+macro_rules! parts {
+    ($($name:ident $part:literal),*) => {$(
+        #[test]
+        fn $name() {
+            compare_devices($part, 4);
+        }
+    )*};
+}
+parts!(cuda_gives_what_the_cpu_gives_0 0, cuda_gives_what_the_cpu_gives_1 1,
+    cuda_gives_what_the_cpu_gives_2 2, cuda_gives_what_the_cpu_gives_3 3);

@@ -1,0 +1,327 @@
+//! Devices, and memory on them.
+
+use crate::Launch;
+use crate::driver::{self, Address, Driver, Open, Pattern};
+use crate::error::{Error, Result, fail};
+use crate::pool::{Pool, Stats};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+
+/// A device that work can be given to. There is one value for each, for the life of the process.
+pub struct Device {
+    index: usize,
+    driver: Box<dyn Driver>,
+    pool: Mutex<Pool>,
+    /// Whether each launch is waited for, so that what fails is reported where it was started.
+    waits: bool,
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cuda:{}", self.index)
+    }
+}
+
+/// A device that is there, opened at first use.
+struct Slot {
+    open: Open,
+    device: OnceLock<Result<Device>>,
+}
+
+fn slots() -> &'static Result<Vec<Slot>> {
+    let make = |open: Open| Slot {
+        open,
+        device: OnceLock::new(),
+    };
+    #[cfg(feature = "emulate")]
+    if crate::emulate::installed() {
+        static EMULATED: OnceLock<Result<Vec<Slot>>> = OnceLock::new();
+        return EMULATED.get_or_init(|| {
+            Ok(vec![make(Box::new(|| {
+                Ok(Box::<crate::emulate::Plain>::default())
+            }))])
+        });
+    }
+    static FOUND: OnceLock<Result<Vec<Slot>>> = OnceLock::new();
+    FOUND.get_or_init(|| Ok(driver::devices()?.into_iter().map(make).collect()))
+}
+
+/// How many devices there are; 0 where a library is missing ([`available`] says which).
+pub fn count() -> usize {
+    slots().as_ref().map_or(0, Vec::len)
+}
+
+/// Whether there is a device, and what it needs.
+///
+/// # Errors
+/// Says what is missing.
+pub fn available() -> Result<()> {
+    slots().as_ref().map(|_| ()).map_err(Error::clone)
+}
+
+/// Device number `index`.
+///
+/// # Errors
+/// Where there is none, or it cannot be opened.
+pub fn device(index: usize) -> Result<&'static Device> {
+    let slots = slots().as_ref().map_err(Error::clone)?;
+    let Some(slot) = slots.get(index) else {
+        fail!(
+            "there is no cuda:{index}; this machine has {} CUDA device{}",
+            slots.len(),
+            if slots.len() == 1 { "" } else { "s" }
+        );
+    };
+    let device = slot.device.get_or_init(|| {
+        Ok(Device {
+            index,
+            driver: (slot.open)()?,
+            pool: Mutex::default(),
+            waits: std::env::var("FLAMBEAU_CUDA_SYNC").is_ok_and(|v| v == "1"),
+        })
+    });
+    device.as_ref().map_err(Error::clone)
+}
+
+impl Device {
+    /// Its number.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.driver.name()
+    }
+
+    /// Its compute capability, as in (9, 0).
+    pub fn capability(&self) -> (u32, u32) {
+        self.driver.capability()
+    }
+
+    /// How many multiprocessors it has.
+    pub fn multiprocessors(&self) -> u32 {
+        self.driver.multiprocessors()
+    }
+
+    /// How many threads each of them holds.
+    pub fn threads_of_each(&self) -> u32 {
+        self.driver.threads_of_each()
+    }
+
+    /// Bytes of its memory that are free, and in all.
+    ///
+    /// # Errors
+    /// Where the driver does not answer.
+    pub fn memory(&self) -> Result<(u64, u64)> {
+        self.driver.memory()
+    }
+
+    /// What its allocator holds.
+    pub fn stats(&self) -> Stats {
+        self.pool().stats()
+    }
+
+    /// Counts peaks anew.
+    pub fn reset_peak(&self) {
+        self.pool().reset_peak();
+    }
+
+    /// Gives what is kept for reuse back to the driver.
+    pub fn empty_cache(&self) {
+        self.pool().empty(&*self.driver);
+    }
+
+    /// Waits for all work.
+    ///
+    /// # Errors
+    /// What failed since it was last waited for.
+    pub fn synchronize(&self) -> Result<()> {
+        self.driver.synchronize()?;
+        self.complaint()
+    }
+
+    /// Where kernels say what they found wrong.
+    pub(crate) fn mailbox(&self) -> Address {
+        self.driver.mailbox()
+    }
+
+    /// What a kernel that has run found wrong.
+    fn complaint(&self) -> Result<()> {
+        let words = self.driver.mailbox() as *const AtomicU64;
+        // SAFETY: the driver's memory of three aligned words, which kernels write whole.
+        let [code, value, bound] = [0, 1, 2].map(|i| unsafe { &*words.add(i) });
+        if code.swap(0, Ordering::AcqRel) == 0 {
+            return Ok(());
+        }
+        fail!(
+            "an index of {} is out of range: there are {}; FLAMBEAU_CUDA_SYNC=1 reports it where it is used",
+            value.load(Ordering::Acquire) as i64,
+            bound.load(Ordering::Acquire)
+        )
+    }
+
+    /// Memory whose contents are arbitrary.
+    ///
+    /// # Errors
+    /// Where there is not enough: says what was asked and what is held.
+    pub fn allocate(&'static self, bytes: usize) -> Result<Buffer> {
+        let address = match bytes {
+            0 => 0,
+            _ => self.pool().take(&*self.driver, bytes)?,
+        };
+        Ok(Buffer {
+            device: self,
+            address,
+            bytes,
+        })
+    }
+
+    /// Puts a kernel on the device's stream.
+    ///
+    /// # Safety
+    /// The arguments are those that the kernel takes, and the addresses among them lead to buffers
+    /// of this device that are as large as it makes use of. What it writes is borrowed exclusively.
+    pub(crate) unsafe fn launch(&self, mut launch: Launch) -> Result<()> {
+        // SAFETY: the caller's; a buffer that is dropped is reused only by what runs later.
+        unsafe { self.driver.launch(&mut launch)? };
+        if self.waits {
+            self.synchronize()?;
+        }
+        Ok(())
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// A buffer in a device's memory; dropped, it goes back to the device's allocator.
+#[derive(Debug)]
+pub struct Buffer {
+    device: &'static Device,
+    address: Address,
+    bytes: usize,
+}
+
+impl Buffer {
+    /// Where it is.
+    pub fn device(&self) -> &'static Device {
+        self.device
+    }
+
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Its address on the device.
+    pub(crate) fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Writes bytes of the host from `offset` on.
+    ///
+    /// # Errors
+    /// Where they do not fit, or the device fails.
+    pub fn upload(&mut self, offset: usize, from: &[u8]) -> Result<()> {
+        self.check(offset, from.len())?;
+        if from.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: within the buffer.
+        unsafe {
+            self.device
+                .driver
+                .upload(self.address + offset as u64, from)
+        }
+    }
+
+    /// Reads bytes from `offset` on, once what was started before has run.
+    ///
+    /// # Errors
+    /// Where there are not as many, or the device fails.
+    pub fn download(&self, offset: usize, to: &mut [u8]) -> Result<()> {
+        self.check(offset, to.len())?;
+        if to.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: within the buffer.
+        unsafe {
+            (self.device.driver).download(to, self.address + offset as u64)?;
+        }
+        self.device.complaint()
+    }
+
+    /// Copies `bytes` of another buffer.
+    ///
+    /// # Errors
+    /// Where they do not fit, the buffers are on two devices, or the device fails.
+    pub fn copy(&mut self, offset: usize, from: &Buffer, start: usize, bytes: usize) -> Result<()> {
+        self.check(offset, bytes)?;
+        from.check(start, bytes)?;
+        if !std::ptr::eq(self.device, from.device) {
+            fail!(
+                "{:?} and {:?} do not share memory",
+                self.device,
+                from.device
+            );
+        }
+        if bytes == 0 {
+            return Ok(());
+        }
+        let (to, from) = (self.address + offset as u64, from.address + start as u64);
+        // SAFETY: within both buffers, which are two.
+        unsafe { self.device.driver.copy(to, from, bytes) }
+    }
+
+    /// Fills `count` elements from byte `offset` on, each with the bytes of `pattern`: 1, 2 or 4,
+    /// or 8 whose halves are equal. False, with nothing done, for others.
+    ///
+    /// # Errors
+    /// Where they do not fit, or the device fails.
+    pub fn fill(&mut self, offset: usize, pattern: &[u8], count: usize) -> Result<bool> {
+        self.check(offset, pattern.len() * count)?;
+        let (pattern, count) = match *pattern {
+            _ if count == 0 => return Ok(true),
+            [a] => (Pattern::One(a), count),
+            [a, b] => (Pattern::Two(u16::from_ne_bytes([a, b])), count),
+            [a, b, c, d] => (Pattern::Four(u32::from_ne_bytes([a, b, c, d])), count),
+            [a, b, c, d, ref rest @ ..] if *rest == [a, b, c, d] => {
+                (Pattern::Four(u32::from_ne_bytes([a, b, c, d])), 2 * count)
+            }
+            _ => return Ok(false),
+        };
+        // SAFETY: within the buffer; elements are aligned in it.
+        unsafe {
+            self.device
+                .driver
+                .fill(self.address + offset as u64, pattern, count)?
+        };
+        Ok(true)
+    }
+
+    fn check(&self, offset: usize, bytes: usize) -> Result<()> {
+        match offset.checked_add(bytes) {
+            Some(end) if end <= self.bytes => Ok(()),
+            _ => fail!(
+                "bytes {offset} to {offset} + {bytes} of a buffer of {}",
+                self.bytes
+            ),
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.address != 0 {
+            self.device.pool().give(self.address);
+        }
+    }
+}
