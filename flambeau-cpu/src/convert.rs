@@ -4,6 +4,41 @@
 
 use half::{bf16, f16};
 
+/// A type that loops over `f32` read and write as they go, without a buffer between.
+pub trait Near: Copy {
+    /// This value, exactly.
+    fn wide(self) -> f32;
+    /// The nearest value, ties to even; a NaN stays one.
+    fn near(x: f32) -> Self;
+}
+
+impl Near for f32 {
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    fn near(x: f32) -> f32 {
+        x
+    }
+}
+
+impl Near for bf16 {
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+    #[inline(always)]
+    fn near(x: f32) -> bf16 {
+        let bits = x.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+        let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
+        // A NaN's upper bits alone could be an infinity's: its quiet bit is set.
+        let kept = if is_nan { bits | 0x40_0000 } else { rounded };
+        bf16::from_bits((kept >> 16) as u16)
+    }
+}
+
 crate::simd_fn! {
     /// Each element of `x`, exactly, in `out`.
     ///
@@ -12,7 +47,7 @@ crate::simd_fn! {
     pub fn bf16_to_f32(x: &[bf16], out: &mut [f32]) {
         assert_eq!(x.len(), out.len(), "slices of different lengths");
         for (o, x) in out.iter_mut().zip(x) {
-            *o = f32::from_bits(u32::from(x.to_bits()) << 16);
+            *o = x.wide();
         }
     }
 
@@ -23,12 +58,7 @@ crate::simd_fn! {
     pub fn f32_to_bf16(x: &[f32], out: &mut [bf16]) {
         assert_eq!(x.len(), out.len(), "slices of different lengths");
         for (o, x) in out.iter_mut().zip(x) {
-            let bits = x.to_bits();
-            let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
-            let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
-            // A NaN's upper bits alone could be an infinity's: its quiet bit is set.
-            let kept = if is_nan { bits | 0x40_0000 } else { rounded };
-            *o = bf16::from_bits((kept >> 16) as u16);
+            *o = Near::near(*x);
         }
     }
 }

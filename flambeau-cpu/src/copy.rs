@@ -1,7 +1,7 @@
 //! Copies between layouts: rows, transposes, and whatever else sizes and strides describe.
 
 use crate::alloc::Pod;
-use crate::simd::dispatch;
+use crate::simd::{Level, dispatch, level};
 use crate::threads::{SyncPtr, parallel_for};
 
 /// A dimension of a copy: its size, and the distance of its elements in source and target.
@@ -22,6 +22,9 @@ const TILE: usize = 16;
 /// Columns of the source that a thread transposes at a time, and rows.
 const BAND: usize = 64;
 const RUN: usize = 1024;
+/// The same where tiles are turned in registers, which is so fast that the order in which memory is
+/// walked decides: squares, that few lines and pages are open on either side.
+const SQUARE: usize = 256;
 
 /// Copies the elements that `axes` (outermost first) names from `x` to `out`. Where several come to
 /// one place, the last in row-major order stays.
@@ -153,7 +156,22 @@ fn rows<T: Pod>(x: Source<T>, out: SyncPtr<T>, outer: &[Axis], last: Axis) {
                 let out = out.get().add(to + start * last.to);
                 match (last.from, last.to) {
                     (1, 1) => std::ptr::copy_nonoverlapping(x, out, n),
-                    (0, 1) => std::slice::from_raw_parts_mut(out, n).fill(*x),
+                    (0, 1) => {
+                        let (out, x) = (std::slice::from_raw_parts_mut(out, n), *x);
+                        dispatch(
+                            #[inline(always)]
+                            || out.fill(x),
+                        );
+                    }
+                    // A stride that the compiler knows is shuffled in registers.
+                    (2, 1) => dispatch(
+                        #[inline(always)]
+                        || {
+                            for k in 0..n {
+                                *out.add(k) = *x.add(2 * k);
+                            }
+                        },
+                    ),
                     (from, to) => {
                         for k in 0..n {
                             *out.add(k * to) = *x.add(k * from);
@@ -170,14 +188,16 @@ fn transpose<T: Pod>(x: Source<T>, out: SyncPtr<T>, outer: &[Axis], side: usize,
     let mut batch = outer.to_vec();
     let across = batch.remove(side);
     let count: usize = batch.iter().map(|a| a.size).product();
-    let (bands, runs) = (across.size.div_ceil(BAND), last.size.div_ceil(RUN));
-    let work = across.size.min(BAND) * last.size.min(RUN);
+    let fast = turns_in_registers::<T>();
+    let (most, longest) = if fast { (SQUARE, SQUARE) } else { (BAND, RUN) };
+    let (bands, runs) = (across.size.div_ceil(most), last.size.div_ceil(longest));
+    let work = across.size.min(most) * last.size.min(longest);
     parallel_for(count * bands * runs, (GRAIN / work).max(1), |range| {
         for i in range {
             let (from, to) = offsets(&batch, i / (bands * runs));
-            let (band, run) = (i / runs % bands * BAND, i % runs * RUN);
-            let height = (across.size - band).min(BAND);
-            let width = (last.size - run).min(RUN);
+            let (band, run) = (i / runs % bands * most, i % runs * longest);
+            let height = (across.size - band).min(most);
+            let width = (last.size - run).min(longest);
             dispatch(
                 #[inline(always)]
                 || {
@@ -188,7 +208,11 @@ fn transpose<T: Pod>(x: Source<T>, out: SyncPtr<T>, outer: &[Axis], side: usize,
                                 let x = x.get().add(from + (run + p) * last.from + band + q);
                                 let out = out.get().add(to + (band + q) * across.to + run + p);
                                 if p + TILE <= width && q + TILE <= height {
-                                    tile(x, last.from, out, across.to);
+                                    if fast {
+                                        turn(x, last.from, out, across.to);
+                                    } else {
+                                        tile(x, last.from, out, across.to);
+                                    }
                                 } else {
                                     for k in 0..(height - q).min(TILE) {
                                         for j in 0..(width - p).min(TILE) {
@@ -203,6 +227,84 @@ fn transpose<T: Pod>(x: Source<T>, out: SyncPtr<T>, outer: &[Axis], side: usize,
             );
         }
     });
+}
+
+/// Whether [`turn`] may be called.
+fn turns_in_registers<T>() -> bool {
+    cfg!(target_arch = "x86_64") && size_of::<T>() == 4 && level() == Level::Avx512
+}
+
+/// [`tile`] of four-byte elements, in registers.
+///
+/// # Safety
+/// As there; [`turns_in_registers`] holds.
+#[inline(always)]
+unsafe fn turn<T: Pod>(x: *const T, from: usize, out: *mut T, to: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the caller's promise; elements of four bytes are moved whatever they mean.
+    unsafe {
+        x86::turn(x.cast(), from, out.cast(), to);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        tile(x, from, out, to);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    /// # Safety
+    /// 16 rows of 16 elements `from` apart lie at `x`, and are free `to` apart at `out`; the CPU has
+    /// the enabled feature.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn turn(x: *const i32, from: usize, out: *mut i32, to: usize) {
+        // SAFETY: the caller's promise; no alignment is needed.
+        unsafe {
+            let mut rows = [_mm512_setzero_si512(); 16];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = _mm512_loadu_si512(x.add(i * from).cast());
+            }
+            let mut pairs = rows;
+            for i in 0..8 {
+                pairs[2 * i] = _mm512_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
+                pairs[2 * i + 1] = _mm512_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
+            }
+            // quads[4 j + k] holds, in its quarter l, rows 4 j to 4 j + 3 of column 4 l + k.
+            let mut quads = pairs;
+            for j in (0..16).step_by(4) {
+                quads[j] = _mm512_unpacklo_epi64(pairs[j], pairs[j + 2]);
+                quads[j + 1] = _mm512_unpackhi_epi64(pairs[j], pairs[j + 2]);
+                quads[j + 2] = _mm512_unpacklo_epi64(pairs[j + 1], pairs[j + 3]);
+                quads[j + 3] = _mm512_unpackhi_epi64(pairs[j + 1], pairs[j + 3]);
+            }
+            for k in 0..4 {
+                let (a, b, c, d) = (quads[k], quads[4 + k], quads[8 + k], quads[12 + k]);
+                let (even, odd) = (
+                    (
+                        _mm512_shuffle_i32x4::<0x88>(a, b),
+                        _mm512_shuffle_i32x4::<0x88>(c, d),
+                    ),
+                    (
+                        _mm512_shuffle_i32x4::<0xdd>(a, b),
+                        _mm512_shuffle_i32x4::<0xdd>(c, d),
+                    ),
+                );
+                let columns = [
+                    _mm512_shuffle_i32x4::<0x88>(even.0, even.1),
+                    _mm512_shuffle_i32x4::<0x88>(odd.0, odd.1),
+                    _mm512_shuffle_i32x4::<0xdd>(even.0, even.1),
+                    _mm512_shuffle_i32x4::<0xdd>(odd.0, odd.1),
+                ];
+                for (l, column) in columns.into_iter().enumerate() {
+                    _mm512_storeu_si512(out.add((4 * l + k) * to).cast(), column);
+                }
+            }
+        }
+    }
 }
 
 /// A whole tile, through a copy of it: rows a power of two apart would otherwise push each other
@@ -253,6 +355,7 @@ mod tests {
         check(&[axis(5, 0, 3), axis(3, 1, 1)]);
         check(&[axis(5, 1, 3), axis(3, 0, 1)]);
         check(&[axis(70, 3, 2), axis(1, 9, 9)]);
+        check(&[axis(70, 500, 201), axis(200, 2, 1)]);
         for (rows, columns) in [(16, 16), (300, 70), (17, 1030), (3, 50_000), (50_000, 3)] {
             check(&[axis(columns, 1, rows), axis(rows, columns, 1)]);
             // With gaps on both sides, and planes around and between.

@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
+use crate::convert::Near;
 use crate::float::Float;
+use crate::simd::{Level, dispatch, level};
 use crate::simd_fn;
+use half::bf16;
 
 /// Elements that are added in [`LANES`] running sums before the pairwise part takes over.
 const BLOCK: usize = 4096;
@@ -235,6 +238,8 @@ macro_rules! reductions {
 
 /// Rows shorter than this are reduced element by element: filling the lanes would cost more.
 const SHORT: usize = 32;
+/// Rows shorter than this in a quarter of the lanes.
+const MIDDLING: usize = 128;
 
 /// `row` of each row of `n` elements, or of short ones a plain fold.
 #[inline(always)]
@@ -247,7 +252,22 @@ pub fn each_row<T: Copy>(
     join: impl Fn(T, T) -> T,
 ) {
     assert_eq!(x.len(), n * out.len(), "lengths of the rows");
-    if n >= SHORT {
+    if (SHORT..MIDDLING).contains(&n) {
+        for (x, o) in x.chunks_exact(n).zip(out) {
+            let (chunks, rest) = x.as_chunks::<16>();
+            let (mut acc, mut last) = ([start; 16], [start; 16]);
+            for x in chunks {
+                for i in 0..16 {
+                    acc[i] = join(acc[i], x[i]);
+                }
+            }
+            last[..rest.len()].copy_from_slice(rest);
+            for i in 0..16 {
+                acc[i] = join(acc[i], last[i]);
+            }
+            *o = fold16(acc, &join);
+        }
+    } else if n >= SHORT {
         for (x, o) in x.chunks_exact(n).zip(out) {
             *o = row(x);
         }
@@ -272,6 +292,196 @@ pub fn each_row<T: Copy>(
     }
 }
 
+/// The greatest element of each row of `n` elements of `x`; NaN where there is one, minus infinity
+/// of nothing.
+pub fn max_rows_f32(x: &[f32], n: usize, out: &mut [f32]) {
+    extreme_rows::<true>(x, n, out);
+}
+
+/// The least, as the greatest.
+pub fn min_rows_f32(x: &[f32], n: usize, out: &mut [f32]) {
+    extreme_rows::<false>(x, n, out);
+}
+
+fn extreme_rows<const MAX: bool>(x: &[f32], n: usize, out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if n >= SHORT && level() == Level::Avx512 {
+        assert_eq!(x.len(), n * out.len(), "lengths of the rows");
+        for (x, o) in x.chunks_exact(n).zip(out) {
+            // SAFETY: `level` returns Avx512 only where the CPU has what is enabled there.
+            *o = unsafe { x86::extreme::<MAX>(x) };
+        }
+        return;
+    }
+    let start = if MAX {
+        f32::NEG_INFINITY
+    } else {
+        f32::INFINITY
+    };
+    dispatch(
+        #[inline(always)]
+        || {
+            each_row(
+                x,
+                n,
+                out,
+                #[inline(always)]
+                |x: &[f32]| {
+                    extreme_of(
+                        x,
+                        start,
+                        #[inline(always)]
+                        |a, b| if MAX { a > b } else { a < b },
+                    )
+                },
+                start,
+                |a, b| {
+                    let first = if MAX { a > b } else { a < b };
+                    if first || a.is_nan() { a } else { b }
+                },
+            );
+        },
+    );
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    /// The greatest element, or the least where not `MAX`; NaN where there is one. Written out, for
+    /// the compiler does not vectorise it: sixteen lanes each in four registers, what is missing in
+    /// the last one filled up.
+    ///
+    /// # Safety
+    /// The CPU must have the enabled feature.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn extreme<const MAX: bool>(x: &[f32]) -> f32 {
+        let start = _mm512_set1_ps(if MAX {
+            f32::NEG_INFINITY
+        } else {
+            f32::INFINITY
+        });
+        let (mut best, mut nan) = ([start; 4], 0);
+        let (whole, rest) = x.as_chunks::<64>();
+        for x in whole {
+            for (i, best) in best.iter_mut().enumerate() {
+                // SAFETY: the chunk has this vector; no alignment is needed.
+                let v = unsafe { _mm512_loadu_ps(x.as_ptr().add(16 * i)) };
+                *best = if MAX {
+                    _mm512_max_ps(v, *best)
+                } else {
+                    _mm512_min_ps(v, *best)
+                };
+                nan |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            }
+        }
+        for (x, best) in rest.chunks(16).zip(&mut best) {
+            let there = ((1u32 << x.len()) - 1) as u16;
+            // SAFETY: no more is read than the piece has.
+            let v = unsafe { _mm512_mask_loadu_ps(start, there, x.as_ptr()) };
+            *best = if MAX {
+                _mm512_max_ps(v, *best)
+            } else {
+                _mm512_min_ps(v, *best)
+            };
+            nan |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+        }
+        let [a, b, c, d] = best;
+        match (nan, MAX) {
+            (0, true) => {
+                let (a, b) = (_mm512_max_ps(a, b), _mm512_max_ps(c, d));
+                _mm512_reduce_max_ps(_mm512_max_ps(a, b))
+            }
+            (0, false) => {
+                let (a, b) = (_mm512_min_ps(a, b), _mm512_min_ps(c, d));
+                _mm512_reduce_min_ps(_mm512_min_ps(a, b))
+            }
+            _ => f32::NAN,
+        }
+    }
+
+    /// The sum of a row that fills no more than a few registers.
+    ///
+    /// # Safety
+    /// The CPU must have the enabled feature.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn short_sum(x: &[f32]) -> f32 {
+        let mut sums = [_mm512_setzero_ps(); 2];
+        for (i, x) in x.chunks(16).enumerate() {
+            let there = ((1u32 << x.len()) - 1) as u16;
+            // SAFETY: no more is read than the piece has.
+            let v = unsafe { _mm512_maskz_loadu_ps(there, x.as_ptr()) };
+            sums[i % 2] = _mm512_add_ps(sums[i % 2], v);
+        }
+        _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]))
+    }
+}
+
+/// The sums of the rows of `n` elements of `x`, one for each place of `out`.
+pub fn sum_rows_f32(x: &[f32], n: usize, out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if (SHORT..MIDDLING).contains(&n) && level() == Level::Avx512 {
+        assert_eq!(x.len(), n * out.len(), "lengths of the rows");
+        for (x, o) in x.chunks_exact(n).zip(out) {
+            // SAFETY: `level` returns Avx512 only where the CPU has what is enabled there.
+            *o = unsafe { x86::short_sum(x) };
+        }
+        return;
+    }
+    sum_rows_plain_f32(x, n, out);
+}
+
+simd_fn! {
+    /// The sum of the elements, added up in `f32` as [`sum_f32`] does.
+    pub fn sum_bf16(x: &[bf16]) -> f32 {
+        pairwise(
+            x.len(),
+            #[inline(always)]
+            |r| {
+                let lanes = run_lanes(&x[r], 0.0, bf16::ZERO, #[inline(always)] |acc, v| acc + v.wide());
+                fold_lanes(lanes, #[inline(always)] |a, b| a + b)
+            },
+            |a, b| a + b,
+        )
+    }
+}
+
+/// The element of a row that `better` ends with; NaN where there is one. A NaN is looked for beside
+/// the comparisons, which may then be the CPU's own maximum and minimum.
+#[inline(always)]
+fn extreme_of(x: &[f32], start: f32, better: impl Fn(f32, f32) -> bool) -> f32 {
+    let (mut best, mut nan) = ([start; LANES], [0u32; LANES]);
+    // Slices, not arrays: a loop over an array is unrolled before it could be vectorised.
+    let chunks = x.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for x in chunks {
+        for i in 0..LANES {
+            best[i] = if better(x[i], best[i]) { x[i] } else { best[i] };
+            nan[i] |= u32::from(x[i].is_nan());
+        }
+    }
+    if !rest.is_empty() {
+        // Padded to a whole chunk: a loop over what is left would keep the lanes in memory.
+        let mut last = [start; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        for i in 0..LANES {
+            best[i] = if better(last[i], best[i]) {
+                last[i]
+            } else {
+                best[i]
+            };
+            nan[i] |= u32::from(last[i].is_nan());
+        }
+    }
+    let seen = nan.iter().fold(0, |all, &n| all | n);
+    let best = fold_lanes(
+        best,
+        #[inline(always)]
+        |a, b| if better(b, a) { b } else { a },
+    );
+    if seen == 0 { best } else { f32::NAN }
+}
+
 reductions!(
     f32,
     sum_f32,
@@ -280,7 +490,7 @@ reductions!(
     max_f32,
     min_f32,
     add_rows_f32,
-    sum_rows_f32
+    sum_rows_plain_f32
 );
 reductions!(
     f64,
@@ -349,6 +559,33 @@ mod tests {
                 x[at] = f32::NAN;
                 assert!(max_f32(&x).is_nan() && min_f32(&x).is_nan());
             }
+        }
+    }
+
+    #[test]
+    fn extremes_of_rows() {
+        for n in [1, 5, 31, 32, 64, 100, 1000] {
+            for at in [0, n / 2, n - 1] {
+                let mut x = noise(3 * n);
+                (x[n + at], x[2 * n + at]) = (2.0, f32::NAN);
+                let mut out = [0.0; 3];
+                max_rows_f32(&x, n, &mut out);
+                assert_eq!(out[..2], [max_f32(&x[..n]), 2.0]);
+                assert!(out[2].is_nan());
+                x[n + at] = -2.0;
+                min_rows_f32(&x, n, &mut out);
+                assert_eq!(out[..2], [min_f32(&x[..n]), -2.0]);
+                assert!(out[2].is_nan());
+            }
+        }
+    }
+
+    #[test]
+    fn bf16_is_summed_in_f32() {
+        for n in [0, 1, 63, 64, 65, 5000] {
+            let low: Vec<bf16> = noise(n).into_iter().map(bf16::from_f32).collect();
+            let wide: Vec<f32> = low.iter().map(|v| v.to_f32()).collect();
+            assert_eq!(sum_bf16(&low), sum_f32(&wide), "{n}");
         }
     }
 
