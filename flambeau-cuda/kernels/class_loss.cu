@@ -11,7 +11,8 @@
 
 typedef ELEMENT T;
 
-extern "C" __global__ void class_loss_rows(const T* x, const i64* target, const ACC* weight,
+extern "C" __global__ void __launch_bounds__(1024)
+class_loss_rows(const T* x, const i64* target, const ACC* weight,
                                            ACC* log_probabilities, double* losses, double* weights,
                                            i64 classes, i64 ignore, double smoothing, Fault* fault) {
     const T* row = x + blockIdx.x * classes;
@@ -56,7 +57,8 @@ extern "C" __global__ void class_loss_rows(const T* x, const i64* target, const 
 
 // `total` gets the sum of the weights; `out` the sum of the losses, divided by it where `mean`. With
 // `out` null the total alone.
-extern "C" __global__ void class_loss_sum(const double* losses, const double* weights, T* out,
+extern "C" __global__ void __launch_bounds__(1024)
+class_loss_sum(const double* losses, const double* weights, T* out,
                                           float* total, i64 rows, int mean) {
     double loss = 0, weight = 0;
     for (i64 i = threadIdx.x; i < rows; i += blockDim.x) loss += losses[i], weight += weights[i];
@@ -69,7 +71,8 @@ extern "C" __global__ void class_loss_sum(const double* losses, const double* we
 
 // The gradient of the rows from that of the loss, `grad`: one number, or one for each row.
 // `weight_sum` is the sum of all class weights, `total` what the mean divides by, or null.
-extern "C" __global__ void class_loss_backward(const ACC* l, const i64* target, const ACC* weight,
+extern "C" __global__ void __launch_bounds__(1024)
+class_loss_backward(const ACC* l, const i64* target, const ACC* weight,
                                                const T* grad, int each, const float* total, T* out,
                                                i64 classes, i64 ignore, double smoothing) {
     const ACC* row = l + blockIdx.x * classes;

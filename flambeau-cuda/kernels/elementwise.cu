@@ -7,7 +7,8 @@
 //
 // `elementwise`: all contiguous, 16 bytes of the widest type at a time where addresses allow it;
 // `elementwise_strided`: any layouts, the output's too. Launch: blocks of 256 threads, any number;
-// threads walk with the grid's stride. Each element depends on its own operands alone.
+// threads walk with the grid's stride. Each element depends on its own operands alone, so that the
+// output may be one of the inputs where their layouts are the same.
 #include "common.cuh"
 #include "math.cuh"
 

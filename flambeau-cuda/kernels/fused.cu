@@ -76,12 +76,11 @@ update(List list, Numbers given, const double* numbers, const float* scale, cons
         for (int k = 0; k < N; k++) {
             if (i + k >= to) break;
             ACC w0 = convert<ACC>(v[0].at[k]);
-            ACC w1 = WRITES > 1 ? convert<ACC>(v[WRITES > 1 ? 1 : 0].at[k]) : (ACC)0;
-            ACC w2 = WRITES > 2 ? convert<ACC>(v[WRITES > 2 ? 2 : 0].at[k]) : (ACC)0;
-            ACC w3 = WRITES > 3 ? convert<ACC>(v[WRITES > 3 ? 3 : 0].at[k]) : (ACC)0;
-            ACC r0 = READS > 0 ? convert<ACC>(v[READS > 0 ? WRITES : 0].at[k]) * unscale : (ACC)0;
-            ACC r1 = READS > 1 ? convert<ACC>(v[READS > 1 ? WRITES + 1 : 0].at[k]) : (ACC)0;
-            (void)w1, (void)w2, (void)w3, (void)r0, (void)r1;
+            [[maybe_unused]] ACC w1 = WRITES > 1 ? convert<ACC>(v[WRITES > 1 ? 1 : 0].at[k]) : (ACC)0;
+            [[maybe_unused]] ACC w2 = WRITES > 2 ? convert<ACC>(v[WRITES > 2 ? 2 : 0].at[k]) : (ACC)0;
+            [[maybe_unused]] ACC w3 = WRITES > 3 ? convert<ACC>(v[WRITES > 3 ? 3 : 0].at[k]) : (ACC)0;
+            [[maybe_unused]] ACC r0 = READS > 0 ? convert<ACC>(v[READS > 0 ? WRITES : 0].at[k]) * unscale : (ACC)0;
+            [[maybe_unused]] ACC r1 = READS > 1 ? convert<ACC>(v[READS > 1 ? WRITES + 1 : 0].at[k]) : (ACC)0;
             BODY;
             v[0].at[k] = convert<T>(w0);
             if (WRITES > 1) v[WRITES > 1 ? 1 : 0].at[k] = convert<T>(w1);
@@ -113,7 +112,8 @@ extern "C" __global__ void __launch_bounds__(256) list_squares(List list, double
 }
 
 // The root of the sum of all parts, by one block.
-extern "C" __global__ void list_norm(const double* parts, i64 n, float* out) {
+extern "C" __global__ void __launch_bounds__(1024)
+list_norm(const double* parts, i64 n, float* out) {
     double sum = 0;
     for (i64 i = threadIdx.x; i < n; i += blockDim.x) sum += parts[i];
     sum = block_sum(sum);

@@ -18,7 +18,8 @@ __device__ inline i64 channel_of(i64 i, i64 inner, i64 channels) {
     return modulo(inner == 1 ? i : quotient(i, inner), channels);
 }
 
-extern "C" __global__ void row_norm_forward(const T* x, const W* weight, const W* bias, T* out,
+extern "C" __global__ void __launch_bounds__(1024)
+row_norm_forward(const T* x, const W* weight, const W* bias, T* out,
                                             ACC* stats, i64 width, i64 channels, i64 inner,
                                             double eps, int cached) {
     DYNAMIC_SHARED(ACC, cache);
@@ -53,7 +54,8 @@ extern "C" __global__ void row_norm_forward(const T* x, const W* weight, const W
     });
 }
 
-extern "C" __global__ void row_norm_backward(const T* x, const T* grad, const W* weight,
+extern "C" __global__ void __launch_bounds__(1024)
+row_norm_backward(const T* x, const T* grad, const W* weight,
                                              const ACC* stats, T* out, i64 width, i64 channels,
                                              i64 inner) {
     i64 start = blockIdx.x * width;

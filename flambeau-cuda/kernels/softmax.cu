@@ -7,7 +7,8 @@
 
 typedef ELEMENT T;
 
-extern "C" __global__ void softmax_rows(const T* x, T* out, i64 n, int cached) {
+extern "C" __global__ void __launch_bounds__(1024)
+softmax_rows(const T* x, T* out, i64 n, int cached) {
     DYNAMIC_SHARED(ACC, cache);
     const T* row = x + blockIdx.x * n;
     ACC best = lowest<ACC>();
@@ -35,7 +36,8 @@ extern "C" __global__ void softmax_rows(const T* x, T* out, i64 n, int cached) {
     });
 }
 
-extern "C" __global__ void softmax_columns(const T* x, T* out, i64 outer, i64 n, i64 inner) {
+extern "C" __global__ void __launch_bounds__(256)
+softmax_columns(const T* x, T* out, i64 outer, i64 n, i64 inner) {
     for (i64 c = global_thread(); c < outer * inner; c += global_threads()) {
         i64 block = quotient(c, inner), at = block * n * inner + c - block * inner;
         ACC best = lowest<ACC>(), sum = 0;
@@ -53,7 +55,8 @@ extern "C" __global__ void softmax_columns(const T* x, T* out, i64 outer, i64 n,
 }
 
 // The input's gradient from that of the output, g, and the output, y.
-extern "C" __global__ void softmax_backward_rows(const T* g, const T* y, T* out, i64 n) {
+extern "C" __global__ void __launch_bounds__(1024)
+softmax_backward_rows(const T* g, const T* y, T* out, i64 n) {
     const T* g_row = g + blockIdx.x * n;
     const T* y_row = y + blockIdx.x * n;
     ACC sum = 0;
@@ -67,7 +70,8 @@ extern "C" __global__ void softmax_backward_rows(const T* g, const T* y, T* out,
     });
 }
 
-extern "C" __global__ void softmax_backward_columns(const T* g, const T* y, T* out, i64 outer, i64 n,
+extern "C" __global__ void __launch_bounds__(256)
+softmax_backward_columns(const T* g, const T* y, T* out, i64 outer, i64 n,
                                                     i64 inner) {
     for (i64 c = global_thread(); c < outer * inner; c += global_threads()) {
         i64 block = quotient(c, inner), at = block * n * inner + c - block * inner;

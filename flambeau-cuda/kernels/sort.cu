@@ -48,7 +48,8 @@ __device__ inline void merge(T* values, u32* positions, i64 first, i64 span, int
     }
 }
 
-extern "C" __global__ void sort_rows(const T* x, T* out, i64* order, i64 n, i64 k, int descending) {
+extern "C" __global__ void __launch_bounds__(512)
+sort_rows(const T* x, T* out, i64* order, i64 n, i64 k, int descending) {
     __shared__ T values[LOCAL];
     __shared__ u32 positions[LOCAL];
     int size = 2 * blockDim.x;
@@ -71,7 +72,8 @@ __device__ inline void fetch(const T* values, const u32* positions, T* to, u32* 
     __syncthreads();
 }
 
-extern "C" __global__ void sort_start(const T* x, T* values, u32* positions, i64 n, i64 size,
+extern "C" __global__ void __launch_bounds__(512)
+sort_start(const T* x, T* values, u32* positions, i64 n, i64 size,
                                       int descending) {
     __shared__ T local[LOCAL];
     __shared__ u32 places[LOCAL];
@@ -95,7 +97,8 @@ sort_step(T* values, u32* positions, i64 rows, i64 size, i64 span, i64 distance,
     }
 }
 
-extern "C" __global__ void sort_merge(T* values, u32* positions, i64 size, i64 span, int descending) {
+extern "C" __global__ void __launch_bounds__(512)
+sort_merge(T* values, u32* positions, i64 size, i64 span, int descending) {
     __shared__ T local[LOCAL];
     __shared__ u32 places[LOCAL];
     i64 pieces = size / LOCAL, row = blockIdx.x / pieces, first = blockIdx.x % pieces * LOCAL;

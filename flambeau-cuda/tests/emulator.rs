@@ -139,6 +139,11 @@ fn what_would_hang_or_be_undefined_is_an_error() {
     // SAFETY: never runs: the arguments are counted.
     let error = unsafe { emulate::run(&mut wrong) }.unwrap_err();
     assert!(error.0.contains("0 arguments for 1 parameters"), "{error}");
+    wrong.args.push(0u64);
+    wrong.block = [512, 1, 1];
+    // SAFETY: never runs: the kernel has no launch bounds, and might take too many registers.
+    let error = unsafe { emulate::run(&mut wrong) }.unwrap_err();
+    assert!(error.0.contains("__launch_bounds__ allows 256"), "{error}");
     wrong.block = [2048, 1, 1];
     // SAFETY: never runs: no GPU has such blocks.
     let error = unsafe { emulate::run(&mut wrong) }.unwrap_err();

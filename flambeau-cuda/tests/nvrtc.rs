@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The units of all launches that the functions of `kernels` make, each once.
@@ -367,16 +368,17 @@ fn every_kernel_compiles_for_sm_80_and_sm_90() {
         return;
     };
     let units = units();
-    let next = AtomicUsize::new(0);
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
             for arch in ["sm_80", "sm_90"] {
                 if let Err(words) = compile(&nvrtc, unit, arch) {
-                    panic!(
+                    let what = format!(
                         "{} with {:?} for {arch}:\n{words}",
                         unit.file(),
                         unit.defines()
                     );
+                    failures.lock().unwrap().push(what);
                 }
             }
         }
@@ -385,5 +387,7 @@ fn every_kernel_compiles_for_sm_80_and_sm_90() {
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
         (0..threads).for_each(|_| drop(scope.spawn(work)));
     });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
     println!("{} units", units.len());
 }

@@ -57,7 +57,7 @@ struct Loaded {
 }
 
 /// What `emulate::launch` in `emulate.h` is called through.
-type Entry = unsafe extern "C" fn(
+type Run = unsafe extern "C" fn(
     grid: *const u32,
     block: *const u32,
     shared: u32,
@@ -164,21 +164,29 @@ impl Module {
         if let Some(why) = refused(grid, block, shared) {
             return failed(&why);
         }
-        let symbol = |name: String| {
-            // SAFETY: our own library exports these symbols with these types.
-            unsafe { self.0.library.get::<*const c_int>(name.as_bytes()) }.map(|s| *s)
+        let constant = |what: &str| {
+            let symbol = format!("{name}__{what}");
+            // SAFETY: our own library exports these symbols with these types, and is kept as long as
+            // `self`.
+            let found = unsafe { self.0.library.get::<*const c_int>(symbol.as_bytes()) };
+            // SAFETY: as above.
+            found.map(|s| unsafe { **s })
         };
-        let Ok(count) = symbol(format!("{name}__parameters")) else {
+        let (Ok(count), Ok(bound)) = (constant("parameters"), constant("bound")) else {
             return failed("there is no such kernel");
         };
-        // SAFETY: a constant of the library, which is kept as long as `self`.
-        let count = unsafe { *count };
         if count as usize != args.len() {
             return failed(&format!("{} arguments for {count} parameters", args.len()));
         }
+        let threads: u32 = block.iter().product();
+        if threads > bound as u32 {
+            return failed(&format!(
+                "{threads} threads where __launch_bounds__ allows {bound}"
+            ));
+        }
         let symbol = format!("{name}__emulated");
         // SAFETY: our own library exports the entry with this type.
-        let Ok(entry) = (unsafe { self.0.library.get::<Entry>(symbol.as_bytes()) }) else {
+        let Ok(entry) = (unsafe { self.0.library.get::<Run>(symbol.as_bytes()) }) else {
             return failed("there is no such kernel");
         };
         let mut message = [0; 1024];
@@ -272,13 +280,7 @@ const COMPILE: &[&str] = &[
 ];
 
 /// What finds the entry points: the preprocessor alone, which leaves `__global__` as it is.
-const PREPROCESS: &[&str] = &[
-    "-std=c++17",
-    "-E",
-    "-P",
-    "-DFLAMBEAU_EMULATE",
-    "-D__launch_bounds__(...)=",
-];
+const PREPROCESS: &[&str] = &["-std=c++17", "-E", "-P", "-DFLAMBEAU_EMULATE"];
 
 /// Finds the entry points, appends a launcher for each, and compiles.
 fn build(unit: &Unit, text: &str, folder: &Path, path: &Path) -> Result<()> {
@@ -293,7 +295,7 @@ fn build(unit: &Unit, text: &str, folder: &Path, path: &Path) -> Result<()> {
         };
         write(&work, "unit.cpp", text)?;
         let preprocessed = call(unit.file(), new().args(PREPROCESS).arg("unit.cpp"))?;
-        let launchers: String = entries(&preprocessed).map(launcher).collect();
+        let launchers: String = entries(&preprocessed).map(|e| launcher(&e)).collect();
         let whole = format!("#include \"emulate.h\"\n{text}\n{launchers}");
         write(&work, "unit.cpp", &whole)?;
         let output = ["-shared", "-o", "unit.so", "unit.cpp"];
@@ -356,20 +358,42 @@ fn call(file: &str, command: &mut Command) -> Result<String> {
     Err(Error(format!("{file}: {words}")))
 }
 
-/// The names of the kernels in a preprocessed text.
-fn entries(text: &str) -> impl Iterator<Item = &str> {
-    (text.split("extern \"C\" __global__ void").skip(1))
-        .filter_map(|rest| rest.split('(').next())
-        .map(str::trim)
+/// A kernel's name, and how many threads its blocks may have.
+#[derive(Debug, PartialEq, Eq)]
+struct Entry<'a> {
+    name: &'a str,
+    bound: u32,
 }
 
-fn launcher(name: &str) -> String {
+/// What a kernel without `__launch_bounds__` is sure to have registers for: a thread may take 255,
+/// and a multiprocessor has 65,536.
+const UNBOUND: u32 = 256;
+
+/// The kernels in a preprocessed text.
+fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
+    let starts = text.split("extern \"C\" __global__ void").skip(1);
+    starts.filter_map(|rest| {
+        let rest = rest.trim_start();
+        let (bound, rest) = match rest.strip_prefix("__launch_bounds__(") {
+            Some(rest) => {
+                let (bound, rest) = rest.split_once(')')?;
+                (bound.trim().parse().ok()?, rest)
+            }
+            None => (UNBOUND, rest),
+        };
+        let name = rest.split('(').next()?.trim();
+        Some(Entry { name, bound })
+    })
+}
+
+fn launcher(Entry { name, bound }: &Entry<'_>) -> String {
     format!(
         "
 template <class... A> constexpr int {name}__count(void (*)(A...)) {{ return sizeof...(A); }}
 extern \"C\" {{
 #pragma GCC visibility push(default)
 extern const int {name}__parameters = {name}__count(&::{name});
+extern const int {name}__bound = {bound};
 int {name}__emulated(const unsigned* grid, const unsigned* block, unsigned shared, void** args,
                      int reverse, char* text, size_t size) {{
     return emulate::launch(&::{name}, grid, block, shared, args, reverse, text, size);

@@ -252,7 +252,7 @@ impl Along<'_> {
 /// The positions (`i64`) of what is not zero in the contiguous `mask` of `n`; `counted` is its
 /// running count from [`scan`].
 pub fn compact(ty: Type, n: usize, mask: Ptr, counted: Ptr, out: Ptr) -> Option<Launch> {
-    let unit = unit(ty.name(), ty.name(), Type::I64);
+    let unit = unit(ty.name(), ty.accumulate().name(), Type::I64);
     let mut launch = (n > 0).then(|| flat(unit, "compact", blocks(n)))?;
     launch
         .args
