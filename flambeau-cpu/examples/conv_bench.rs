@@ -1,6 +1,6 @@
 //! Times the convolution kernels on the shapes of LeNet, ResNet and others.
 //!
-//! `cargo run --release -p flambeau-cpu --example conv_bench -- [threads [name-filter]]`
+//! `cargo run --release -p flambeau-cpu --example conv_bench -- [threads [name-filter [bf16]]]`
 //! prints, per shape: forward, gradient of the input, gradient of the weight in microseconds (best
 //! of several rounds), and the GFLOP/s of the three together. Names are as in
 //! `d2_n128_c64_h32_k64_r3_s1_p1_d1_g1`: axes, batch, channels, side, output channels, kernel,
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use flambeau_cpu::conv::*;
 use flambeau_cpu::threads::set_num_threads;
+use half::bf16;
 
 /// Seconds of one call, the best of rounds of about 2 ms, short enough to fall between the turns of
 /// other programs, in a quarter of a second.
@@ -75,12 +76,47 @@ const ROWS: &[Row] = &[
     (2, [32, 96, 28, 96, 5, 2, 2, 1, 96], false),
     (2, [32, 32, 56, 32, 3, 2, 1, 1, 32], false),
     (2, [32, 16, 32, 96, 1, 1, 0, 1, 1], false),
+    // The rows of the benchmark, and what they do not stand for.
+    (2, [8, 3, 224, 64, 7, 2, 3, 1, 1], false),
+    (2, [16, 17, 28, 29, 3, 1, 1, 1, 1], false),
+    (2, [16, 64, 28, 64, 3, 1, 2, 2, 1], false),
+    (2, [16, 64, 28, 128, 3, 1, 1, 1, 4], false),
+    (2, [32, 30, 28, 45, 5, 1, 2, 1, 1], false),
+    (2, [32, 33, 29, 35, 3, 2, 1, 1, 1], false),
+    (2, [32, 64, 14, 64, 5, 1, 2, 1, 1], false),
+    (2, [16, 128, 28, 128, 3, 1, 1, 1, 32], false),
+    (2, [16, 3, 64, 16, 3, 2, 1, 1, 1], false),
+    (1, [16, 1, 16000, 64, 80, 4, 0, 1, 1], false),
+    (1, [16, 64, 1000, 64, 25, 1, 12, 1, 1], false),
+    (1, [16, 80, 300, 256, 3, 1, 1, 1, 1], false),
+    (1, [16, 64, 2000, 64, 3, 1, 4, 4, 1], false),
+    (1, [16, 256, 300, 256, 31, 1, 15, 1, 256], false),
+    (2, [32, 64, 7, 32, 4, 2, 1, 1, 1], true),
+    (2, [32, 32, 14, 16, 3, 2, 1, 1, 1], true),
+    (2, [8, 128, 28, 64, 2, 2, 0, 1, 1], true),
+    (3, [2, 32, 16, 64, 3, 2, 1, 1, 1], false),
+    (3, [8, 1, 24, 16, 5, 1, 2, 1, 1], false),
+    (2, [32, 64, 28, 64, 7, 1, 3, 1, 64], false),
+    (2, [32, 64, 56, 64, 3, 2, 1, 1, 64], false),
 ];
+
+/// The three times with maps of bf16.
+fn bf16_times(s: &ConvShape, x: &[f32], w: &[f32], bias: &[f32], g: &[f32]) -> [f64; 3] {
+    let low = |values: &[f32]| -> Vec<bf16> { values.iter().map(|&v| bf16::from_f32(v)).collect() };
+    let (mut gw, x, g) = (w.to_vec(), low(x), low(g));
+    let (mut out, mut grad_in) = (g.clone(), x.clone());
+    [
+        best(|| conv_forward_bf16(s, &x, w, Some(bias), &mut out)),
+        best(|| conv_backward_data_bf16(s, &g, w, &mut grad_in)),
+        best(|| conv_backward_weight_bf16(s, &x, &g, &mut gw)),
+    ]
+}
 
 fn main() {
     let mut args = std::env::args().skip(1);
     set_num_threads(args.next().and_then(|n| n.parse().ok()).unwrap_or(1));
     let filter = args.next().unwrap_or_default();
+    let low = args.next().is_some_and(|dtype| dtype == "bf16");
     for &(axes, [n, c, h, k, r, stride, pad, dilation, groups], transposed) in ROWS {
         let t = if transposed { "_t" } else { "" };
         let name =
@@ -114,11 +150,14 @@ fn main() {
         );
         let (mut out, mut grad_in, mut grad_w) = (g.clone(), x.clone(), w.clone());
         let bias = fill(s.out_channels);
-        let mut times = [
-            best(|| conv_forward(&s, &x, &w, Some(&bias), &mut out)),
-            best(|| conv_backward_data(&s, &g, &w, &mut grad_in)),
-            best(|| conv_backward_weight(&s, &x, &g, &mut grad_w)),
-        ];
+        let mut times = match low {
+            true => bf16_times(&s, &x, &w, &bias, &g),
+            false => [
+                best(|| conv_forward(&s, &x, &w, Some(&bias), &mut out)),
+                best(|| conv_backward_data(&s, &g, &w, &mut grad_in)),
+                best(|| conv_backward_weight(&s, &x, &g, &mut grad_w)),
+            ],
+        };
         if transposed {
             times.swap(0, 1);
         }

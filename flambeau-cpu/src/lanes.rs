@@ -38,19 +38,24 @@ pub trait Lanes<T>: 'static {
     /// `a * b + c`, fused where the CPU can.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Turns a block of `size = (rows, cols)`, each at most `N`: `to[c * to_stride + r] =
-    /// from[r * stride + c] + plus[c]` for `r < rows` and `c < cols`. Of each row of `to`, `width` lanes are written, those from
-    /// `rows` on with zeros.
+    /// from[r * stride + c]`, plus `plus[c]` if any, for `r < rows` and `c < cols`. Of each row of
+    /// `to`, `width` lanes are written, those from `rows` on with zeros. Without `plus` the values
+    /// may be any 32 or 64 bits.
     unsafe fn transpose(
         from: *const T,
         stride: usize,
         size: (usize, usize),
-        plus: Self::V,
+        plus: Option<Self::V>,
         to: *mut T,
         to_stride: usize,
         width: usize,
     );
     /// The sum of the lanes, in a fixed order.
     unsafe fn sum(v: Self::V) -> T;
+    /// The even and the odd lanes of `a` and `b` as one row.
+    unsafe fn split(a: Self::V, b: Self::V) -> (Self::V, Self::V);
+    /// The reverse: lanes of `a` and `b` in turns, as two registers.
+    unsafe fn merge(a: Self::V, b: Self::V) -> (Self::V, Self::V);
 }
 
 /// The registers of each [`Level`] for an element type.
@@ -161,17 +166,25 @@ impl<T: Float> Lanes<T> for Portable {
         from: *const T,
         stride: usize,
         size: (usize, usize),
-        plus: [T; 4],
+        plus: Option<[T; 4]>,
         to: *mut T,
         to_stride: usize,
         width: usize,
     ) {
         // SAFETY: handed on.
-        unsafe { turn_block(from, stride, size, &plus, to, to_stride, width) }
+        unsafe { turn_block(from, stride, size, plus, to, to_stride, width) }
     }
     #[inline(always)]
     unsafe fn sum(v: [T; 4]) -> T {
         (v[0] + v[1]) + (v[2] + v[3])
+    }
+    #[inline(always)]
+    unsafe fn split(a: [T; 4], b: [T; 4]) -> ([T; 4], [T; 4]) {
+        ([a[0], a[2], b[0], b[2]], [a[1], a[3], b[1], b[3]])
+    }
+    #[inline(always)]
+    unsafe fn merge(a: [T; 4], b: [T; 4]) -> ([T; 4], [T; 4]) {
+        ([a[0], b[0], a[1], b[1]], [a[2], b[2], a[3], b[3]])
     }
 }
 
@@ -180,22 +193,24 @@ impl<T: Float> Lanes<T> for Portable {
 /// # Safety
 /// As there.
 #[inline(always)]
-unsafe fn turn_block<T: Float>(
+unsafe fn turn_block<T: Float, const N: usize>(
     from: *const T,
     stride: usize,
     (rows, cols): (usize, usize),
-    plus: &[T],
+    plus: Option<[T; N]>,
     to: *mut T,
     to_stride: usize,
     width: usize,
 ) {
-    for (c, plus) in plus.iter().enumerate().take(cols) {
+    for c in 0..cols {
         for r in 0..width {
             // SAFETY: the caller vouches for the block on both sides.
             unsafe {
-                *to.add(c * to_stride + r) = match r < rows {
-                    true => *from.add(r * stride + c) + *plus,
-                    false => T::ZERO,
+                let from = from.wrapping_add(r * stride + c);
+                *to.add(c * to_stride + r) = match (r < rows, plus) {
+                    (true, Some(plus)) => *from + plus[c],
+                    (true, None) => *from,
+                    (false, _) => T::ZERO,
                 };
             }
         }
@@ -258,7 +273,7 @@ mod x86 {
         from: *const f32,
         stride: usize,
         (rows, cols): (usize, usize),
-        plus: __m512,
+        plus: Option<__m512>,
         to: *mut f32,
         to_stride: usize,
         width: usize,
@@ -270,7 +285,10 @@ mod x86 {
             let mut r = [_mm512_setzero_ps(); 16];
             for (i, r) in r.iter_mut().enumerate() {
                 if i < rows {
-                    *r = _mm512_add_ps(plus, _mm512_maskz_loadu_ps(of, from.add(i * stride)));
+                    *r = _mm512_maskz_loadu_ps(of, from.add(i * stride));
+                    if let Some(plus) = plus {
+                        *r = _mm512_add_ps(plus, *r);
+                    }
                 }
             }
             let mut pairs = [_mm512_setzero_ps(); 16];
@@ -310,7 +328,11 @@ mod x86 {
             }
             for (c, out) in out.into_iter().enumerate() {
                 if c < cols {
-                    _mm512_mask_storeu_ps(to.add(c * to_stride), into, out);
+                    // A store with a mask takes longer, be the mask full or not.
+                    match width {
+                        16 => _mm512_storeu_ps(to.add(c * to_stride), out),
+                        _ => _mm512_mask_storeu_ps(to.add(c * to_stride), into, out),
+                    }
                 }
             }
         }
@@ -322,7 +344,7 @@ mod x86 {
         from: *const f32,
         stride: usize,
         (rows, cols): (usize, usize),
-        plus: __m256,
+        plus: Option<__m256>,
         to: *mut f32,
         to_stride: usize,
         width: usize,
@@ -333,7 +355,10 @@ mod x86 {
             let mut r = [_mm256_setzero_ps(); 8];
             for (i, r) in r.iter_mut().enumerate() {
                 if i < rows {
-                    *r = _mm256_add_ps(plus, _mm256_maskload_ps(from.add(i * stride), of));
+                    *r = _mm256_maskload_ps(from.add(i * stride), of);
+                    if let Some(plus) = plus {
+                        *r = _mm256_add_ps(plus, *r);
+                    }
                 }
             }
             // quads[4 j + q] holds, in its half l, rows 4 j to 4 j + 3 of column 4 l + q.
@@ -377,15 +402,18 @@ mod x86 {
                 from: *const f64,
                 stride: usize,
                 size: (usize, usize),
-                plus: $v,
+                plus: Option<$v>,
                 to: *mut f64,
                 to_stride: usize,
                 width: usize,
             ) {
                 // SAFETY: handed on; a register is as many values as it has lanes.
                 unsafe {
-                    let plus: [f64; $n] = std::mem::transmute(plus);
-                    turn_block(from, stride, size, &plus, to, to_stride, width);
+                    let plus = match plus {
+                        Some(plus) => Some(std::mem::transmute::<$v, [f64; $n]>(plus)),
+                        None => None,
+                    };
+                    turn_block(from, stride, size, plus, to, to_stride, width);
                 }
             }
         };
@@ -393,11 +421,105 @@ mod x86 {
     turn_f64!(turn_f64x8, __m512d, 8);
     turn_f64!(turn_f64x4, __m256d, 4);
 
+    /// Lanes in turns and back. All: the CPU must have the instructions.
+    #[inline(always)]
+    unsafe fn split16(a: __m512, b: __m512) -> (__m512, __m512) {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let odd = _mm512_or_si512(even, _mm512_set1_epi32(1));
+            (
+                _mm512_permutex2var_ps(a, even, b),
+                _mm512_permutex2var_ps(a, odd, b),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn merge16(a: __m512, b: __m512) -> (__m512, __m512) {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+            (
+                _mm512_permutex2var_ps(a, low, b),
+                _mm512_permutex2var_ps(a, high, b),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn split8d(a: __m512d, b: __m512d) -> (__m512d, __m512d) {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+            let odd = _mm512_or_si512(even, _mm512_set1_epi64(1));
+            (
+                _mm512_permutex2var_pd(a, even, b),
+                _mm512_permutex2var_pd(a, odd, b),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn merge8d(a: __m512d, b: __m512d) -> (__m512d, __m512d) {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+            let high = _mm512_add_epi64(low, _mm512_set1_epi64(4));
+            (
+                _mm512_permutex2var_pd(a, low, b),
+                _mm512_permutex2var_pd(a, high, b),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn split8(a: __m256, b: __m256) -> (__m256, __m256) {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let even = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(a, b));
+            let odd = _mm256_castps_pd(_mm256_shuffle_ps::<0xdd>(a, b));
+            (
+                _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(even)),
+                _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(odd)),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn merge8(a: __m256, b: __m256) -> (__m256, __m256) {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            (
+                _mm256_permute2f128_ps::<0x20>(low, high),
+                _mm256_permute2f128_ps::<0x31>(low, high),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn split4d(a: __m256d, b: __m256d) -> (__m256d, __m256d) {
+        // SAFETY: the instructions are there.
+        unsafe {
+            (
+                _mm256_permute4x64_pd::<0xd8>(_mm256_unpacklo_pd(a, b)),
+                _mm256_permute4x64_pd::<0xd8>(_mm256_unpackhi_pd(a, b)),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn merge4d(a: __m256d, b: __m256d) -> (__m256d, __m256d) {
+        // SAFETY: the instructions are there.
+        unsafe {
+            let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+            (
+                _mm256_permute2f128_pd::<0x20>(low, high),
+                _mm256_permute2f128_pd::<0x31>(low, high),
+            )
+        }
+    }
+
     macro_rules! lanes {
         ($name:ident, $t:ty, $v:ty, $n:expr, $sums:expr, $zero:ident, $splat:ident, $load:ident,
          $store:ident, $add:ident, $sub:ident, $fma:ident, |$p:ident, $count:ident| $first:expr,
          |$to:ident, $value:ident, $places:ident| $store_first:expr, |$s:ident| $sum:expr,
-         $transpose:ident) => {
+         $transpose:ident, $split:ident, $merge:ident) => {
             // SAFETY (all methods): the trait's contract says that the instructions are there and
             // the pointers good.
             #[allow(clippy::undocumented_unsafe_blocks)]
@@ -447,7 +569,7 @@ mod x86 {
                     from: *const $t,
                     stride: usize,
                     size: (usize, usize),
-                    plus: $v,
+                    plus: Option<$v>,
                     to: *mut $t,
                     to_stride: usize,
                     width: usize,
@@ -457,6 +579,14 @@ mod x86 {
                 #[inline(always)]
                 unsafe fn sum($s: $v) -> $t {
                     unsafe { $sum }
+                }
+                #[inline(always)]
+                unsafe fn split(a: $v, b: $v) -> ($v, $v) {
+                    unsafe { $split(a, b) }
+                }
+                #[inline(always)]
+                unsafe fn merge(a: $v, b: $v) -> ($v, $v) {
+                    unsafe { $merge(a, b) }
                 }
             }
         };
@@ -478,7 +608,9 @@ mod x86 {
         |p, n| _mm512_maskz_loadu_ps(((1u32 << n) - 1) as u16, p),
         |p, v, n| _mm512_mask_storeu_ps(p, ((1u32 << n) - 1) as u16, v),
         |v| _mm512_reduce_add_ps(v),
-        turn16
+        turn16,
+        split16,
+        merge16
     );
     lanes!(
         Avx512,
@@ -496,7 +628,9 @@ mod x86 {
         |p, n| _mm512_maskz_loadu_pd(((1u32 << n) - 1) as u8, p),
         |p, v, n| _mm512_mask_storeu_pd(p, ((1u32 << n) - 1) as u8, v),
         |v| _mm512_reduce_add_pd(v),
-        turn_f64x8
+        turn_f64x8,
+        split8d,
+        merge8d
     );
     lanes!(
         Avx2,
@@ -521,7 +655,9 @@ mod x86 {
             let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
             _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)))
         },
-        turn8
+        turn8,
+        split8,
+        merge8
     );
     lanes!(
         Avx2,
@@ -545,7 +681,9 @@ mod x86 {
             let half = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd::<1>(v));
             _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)))
         },
-        turn_f64x4
+        turn_f64x4,
+        split4d,
+        merge4d
     );
 
     impl Vectors for f32 {
@@ -585,6 +723,22 @@ mod tests {
                     }
                 }
             }
+            let mut rows = vec![T::ZERO; 4 * L::N];
+            let row: Vec<T> = (0..2 * L::N).map(|i| T::from_f64(i as f64)).collect();
+            // SAFETY: inside `run`; `row` holds two registers, `rows` four.
+            unsafe {
+                let (a, b) = (L::load(row.as_ptr()), L::load(row[L::N..].as_ptr()));
+                let (even, odd) = L::split(a, b);
+                let (first, second) = L::merge(even, odd);
+                for (i, v) in [even, odd, first, second].into_iter().enumerate() {
+                    L::store(rows[i * L::N..].as_mut_ptr(), v);
+                }
+            }
+            for i in 0..L::N {
+                assert_eq!(rows[i], row[2 * i]);
+                assert_eq!(rows[L::N + i], row[2 * i + 1]);
+            }
+            assert_eq!(rows[2 * L::N..], row);
             let stride = L::N + 3;
             let from: Vec<T> = (0..stride * L::N).map(|i| T::from_f64(i as f64)).collect();
             for (rows, cols, width) in
@@ -593,7 +747,7 @@ mod tests {
                 let mut to = vec![T::from_f64(-1.0); stride * L::N];
                 // SAFETY: inside `run`; both sides hold `N` rows of `stride`.
                 unsafe {
-                    let plus = L::load(x.as_ptr());
+                    let plus = Some(L::load(x.as_ptr()));
                     let size = (rows, cols);
                     L::transpose(
                         from.as_ptr(),

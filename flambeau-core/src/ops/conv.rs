@@ -13,7 +13,7 @@ use crate::shape::check_numel;
 use crate::storage::allocate;
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail, cuda};
-use flambeau_cpu::conv::{self as kernels, ConvShape, Convolve, Part};
+use flambeau_cpu::conv::{self as kernels, ConvShape, Convolve};
 use half::bf16;
 use smallvec::smallvec;
 
@@ -190,12 +190,7 @@ impl Op for Conv {
             return Ok(out.into());
         }
         self.check_padded(lane.size())?;
-        let part = match self.kind {
-            Kind::Forward => Part::Forward,
-            Kind::Data => Part::Data,
-            Kind::Weight => Part::Weight,
-        };
-        let low = dtype == DType::BF16 && kernels::takes_bf16(&self.shape, part);
+        let low = dtype == DType::BF16;
         let operands = inputs
             .iter()
             .enumerate()

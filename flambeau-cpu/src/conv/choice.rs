@@ -4,7 +4,7 @@ use super::{ConvShape, winograd};
 
 /// The part of a convolution that is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(super) enum Part {
     /// The output.
     Forward,
     /// The gradient of the input.
@@ -20,15 +20,41 @@ pub(super) enum Path {
     Direct,
     /// Fewer multiplications: `winograd`.
     Winograd,
+    /// The same along one axis, for few channels: `winograd::rows`.
+    Rows,
 }
 
-/// The path of an f32 convolution.
-pub(super) fn choose(s: &ConvShape, _part: Part) -> Path {
+/// The element type of the maps, where it is not f64, which is always direct.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Maps {
+    F32,
+    /// Of bf16, on a CPU that multiplies pairs of them twice as fast as values of f32.
+    Pairs,
+    /// Of bf16, elsewhere.
+    Bf16,
+}
+
+/// The path of a part of a convolution.
+pub(super) fn choose(s: &ConvShape, part: Part, maps: Maps) -> Path {
     // Registers hold channels in `winograd`: with few of them, or few products to save, the
     // transforms cost more than they spare.
-    let channels = s.in_channels.min(s.out_channels);
-    if winograd::possible(s) && channels >= 16 && s.pixels() >= 4 {
-        return Path::Winograd;
+    let worth = s.in_channels.min(s.out_channels) >= 16 && s.pixels() >= 4;
+    match (winograd::kind(s), maps) {
+        (Some(winograd::Kind::Dense | winograd::Kind::PointStrided), _) if worth => Path::Winograd,
+        // A quarter less multiplications, or none, do not make up for half the speed.
+        (Some(_), Maps::F32 | Maps::Bf16) if worth => Path::Winograd,
+        _ if maps == Maps::F32 && rows_pay(s, part) => Path::Rows,
+        _ => Path::Direct,
     }
-    Path::Direct
+}
+
+/// Whether what `rows` spares is more than what is lost to the rest of a row's last two registers.
+fn rows_pay(s: &ConvShape, part: Part) -> bool {
+    let width = match part {
+        Part::Forward => s.valid_output()[2],
+        Part::Data => s.input[2],
+        Part::Weight => return false,
+    };
+    let saving = if s.kernel[1] == 5 { 2.5 } else { 2.0 };
+    winograd::rows::possible(s) && width as f64 * saving > 1.5 * width.next_multiple_of(32) as f64
 }

@@ -12,16 +12,20 @@
 
 mod choice;
 mod correlate;
+mod operand;
 mod planes;
 pub mod reference;
 mod weight;
 mod winograd;
 
+use crate::alloc::Buffer;
+use crate::convert::{bf16_to_f32, f32_to_bf16};
 use crate::float::{Float, ShapeError};
 use half::bf16;
 
-pub use choice::Part;
-use choice::{Path, choose};
+use choice::{Maps, Part, Path, choose};
+use operand::{Pair, has_pairs};
+use planes::scratch;
 
 /// The geometry of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -188,22 +192,26 @@ impl Convolve for f64 {}
 
 impl Sealed for f32 {
     fn forward(s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
-        match choose(s, Part::Forward) {
-            Path::Direct => correlate::forward(s, x, w, bias, out),
+        match choose(s, Part::Forward, Maps::F32) {
+            Path::Direct => correlate::forward::<f32, f32, f32>(s, x, w, bias, out),
             Path::Winograd => winograd::forward(s, x, w, bias, out),
+            Path::Rows => winograd::rows::forward(s, x, w, bias, out),
         }
     }
 
     fn backward_data(s: &ConvShape, grad_out: &[f32], w: &[f32], grad_in: &mut [f32]) {
-        match choose(s, Part::Data) {
-            Path::Direct => correlate::backward_data(s, grad_out, w, grad_in),
+        match choose(s, Part::Data, Maps::F32) {
+            Path::Direct => correlate::backward_data::<f32, f32, f32>(s, grad_out, w, grad_in),
             Path::Winograd => winograd::backward_data(s, grad_out, w, grad_in),
+            Path::Rows => winograd::rows::backward_data(s, grad_out, w, grad_in),
         }
     }
 
     fn backward_weight(s: &ConvShape, x: &[f32], grad_out: &[f32], grad_w: &mut [f32]) {
-        match choose(s, Part::Weight) {
-            Path::Direct => weight::backward_weight(s, x, grad_out, grad_w),
+        match choose(s, Part::Weight, Maps::F32) {
+            Path::Direct | Path::Rows => {
+                weight::backward_weight::<f32, f32, f32>(s, x, grad_out, grad_w)
+            }
             Path::Winograd => winograd::backward_weight(s, x, grad_out, grad_w),
         }
     }
@@ -211,15 +219,15 @@ impl Sealed for f32 {
 
 impl Sealed for f64 {
     fn forward(s: &ConvShape, x: &[f64], w: &[f64], bias: Option<&[f64]>, out: &mut [f64]) {
-        correlate::forward(s, x, w, bias, out);
+        correlate::forward::<f64, f64, f64>(s, x, w, bias, out);
     }
 
     fn backward_data(s: &ConvShape, grad_out: &[f64], w: &[f64], grad_in: &mut [f64]) {
-        correlate::backward_data(s, grad_out, w, grad_in);
+        correlate::backward_data::<f64, f64, f64>(s, grad_out, w, grad_in);
     }
 
     fn backward_weight(s: &ConvShape, x: &[f64], grad_out: &[f64], grad_w: &mut [f64]) {
-        weight::backward_weight(s, x, grad_out, grad_w);
+        weight::backward_weight::<f64, f64, f64>(s, x, grad_out, grad_w);
     }
 }
 
@@ -263,16 +271,26 @@ pub fn conv_backward_weight<T: Convolve>(s: &ConvShape, x: &[T], grad_out: &[T],
     T::backward_weight(s, x, grad_out, grad_w);
 }
 
-/// Whether maps of bf16 are convolved as they are, by the functions below, for `part` of a
-/// convolution of this shape; elsewhere they must be widened first.
-pub fn takes_bf16(s: &ConvShape, part: Part) -> bool {
-    s.output().is_ok() && choose(s, part) == Path::Winograd
+/// What multiplies maps of bf16.
+fn bf16_maps() -> Maps {
+    match has_pairs() {
+        true => Maps::Pairs,
+        false => Maps::Bf16,
+    }
 }
 
-/// [`conv_forward`] of bf16 maps: weights, bias and sums are f32, the result is rounded once.
+/// The values in f32.
+fn widened(maps: &[bf16]) -> Buffer {
+    let mut wide = scratch::<f32>(maps.len(), false);
+    bf16_to_f32(maps, wide.as_mut_slice());
+    wide
+}
+
+/// [`conv_forward`] of bf16 maps: weights are values of bf16 held in f32, bias and sums are f32, the
+/// result is rounded once.
 ///
 /// # Panics
-/// As [`conv_forward`], and unless [`takes_bf16`].
+/// As [`conv_forward`].
 pub fn conv_forward_bf16(
     s: &ConvShape,
     x: &[bf16],
@@ -281,28 +299,53 @@ pub fn conv_forward_bf16(
     out: &mut [bf16],
 ) {
     s.check(x.len(), w.len(), out.len());
-    assert!(takes_bf16(s, Part::Forward), "convolution: bf16 of {s:?}");
-    winograd::forward(s, x, w, bias, out);
+    let maps = bf16_maps();
+    match (choose(s, Part::Forward, maps), maps) {
+        (Path::Winograd, _) => winograd::forward(s, x, w, bias, out),
+        (_, Maps::Pairs) => correlate::forward::<f32, bf16, Pair>(s, x, w, bias, out),
+        _ => {
+            let mut wide = scratch::<f32>(out.len(), false);
+            let wide = wide.as_mut_slice();
+            f32::forward(s, widened(x).as_slice(), w, bias, wide);
+            f32_to_bf16(wide, out);
+        }
+    }
 }
 
-/// [`conv_backward_data`] of bf16 maps.
+/// [`conv_backward_data`] of bf16 maps, with weights as of [`conv_forward_bf16`].
 ///
 /// # Panics
-/// As [`conv_forward_bf16`].
+/// As [`conv_forward`].
 pub fn conv_backward_data_bf16(s: &ConvShape, grad_out: &[bf16], w: &[f32], grad_in: &mut [bf16]) {
     s.check(grad_in.len(), w.len(), grad_out.len());
-    assert!(takes_bf16(s, Part::Data), "convolution: bf16 of {s:?}");
-    winograd::backward_data(s, grad_out, w, grad_in);
+    let maps = bf16_maps();
+    match (choose(s, Part::Data, maps), maps) {
+        (Path::Winograd, _) => winograd::backward_data(s, grad_out, w, grad_in),
+        (_, Maps::Pairs) => correlate::backward_data::<f32, bf16, Pair>(s, grad_out, w, grad_in),
+        _ => {
+            let mut wide = scratch::<f32>(grad_in.len(), false);
+            let wide = wide.as_mut_slice();
+            f32::backward_data(s, widened(grad_out).as_slice(), w, wide);
+            f32_to_bf16(wide, grad_in);
+        }
+    }
 }
 
 /// [`conv_backward_weight`] of bf16 maps; the result is f32.
 ///
 /// # Panics
-/// As [`conv_forward_bf16`].
+/// As [`conv_forward`].
 pub fn conv_backward_weight_bf16(s: &ConvShape, x: &[bf16], grad_out: &[bf16], grad_w: &mut [f32]) {
     s.check(x.len(), grad_w.len(), grad_out.len());
-    assert!(takes_bf16(s, Part::Weight), "convolution: bf16 of {s:?}");
-    winograd::backward_weight(s, x, grad_out, grad_w);
+    let maps = bf16_maps();
+    match (choose(s, Part::Weight, maps), maps) {
+        (Path::Winograd, _) => winograd::backward_weight(s, x, grad_out, grad_w),
+        (_, Maps::Pairs) => weight::backward_weight::<f32, bf16, Pair>(s, x, grad_out, grad_w),
+        _ => {
+            let (x, grad_out) = (widened(x), widened(grad_out));
+            f32::backward_weight(s, x.as_slice(), grad_out.as_slice(), grad_w);
+        }
+    }
 }
 
 /// The gradient of the bias, the sum of `grad_out` over batch and positions: `grad_bias` is

@@ -1,23 +1,41 @@
 //! A sample's channels copied into planes where every read of a kernel element is one contiguous
 //! run: padded with zeros, and for a stride `s` cut into `s` interleaved planes an axis (output
 //! `o` reads padded position `o * s + t`, which is place `o + t / s` of plane `t % s`).
+//!
+//! Planes hold operands, each of one channel or, where operands are pairs, of two. They lie either
+//! one after the other or, in blocks of as many as registers have lanes, interleaved.
+
+use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::ConvShape;
-use crate::alloc::Buffer;
+use super::operand::{Held, Stored};
+use crate::alloc::{Buffer, Pod};
 use crate::float::Float;
-use crate::simd::{Task, dispatch};
+use crate::lanes::{Kernel, Lanes, with_lanes};
 
 /// Values that a kernel may read past the last plane.
 const SLACK: usize = 64;
 
 /// Memory for `len` values, from the caching allocator.
-pub(super) fn scratch<T: Float>(len: usize, zeroed: bool) -> Buffer {
+pub(super) fn scratch<T: Pod>(len: usize, zeroed: bool) -> Buffer {
     let buffer = if zeroed {
         Buffer::zeroed_of::<T>(len)
     } else {
         Buffer::uninit_of::<T>(len)
     };
     buffer.unwrap_or_else(|e| panic!("convolution: {e}"))
+}
+
+/// A convolution whose kernel is one element, and every position read: the plane is one long row.
+pub(super) fn flat(s: &ConvShape) -> ConvShape {
+    match s.kernel == [1; 3] && s.stride == [1; 3] && s.padding == [0; 3] {
+        true => ConvShape {
+            input: [1, 1, s.input.iter().product()],
+            ..*s
+        },
+        false => *s,
+    }
 }
 
 /// Where the values of a padded plane lie.
@@ -33,6 +51,8 @@ pub(super) struct Planes {
     size: [usize; 3],
     /// Rows that hold something (the row distance may be less than the last axis' extent).
     width: usize,
+    /// Distance between channels.
+    channel: usize,
 }
 
 impl Planes {
@@ -50,6 +70,7 @@ impl Planes {
             step,
             size,
             width: extent[2],
+            channel: size.iter().chain(&step).product(),
         }
     }
 
@@ -97,10 +118,10 @@ impl Planes {
 
     /// Distance between channels.
     pub fn channel(&self) -> usize {
-        self.size.iter().chain(&self.step).product()
+        self.channel
     }
 
-    /// Values to be allocated for `channels` channels.
+    /// Operands to be allocated for `channels` planes.
     pub fn len(&self, channels: usize) -> usize {
         channels * self.channel() + self.width + SLACK
     }
@@ -131,18 +152,19 @@ impl Planes {
         (first, place, count.min(limit.saturating_sub(place)))
     }
 
-    /// Copies `src`, `[channels, source...]`, into zeroed `dst`. What is not written (the padding)
-    /// is the same for every sample.
-    pub fn fill<T: Float>(&self, src: &[T], dst: &mut [T]) {
-        dispatch(Fill {
+    /// Copies `src`, `[channels, source...]`, into zeroed `dst`, plane after plane. What is not
+    /// written (the padding) is the same for every sample.
+    pub fn fill<T: Float, E: Pod, X: Held<E>>(&self, src: &[E], dst: &mut [X]) {
+        with_lanes(Fill::<T, E, X> {
             planes: self,
             src,
             dst,
+            sums: PhantomData,
         });
     }
 
     #[inline(always)]
-    fn fill_now<T: Float>(&self, src: &[T], dst: &mut [T]) {
+    fn fill_now<T: Float, L: Lanes<T>, E: Pod, X: Held<E>>(&self, src: &[E], dst: &mut [X]) {
         let plane: usize = self.source.iter().product();
         let [_, h, w] = self.source;
         for pd in 0..self.step[0] {
@@ -158,21 +180,40 @@ impl Planes {
                         + place_d * self.slice()
                         + place_h * self.pitch()
                         + place_w;
-                    for (c, src) in src.chunks_exact(plane).enumerate() {
+                    for (c, src) in src.chunks(X::LEN * plane).enumerate() {
                         for d in 0..count_d {
                             for y in 0..count_h {
                                 let from =
                                     ((d0 + d * self.step[0]) * h + h0 + y * self.step[1]) * w + w0;
                                 let to =
                                     base + c * self.channel() + d * self.slice() + y * self.pitch();
-                                let to = &mut dst[to..][..count_w];
-                                match self.step[2] {
-                                    1 => to.copy_from_slice(&src[from..][..count_w]),
-                                    2 => every_second(&src[from..], to),
-                                    step => {
-                                        let from = src[from..].iter().step_by(step);
-                                        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                                let at = to;
+                                let span = (count_w - 1) * self.step[2] + 1;
+                                if let Some(src) = X::same(src)
+                                    && size_of::<X>() == size_of::<T>()
+                                    && self.step[2] <= 2
+                                {
+                                    let from = &src[from..][..span];
+                                    let end = self.offset([pd, ph, pw]) + (c + 1) * self.channel()
+                                        - (self.channel() - self.size.iter().product::<usize>());
+                                    let room = &mut dst[at..end];
+                                    // SAFETY: inside a kernel; both are as large as values, whose
+                                    // bits are moved only.
+                                    unsafe {
+                                        copy_row::<T, L, X>(from, room, count_w, self.step[2]);
                                     }
+                                    continue;
+                                }
+                                let to = &mut dst[at..][..count_w];
+                                let first = &src[from..][..span];
+                                let second = match X::LEN == 2 && src.len() > plane {
+                                    true => Some(&src[plane + from..][..span]),
+                                    false => None,
+                                };
+                                match self.step[2] {
+                                    1 => join::<E, X, 1>(first, second, to, 1),
+                                    2 => join::<E, X, 2>(first, second, to, 2),
+                                    step => join::<E, X, 0>(first, second, to, step),
                                 }
                             }
                         }
@@ -181,32 +222,220 @@ impl Planes {
             }
         }
     }
-}
 
-/// [`Planes::fill`], to be compiled for each level.
-struct Fill<'a, T> {
-    planes: &'a Planes,
-    src: &'a [T],
-    dst: &'a mut [T],
-}
+    /// Copies up to a block of planes into zeroed `dst`, interleaved: `[place, lane]`.
+    pub fn fill_block<T: Float, E: Stored<T>, X: Held<E>>(&self, src: &[E], dst: &mut [X]) {
+        with_lanes(FillBlock {
+            planes: self,
+            src,
+            dst,
+            sums: PhantomData,
+        });
+    }
 
-impl<T: Float> Task for Fill<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run(self) {
-        self.planes.fill_now(self.src, self.dst);
+    /// Where source position `at` of axis `d` lies: its plane and place, unless it is not read.
+    fn place(&self, d: usize, at: usize) -> Option<(usize, usize)> {
+        let padded = (at as isize + self.before[d]).try_into().ok();
+        let limit = if d == 2 { self.width } else { self.size[d] };
+        padded
+            .map(|padded: usize| (padded % self.step[d], padded / self.step[d]))
+            .filter(|&(_, place)| place < limit)
+    }
+
+    /// The source columns that are read.
+    fn columns(&self) -> Range<usize> {
+        let start = (-self.before[2]).max(0) as usize;
+        let end = (self.width * self.step[2]) as isize - self.before[2];
+        start..self.source[2].min(end.max(0) as usize).max(start)
     }
 }
 
-/// `to[i] = from[2 i]`, in pairs, which the compiler turns to shuffles.
+/// [`Planes::fill`].
+struct Fill<'a, T, E, X> {
+    planes: &'a Planes,
+    src: &'a [E],
+    dst: &'a mut [X],
+    sums: PhantomData<T>,
+}
+
+impl<T: Float, E: Pod, X: Held<E>> Kernel<T> for Fill<'_, T, E, X> {
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self) {
+        self.planes.fill_now::<T, L, E, X>(self.src, self.dst);
+    }
+}
+
+/// `to[i] = from[i * step]` for `i < len` and a step of 1 or 2: rows are short, what loops leave over
+/// would take most of the time. Up to a register of zeros is written after the row, as far as `to`
+/// reaches: rows are written in order, and what lies between them is zero anyway.
+///
+/// # Safety
+/// Inside a kernel; `X` is as large as `T`.
 #[inline(always)]
-fn every_second<T: Float>(from: &[T], to: &mut [T]) {
-    let pairs = to.len().min(from.len() / 2);
-    let (now, rest) = to.split_at_mut(pairs);
-    for (to, from) in now.iter_mut().zip(from.chunks_exact(2)) {
-        *to = from[0];
+unsafe fn copy_row<T: Float, L: Lanes<T>, X: Pod>(
+    from: &[X],
+    to: &mut [X],
+    len: usize,
+    step: usize,
+) {
+    assert!(len == 0 || (len - 1) * step < from.len() && len <= to.len());
+    let (x, y) = (from.as_ptr().cast::<T>(), to.as_mut_ptr().cast::<T>());
+    for i in (0..len).step_by(L::N) {
+        let count = L::N.min(len - i);
+        // SAFETY: the caller's promise; no more is read and written than there is.
+        unsafe {
+            let v = if step == 1 {
+                L::load_first(x.add(i), count)
+            } else {
+                let left = from.len() - 2 * i;
+                let a = L::load_first(x.add(2 * i), left.min(L::N));
+                let rest = left.saturating_sub(L::N).min(L::N);
+                let b = L::load_first(x.wrapping_add(2 * i + L::N), rest);
+                L::split(a, b).0
+            };
+            // A store with a mask takes several times as long.
+            match i + L::N <= to.len() {
+                true => L::store(y.add(i), v),
+                false => L::store_first(y.add(i), v, count),
+            }
+        }
+    }
+}
+
+/// `to[i]` from elements `i * step` of the rows; `STEP` is `step` where it is known, or 0.
+#[inline(always)]
+pub(super) fn join<E: Pod, X: Held<E>, const STEP: usize>(
+    first: &[E],
+    second: Option<&[E]>,
+    to: &mut [X],
+    step: usize,
+) {
+    let step = if STEP > 0 { STEP } else { step };
+    // Whole chunks first, which the compiler turns to shuffles; the last may be a part of one.
+    let whole = first.len() / step;
+    let (now, rest) = to.split_at_mut(whole);
+    match second {
+        Some(second) => {
+            let rows = first.chunks_exact(step).zip(second.chunks_exact(step));
+            for (to, (a, b)) in now.iter_mut().zip(rows) {
+                *to = X::of([a[0], b[0]]);
+            }
+        }
+        None => {
+            for (to, a) in now.iter_mut().zip(first.chunks_exact(step)) {
+                *to = X::of_first(a[0]);
+            }
+        }
     }
     if let [last] = rest {
-        *last = from[2 * pairs];
+        let a = first[whole * step];
+        *last = match second {
+            Some(second) => X::of([a, second[whole * step]]),
+            None => X::of_first(a),
+        };
+    }
+}
+
+/// [`Planes::fill_block`].
+struct FillBlock<'a, T, E, X> {
+    planes: &'a Planes,
+    src: &'a [E],
+    dst: &'a mut [X],
+    sums: PhantomData<T>,
+}
+
+/// The most operands of a square of registers.
+const SQUARE: usize = 16 * 16;
+
+impl<T: Float, E: Stored<T>, X: Held<E>> Kernel<T> for FillBlock<'_, T, E, X> {
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self) {
+        const { assert!(size_of::<X>() == size_of::<T>() && L::N * L::N <= SQUARE) };
+        let Self {
+            planes, src, dst, ..
+        } = self;
+        let [depth, height, width] = planes.source;
+        let plane = depth * height * width;
+        let channels = src.len() / plane.max(1);
+        let operands = channels.div_ceil(X::LEN);
+        assert!(operands <= L::N && dst.len() >= planes.channel() * L::N);
+        let columns = planes.columns();
+        let mut square = [X::NONE; SQUARE];
+        let mut turned = [X::NONE; SQUARE];
+        for d in 0..depth {
+            let Some((pd, place_d)) = planes.place(0, d) else {
+                continue;
+            };
+            for h in 0..height {
+                let Some((ph, place_h)) = planes.place(1, h) else {
+                    continue;
+                };
+                let row = planes.offset([pd, ph, 0])
+                    + place_d * planes.slice()
+                    + place_h * planes.pitch();
+                for c in columns.clone().step_by(L::N) {
+                    let count = L::N.min(columns.end - c);
+                    let from = (d * height + h) * width + c;
+                    let (from, distance) = match X::same(src) {
+                        Some(src) => {
+                            let last = (operands - 1) * plane + from + count;
+                            assert!(last <= src.len());
+                            (src[from..].as_ptr(), plane)
+                        }
+                        None => {
+                            for (i, to) in square.chunks_exact_mut(L::N).take(operands).enumerate()
+                            {
+                                let first = &src[X::LEN * i * plane + from..][..count];
+                                let second = match X::LEN == 2 && 2 * i + 1 < channels {
+                                    true => Some(&src[(2 * i + 1) * plane + from..][..count]),
+                                    false => None,
+                                };
+                                // A loop over as many as a register holds is unrolled.
+                                match count == L::N {
+                                    true => join::<E, X, 1>(
+                                        &first[..L::N],
+                                        second.map(|s| &s[..L::N]),
+                                        &mut to[..L::N],
+                                        1,
+                                    ),
+                                    false => join::<E, X, 1>(first, second, &mut to[..count], 1),
+                                }
+                            }
+                            (square.as_ptr(), L::N)
+                        }
+                    };
+                    // Columns of stride 1 follow each other.
+                    let (to, direct) = match planes.step[2] {
+                        1 => {
+                            let place = row + (c as isize + planes.before[2]) as usize;
+                            let end = (place + count) * L::N;
+                            assert!(end <= dst.len());
+                            (dst[place * L::N..end].as_mut_ptr(), true)
+                        }
+                        _ => (turned.as_mut_ptr(), false),
+                    };
+                    // SAFETY: inside a kernel; operands are as large as values and any bits may be
+                    // turned; `count` registers lie in the planes or in `turned`.
+                    unsafe {
+                        L::transpose(
+                            from.cast(),
+                            distance,
+                            (operands, count),
+                            None,
+                            to.cast(),
+                            L::N,
+                            L::N,
+                        );
+                    }
+                    if !direct {
+                        for (i, from) in turned.chunks_exact(L::N).take(count).enumerate() {
+                            let (phase, place) = planes.place(2, c + i).expect("a column read");
+                            let at = row + planes.offset([0, 0, phase]) + place;
+                            dst[at * L::N..][..L::N].copy_from_slice(from);
+                        }
+                    }
+                }
+            }
+        }
     }
 }

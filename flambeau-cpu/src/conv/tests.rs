@@ -242,6 +242,33 @@ fn sweep() -> Vec<ConvShape> {
             ..two
         },
         ConvShape {
+            in_channels: 5,
+            out_channels: 5,
+            groups: 5,
+            input: [1, 13, 39],
+            stride: [1, 2, 1],
+            ..two
+        },
+        ConvShape {
+            in_channels: 5,
+            out_channels: 5,
+            groups: 5,
+            input: [7, 5, 70],
+            kernel: [2, 3, 3],
+            stride: [2, 1, 2],
+            padding: [0, 1, 1],
+            ..two
+        },
+        ConvShape {
+            in_channels: 3,
+            out_channels: 6,
+            groups: 3,
+            input: [1, 11, 35],
+            kernel: [1, 2, 5],
+            stride: [1, 3, 3],
+            ..two
+        },
+        ConvShape {
             in_channels: 12,
             out_channels: 24,
             groups: 12,
@@ -404,5 +431,39 @@ fn fast_paths_equal_the_reference() {
     for s in sweep() {
         against_reference::<f32>(&s);
         against_reference::<f64>(&s);
+    }
+}
+
+/// Maps of bf16 give what the same values in f32 give, rounded: sums are exact to f32.
+#[test]
+fn bf16_maps_equal_the_reference_rounded() {
+    let narrow = |v: Vec<f32>| -> Vec<bf16> { v.into_iter().map(bf16::from_f32).collect() };
+    let wide = |v: &[bf16]| -> Vec<f32> { v.iter().map(|v| v.to_f32()).collect() };
+    for s in sweep() {
+        let (x, g) = (
+            narrow(noise(s.input_len(), 5)),
+            narrow(noise(s.output_len(), 8)),
+        );
+        let w = wide(&narrow(noise(s.weight_len(), 6)));
+        let bias = noise::<f32>(s.out_channels, 7);
+        let mut low = [&g, &x].map(|v| vec![bf16::NAN; v.len()]);
+        let mut grad_w = vec![f32::NAN; w.len()];
+        conv_forward_bf16(&s, &x, &w, Some(&bias), &mut low[0]);
+        conv_backward_data_bf16(&s, &g, &w, &mut low[1]);
+        conv_backward_weight_bf16(&s, &x, &g, &mut grad_w);
+        let (x, g) = (wide(&x), wide(&g));
+        let (mut out, mut data) = (vec![f32::NAN; g.len()], vec![f32::NAN; x.len()]);
+        let mut weight = vec![f32::NAN; w.len()];
+        reference::forward(&s, &x, &w, Some(&bias), &mut out);
+        reference::backward_data(&s, &g, &w, &mut data);
+        reference::backward_weight(&s, &x, &g, &mut weight);
+        close(&grad_w, &weight, "grad_w", &s);
+        for (got, want) in low.iter().zip([&out, &data]) {
+            for (i, (got, want)) in got.iter().zip(want).enumerate() {
+                let error = (got.to_f32() - want).abs();
+                let allowed = 4e-3 * want.abs() + 1e-4;
+                assert!(error <= allowed, "[{i}]: {got} for {want} in {s:?}");
+            }
+        }
     }
 }

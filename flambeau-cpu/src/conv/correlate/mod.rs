@@ -1,21 +1,23 @@
 //! The forward convolution and the gradient of the input, as one loop: outputs whose every kernel
 //! element is a contiguous run of the [`Planes`], so that a tile of output channels times positions
-//! is summed in registers, in the order of the kernel, with no im2col in memory. Registers hold
+//! is summed in registers, in a fixed order of the kernel, with no im2col in memory. Registers hold
 //! either positions or channels, whichever leaves fewer lanes empty.
 //!
-//! Each output is one chain of fused multiply-adds from the bias on, whatever the tile it falls
-//! into and the number of threads.
+//! Each output is one chain of fused multiply-adds from the bias on, whatever the number of threads.
 
 mod by_channel;
 mod by_position;
 mod depthwise;
+mod pack;
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::planes::{Planes, scratch};
+use super::operand::{Held, Operand, Stored};
+use super::planes::{Planes, flat, scratch};
 use super::{ConvShape, places};
 use crate::float::Float;
-use crate::lanes::{register_shape, with_lanes};
+use crate::lanes::register_shape;
 use crate::threads::{SyncPtr, parallel_for};
 use by_channel::ByChannel;
 use by_position::ByPosition;
@@ -24,25 +26,41 @@ use by_position::ByPosition;
 /// stays in the first-level cache's reach.
 const SPAN: usize = 2048;
 
+/// Operands of all channels that such positions may have, so that they stay in a second-level cache.
+const CACHED: usize = 128 << 10;
+
 /// Multiplications below which a further thread does not pay.
 const GRAIN: usize = 200_000;
+
+/// Samples from which on each is a piece of work of its own.
+const SAMPLES: usize = 8;
+
+/// One kernel element.
+#[derive(Clone, Copy)]
+struct Tap {
+    /// Where in a plane it is read, for position 0 of the part.
+    offset: usize,
+    /// Its index in the weights of the group's first input and first output channel.
+    source: usize,
+}
 
 /// The outputs that share one set of kernel elements: all of a forward convolution, or the inputs
 /// of one residue modulo the stride of a gradient.
 struct Part {
-    /// Where in the planes each kernel element is read, for position 0 of the part and the group's
-    /// first channel.
-    offsets: Vec<usize>,
-    /// Its index in the weights of output channel 0 of the group.
-    sources: Vec<usize>,
+    taps: Vec<Tap>,
     /// Positions along each axis.
     extent: [usize; 3],
     /// Output place of position 0.
     start: [usize; 3],
-    /// The largest of them.
-    reach: usize,
-    /// Kernel elements (of all input channels) of the parts before this one.
+    /// Kernel elements of the parts before this one.
     before: usize,
+}
+
+impl Part {
+    /// The largest offset.
+    fn reach(&self) -> usize {
+        self.taps.iter().map(|t| t.offset).max().unwrap_or(0)
+    }
 }
 
 /// A convolution ready to run on samples.
@@ -50,8 +68,13 @@ struct Plan {
     groups: usize,
     /// Input and output channels of a group.
     channels: [usize; 2],
+    /// Input channels of an operand: 1 or 2.
+    operand: usize,
     planes: Planes,
     parts: Vec<Part>,
+    /// Kernel elements of a channel, and the distance of input channels in the weights.
+    volume: usize,
+    source_step: usize,
     /// Distance of a group's and of an output channel's weights.
     weight_step: [usize; 2],
     /// Size of the output plane, and the distance of a part's positions in it.
@@ -60,26 +83,26 @@ struct Plan {
 }
 
 impl Plan {
-    fn forward(s: &ConvShape) -> Self {
+    fn forward(s: &ConvShape, operand: usize) -> Self {
         let planes = Planes::of_input(s);
         let in_group = s.in_channels / s.groups;
-        let taps: Vec<usize> = places(s.kernel)
+        let taps = places(s.kernel)
             .map(|k| planes.offset([0, 1, 2].map(|d| k[d] * s.dilation[d])))
-            .collect();
-        let offsets: Vec<usize> = (0..in_group)
-            .flat_map(|c| taps.iter().map(move |t| (c, t)))
-            .map(|(c, t)| c * planes.channel() + t)
+            .enumerate()
+            .map(|(source, offset)| Tap { offset, source })
             .collect();
         let out = s.valid_output();
         let out_group = s.out_channels / s.groups;
+        let volume = s.kernel.iter().product();
         Self {
             groups: s.groups,
             channels: [in_group, out_group],
+            operand,
+            volume,
+            source_step: volume,
             weight_step: [out_group * s.patch(), s.patch()],
             parts: vec![Part {
-                sources: (0..offsets.len()).collect(),
-                reach: offsets.iter().copied().max().unwrap_or(0),
-                offsets,
+                taps,
                 extent: out,
                 start: [0; 3],
                 before: 0,
@@ -90,7 +113,7 @@ impl Plan {
         }
     }
 
-    fn backward_data(s: &ConvShape) -> Self {
+    fn backward_data(s: &ConvShape, operand: usize) -> Self {
         let planes = Planes::of_output(s);
         let [in_group, out_group] = [s.in_channels / s.groups, s.out_channels / s.groups];
         let volume: usize = s.kernel.iter().product();
@@ -104,26 +127,22 @@ impl Plan {
             let extent =
                 [0, 1, 2].map(|d| s.input[d].saturating_sub(start[d]).div_ceil(s.stride[d]));
             let first = [0, 1, 2].map(|d| (start[d] + s.padding[d]) / s.stride[d]);
-            let (mut offsets, mut sources) = (Vec::new(), Vec::new());
-            for c in 0..out_group {
-                for (tap, k) in places(s.kernel).enumerate() {
-                    let at = [0, 1, 2].map(|d| k[d] * s.dilation[d]);
-                    if (0..3).any(|d| at[d] % s.stride[d] != residue[d]) {
-                        continue;
-                    }
-                    let place = [0, 1, 2].map(|d| {
-                        (first[d] as isize + planes.before()[d] - (at[d] / s.stride[d]) as isize)
-                            as usize
-                    });
-                    offsets.push(c * planes.channel() + planes.offset(place));
-                    sources.push(c * in_group * volume + tap);
+            let mut taps = Vec::new();
+            for (source, k) in places(s.kernel).enumerate() {
+                let at = [0, 1, 2].map(|d| k[d] * s.dilation[d]);
+                if (0..3).any(|d| at[d] % s.stride[d] != residue[d]) {
+                    continue;
                 }
+                let place = [0, 1, 2].map(|d| {
+                    (first[d] as isize + planes.before()[d] - (at[d] / s.stride[d]) as isize)
+                        as usize
+                });
+                let offset = planes.offset(place);
+                taps.push(Tap { offset, source });
             }
-            let len = offsets.len();
+            let len = taps.len();
             parts.push(Part {
-                reach: offsets.iter().copied().max().unwrap_or(0),
-                offsets,
-                sources,
+                taps,
                 extent,
                 start,
                 before,
@@ -133,16 +152,25 @@ impl Plan {
         Self {
             groups: s.groups,
             channels: [out_group, in_group],
+            operand,
             planes,
             parts,
+            volume,
+            source_step: in_group * volume,
             weight_step: [out_group * s.patch(), volume],
             out: s.input,
             out_step: s.stride,
         }
     }
 
+    /// Operands of a group's input channels at one place.
+    fn units(&self) -> usize {
+        self.channels[0].div_ceil(self.operand)
+    }
+
     /// How output channels are cut up. Registers hold channels where positions would leave a good
-    /// part of them empty (rows are short, and the planes small), and channels would not.
+    /// part of them empty (rows are short, and the planes small), or where there are channels enough
+    /// on both sides, for which planes are interleaved.
     fn tiling<T: Float>(&self) -> Tiling {
         let (n, sums) = register_shape::<T>();
         let channels = self.channels[1];
@@ -151,19 +179,18 @@ impl Plan {
         let vectors = flat.div_ceil(n).min(h * w.div_ceil(n)).max(1);
         let by_position = (h * w) as f64 / (vectors * n) as f64;
         let by_channel = channels as f64 / (channels.div_ceil(n) * n) as f64;
-        // With few registers for sums, broadcasting positions is bound by loads.
-        let worth = if sums >= 24 { 1.0 } else { 0.6 };
-        if by_channel * worth > 1.2 * by_position {
-            let full = channels.div_ceil(n);
-            let two = sums >= 24 && (full.is_multiple_of(2) || full > 4);
-            let width = if two { 2 * n } else { n };
-            let starts = (0..channels).step_by(width);
+        // Interleaving is worth its while where a lane in two is filled at least.
+        let interleave = if 2 * self.units() >= n { 1.1 } else { 0.8 };
+        if by_channel * interleave > by_position {
+            // Two registers of channels share what is broadcast; the last may be one.
+            let starts = (0..channels).step_by(2 * n);
             return Tiling {
                 by_channel: true,
+                interleaved: n,
                 blocks: starts
                     .map(|start| Block {
-                        channels: start..(start + width).min(channels),
-                        width,
+                        channels: start..(start + 2 * n).min(channels),
+                        width: if channels - start > n { 2 * n } else { n },
                     })
                     .collect(),
             };
@@ -190,59 +217,30 @@ impl Plan {
         }
         Tiling {
             by_channel: false,
+            interleaved: 1,
             blocks,
         }
     }
 
-    /// The weights in the order in which tiles read them: part, group, block of output channels,
-    /// kernel element, channel of the block (0 past the last).
-    fn pack<T: Float>(&self, tiling: &Tiling, w: &[T], packed: &mut [T]) {
-        let jobs: Vec<_> = self
-            .parts
-            .iter()
-            .flat_map(|part| (0..self.groups).map(move |group| (part, group)))
-            .flat_map(|(part, group)| (0..tiling.blocks.len()).map(move |b| (part, group, b)))
-            .collect();
-        let len = packed.len();
-        let packed = SyncPtr(packed.as_mut_ptr());
-        let grain = (1 << 15) / (w.len() / jobs.len() + 1) + 1;
-        parallel_for(jobs.len(), grain, |range| {
-            for (part, group, b) in &jobs[range] {
-                let block = &tiling.blocks[*b];
-                let at = self.packed(tiling, part, *group, *b);
-                assert!(at.end <= len);
-                // SAFETY: the jobs' pieces lie in `packed` and do not overlap.
-                let to =
-                    unsafe { std::slice::from_raw_parts_mut(packed.get().add(at.start), at.len()) };
-                let w = &w[group * self.weight_step[0]..];
-                for (to, source) in to.chunks_exact_mut(block.width).zip(&part.sources) {
-                    let (to, past) = to.split_at_mut(block.channels.len());
-                    for (to, channel) in to.iter_mut().zip(block.channels.start..) {
-                        *to = w[channel * self.weight_step[1] + source];
-                    }
-                    past.fill(T::ZERO);
-                }
-            }
-        });
-    }
-
     /// Where the packed weights of a block lie.
     fn packed(&self, tiling: &Tiling, part: &Part, group: usize, block: usize) -> Range<usize> {
-        let k = part.sources.len();
+        let units = self.units();
+        let k = part.taps.len() * units;
         let widths = tiling.widths();
         // All blocks but the last of a channel tiling are as wide as their channels are many.
         let first = tiling.blocks[block].channels.start;
-        let start = part.before * self.groups * widths + (group * widths + first) * k;
+        let start = part.before * units * self.groups * widths + (group * widths + first) * k;
         start..start + tiling.blocks[block].width * k
     }
 
     /// All pieces of one sample's work.
     fn items(&self) -> Vec<Item> {
         let mut items = Vec::new();
+        let span = (CACHED / self.units().max(1)).clamp(64, SPAN);
         for (index, part) in self.parts.iter().enumerate() {
             let [_, h, w] = part.extent;
-            let rows = (SPAN / self.planes.pitch().max(1)).clamp(1, h.max(1));
-            let width = if rows == 1 { SPAN } else { w };
+            let rows = (span / self.planes.pitch().max(1)).clamp(1, h.max(1));
+            let width = if rows == 1 { span } else { w };
             for d in 0..part.extent[0] {
                 for h0 in (0..h).step_by(rows) {
                     for w0 in (0..w).step_by(width.max(1)) {
@@ -262,61 +260,111 @@ impl Plan {
         items
     }
 
-    fn run<T: Float>(&self, batch: usize, x: &[T], w: &[T], bias: Option<&[T]>, out: &mut [T]) {
-        if self.channels[0] == 1 && self.groups > 1 {
-            return self.run_depthwise(batch, x, w, bias, out);
-        }
-        let in_channels = self.groups * self.channels[0];
-        let taps: usize = self.parts.iter().map(|p| p.sources.len()).sum();
+    fn run<T: Float, E: Stored<T>, X: Operand<T, E>>(
+        &self,
+        batch: usize,
+        x: &[E],
+        w: &[T],
+        bias: Option<&[T]>,
+        out: &mut [E],
+    ) {
+        let units = self.units();
+        let taps: usize = self.parts.iter().map(|p| p.taps.len() * units).sum();
         let tiling = self.tiling::<T>();
-        let mut packed = scratch::<T>(taps * self.groups * tiling.widths(), false);
-        self.pack(&tiling, w, packed.as_mut_slice());
-        let (packed, items) = (packed.as_slice::<T>(), self.items());
+        let mut packed = scratch::<X>(taps * self.groups * tiling.widths(), false);
+        self.pack::<T, E, X>(&tiling, w, packed.as_mut_slice());
+        let (packed, items) = (packed.as_slice::<X>(), self.items());
 
         let (in_sample, out_sample) = (x.len() / batch, out.len() / batch);
         let work = self.channels[1]
+            * units
             * self
                 .parts
                 .iter()
-                .map(|p| p.sources.len() * p.extent.iter().product::<usize>() * self.groups)
+                .map(|p| p.taps.len() * p.extent.iter().product::<usize>() * self.groups)
                 .sum::<usize>();
-        // A sample is one piece of work unless there are few and large ones; each piece makes its
-        // own copy of the sample's planes.
+        // A sample is one piece of work unless there are few and large ones, which share planes.
         let pieces = items.len() * tiling.blocks.len();
-        let share = if batch >= 8 {
+        let share = if batch >= SAMPLES {
             1
         } else {
             (work / (8 * GRAIN)).clamp(1, pieces.min(8))
         };
+        let lanes = tiling.interleaved;
+        let blocks = units.div_ceil(lanes);
+        let group_len = blocks * lanes * self.planes.channel();
+        let sample_len = self.planes.len(self.groups * blocks * lanes);
+        // Planes of one block of channels of a sample, number `index` of all.
+        let fill = |x: &[E], index: usize, planes: &mut [X]| {
+            let (group, block) = (index / blocks, index % blocks);
+            let first = block * lanes * self.operand;
+            let channels = (self.channels[0] - first).min(lanes * self.operand);
+            let plane = x.len() / (self.groups * self.channels[0]);
+            let from = &x[(group * self.channels[0] + first) * plane..][..channels * plane];
+            match tiling.by_channel {
+                true => self.planes.fill_block::<T, E, X>(from, planes),
+                false => self.planes.fill::<T, E, X>(from, planes),
+            }
+        };
+        let block_len = lanes * self.planes.channel();
+        let start = |index: usize| index / blocks * group_len + index % blocks * block_len;
+        let shared_len = if share > 1 { batch * sample_len } else { 0 };
+        let mut shared = scratch::<X>(shared_len, true);
+        if share > 1 {
+            let shared = SyncPtr(shared.as_mut_slice::<X>().as_mut_ptr());
+            let each = self.groups * blocks;
+            let grain = (1 << 14) / block_len + 1;
+            parallel_for(batch * each, grain, |range| {
+                for (n, index) in range.map(|i| (i / each, i % each)) {
+                    // SAFETY: each block of channels has planes of its own.
+                    let planes = unsafe {
+                        let at = n * sample_len + start(index);
+                        std::slice::from_raw_parts_mut(shared.get().add(at), block_len)
+                    };
+                    fill(&x[n * in_sample..][..in_sample], index, planes);
+                }
+            });
+        }
+        let shared = shared.as_slice::<X>();
         let out = SyncPtr(out.as_mut_ptr());
         parallel_for(batch * share, GRAIN / (work / share + 1) + 1, |range| {
-            let mut planes = scratch::<T>(self.planes.len(in_channels), true);
-            let planes = planes.as_mut_slice::<T>();
-            let widest = tiling.blocks.iter().map(|b| b.width).max().unwrap_or(0);
-            let mut stage = scratch::<T>(widest * (SPAN + 64), false);
-            let mut filled = usize::MAX;
+            let own_len = if share > 1 { 0 } else { sample_len };
+            let mut own = scratch::<X>(own_len, true);
+            let mut stage = scratch::<T>(tiling.stage(), false);
             for task in range {
                 let (n, piece) = (task / share, task % share);
-                if filled != n {
-                    self.planes.fill(&x[n * in_sample..][..in_sample], planes);
-                    filled = n;
+                if share == 1 {
+                    let own = own.as_mut_slice::<X>();
+                    for index in 0..self.groups * blocks {
+                        let at = start(index);
+                        fill(
+                            &x[n * in_sample..][..in_sample],
+                            index,
+                            &mut own[at..at + block_len],
+                        );
+                    }
                 }
                 let pieces = Pieces {
                     plan: self,
                     items: &items,
                     tiling: &tiling,
                     range: piece * pieces / share..(piece + 1) * pieces / share,
-                    planes,
+                    planes: match share {
+                        1 => own.as_slice(),
+                        _ => &shared[n * sample_len..][..sample_len],
+                    },
+                    group_len,
                     packed,
                     bias,
                     stage: stage.as_mut_slice(),
                     // SAFETY: sample `n` lies in `out`.
                     out: unsafe { out.get().add(n * out_sample) },
+                    sums: PhantomData,
                 };
                 if tiling.by_channel {
-                    with_lanes(ByChannel(pieces));
+                    X::run(ByChannel(pieces));
                 } else {
-                    with_lanes(ByPosition(pieces));
+                    X::run(ByPosition(pieces));
                 }
             }
         });
@@ -335,6 +383,8 @@ struct Item {
 /// How the output channels of a group are cut into blocks.
 struct Tiling {
     by_channel: bool,
+    /// Planes of operands that are interleaved.
+    interleaved: usize,
     blocks: Vec<Block>,
 }
 
@@ -342,6 +392,17 @@ impl Tiling {
     /// Channels of all blocks, those past the last included.
     fn widths(&self) -> usize {
         self.blocks.iter().map(|b| b.width).sum()
+    }
+
+    /// Sums that are staged.
+    fn stage(&self) -> usize {
+        let widest = self.blocks.iter().map(|b| b.width).max().unwrap_or(0);
+        let positions = if self.by_channel {
+            by_channel::STAGE
+        } else {
+            SPAN + 64
+        };
+        widest * positions
     }
 }
 
@@ -353,20 +414,23 @@ struct Block {
 }
 
 /// Some of one sample's items times blocks.
-struct Pieces<'a, T> {
+struct Pieces<'a, T, E, X> {
     plan: &'a Plan,
     items: &'a [Item],
     tiling: &'a Tiling,
     range: Range<usize>,
-    planes: &'a [T],
-    packed: &'a [T],
+    planes: &'a [X],
+    /// Distance of the groups in the planes.
+    group_len: usize,
+    packed: &'a [X],
     bias: Option<&'a [T]>,
     stage: &'a mut [T],
-    out: *mut T,
+    out: *mut E,
+    sums: PhantomData<T>,
 }
 
 /// One item of one block.
-struct Piece<'a, T> {
+struct Piece<'a, X> {
     item: &'a Item,
     part: &'a Part,
     /// Output channels within the block, and the first of them.
@@ -374,20 +438,22 @@ struct Piece<'a, T> {
     first: usize,
     /// Channels that the packed weights hold for each kernel element.
     width: usize,
-    weights: &'a [T],
+    weights: &'a [X],
     /// Where in the planes its first position lies.
     base: usize,
 }
 
-impl<'a, T: Float> Pieces<'a, T> {
+impl<'a, T: Float, E: Stored<T>, X: Operand<T, E>> Pieces<'a, T, E, X> {
     #[inline(always)]
-    fn piece(&self, index: usize) -> Piece<'a, T> {
+    fn piece(&self, index: usize) -> Piece<'a, X> {
         let (plan, tiling) = (self.plan, self.tiling);
         let (item, b) = (
             &self.items[index / tiling.blocks.len()],
             index % tiling.blocks.len(),
         );
         let (part, block) = (&plan.parts[item.part], &tiling.blocks[b]);
+        let place =
+            item.d * plan.planes.slice() + item.h.start * plan.planes.pitch() + item.w.start;
         Piece {
             item,
             part,
@@ -395,41 +461,53 @@ impl<'a, T: Float> Pieces<'a, T> {
             width: block.width,
             first: item.group * plan.channels[1] + block.channels.start,
             weights: &self.packed[plan.packed(tiling, part, item.group, b)],
-            base: item.group * plan.channels[0] * plan.planes.channel()
-                + item.d * plan.planes.slice()
-                + item.h.start * plan.planes.pitch()
-                + item.w.start,
+            base: item.group * self.group_len + place * tiling.interleaved,
         }
     }
 
-    /// Output place of the first position of row `row` of a piece, in its channel `channel`.
+    /// Output place of position `w` of row `row` of a piece, in its channel `channel`.
     #[inline(always)]
-    fn place(&self, piece: &Piece<T>, channel: usize, row: usize) -> usize {
+    fn place(&self, piece: &Piece<X>, channel: usize, row: usize, w: usize) -> usize {
         let (item, part) = (piece.item, piece.part);
         let ([od, oh, ow], step) = (self.plan.out, self.plan.out_step);
         let d = part.start[0] + item.d * step[0];
         let h = part.start[1] + (item.h.start + row) * step[1];
-        let w = part.start[2] + item.w.start * step[2];
+        let w = part.start[2] + (item.w.start + w) * step[2];
         (((piece.first + channel) * od + d) * oh + h) * ow + w
     }
 }
 
-/// See [`super::conv_forward`].
-pub(super) fn forward<T: Float>(
+/// See [`super::conv_forward`]; operands are of `X`.
+pub(super) fn forward<T: Float + Held<E>, E: Stored<T>, X: Operand<T, E>>(
     s: &ConvShape,
-    x: &[T],
+    x: &[E],
     w: &[T],
     bias: Option<&[T]>,
-    out: &mut [T],
+    out: &mut [E],
 ) {
-    if !out.is_empty() {
-        Plan::forward(s).run(s.batch, x, w, bias, out);
+    if out.is_empty() {
+        return;
+    }
+    let plan = Plan::forward(&flat(s), X::LEN);
+    match depthwise::is_for(s) {
+        true => plan.run_depthwise(s.batch, x, w, bias, out),
+        false => plan.run::<T, E, X>(s.batch, x, w, bias, out),
     }
 }
 
-/// See [`super::conv_backward_data`].
-pub(super) fn backward_data<T: Float>(s: &ConvShape, grad_out: &[T], w: &[T], grad_in: &mut [T]) {
-    if !grad_in.is_empty() {
-        Plan::backward_data(s).run(s.batch, grad_out, w, None, grad_in);
+/// See [`super::conv_backward_data`]; operands are of `X`.
+pub(super) fn backward_data<T: Float + Held<E>, E: Stored<T>, X: Operand<T, E>>(
+    s: &ConvShape,
+    grad_out: &[E],
+    w: &[T],
+    grad_in: &mut [E],
+) {
+    if grad_in.is_empty() {
+        return;
+    }
+    let plan = Plan::backward_data(&flat(s), X::LEN);
+    match depthwise::is_for_data(s) {
+        true => plan.run_depthwise(s.batch, grad_out, w, None, grad_in),
+        false => plan.run::<T, E, X>(s.batch, grad_out, w, None, grad_in),
     }
 }

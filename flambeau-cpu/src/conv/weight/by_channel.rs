@@ -1,8 +1,12 @@
 //! Registers hold output channels: the gradient of the output is turned to `[sample, group, block,
-//! position, lanes]`, where a block is the output channels of one tile; values of the planes are
-//! broadcast. Every lane works whatever the size of the planes.
+//! row, position, lanes]`, where a block is the output channels of one tile and a position of two
+//! columns where operands are pairs; what the planes hold is broadcast. Every lane works whatever
+//! the size of the planes.
+
+use std::marker::PhantomData;
 
 use super::Work;
+use crate::conv::operand::{DotKernel, Dots, Operand, Stored};
 use crate::float::Float;
 use crate::lanes::{Kernel, Lanes, register_shape, with_lanes};
 use crate::threads::{SyncPtr, parallel_for};
@@ -22,7 +26,8 @@ pub(super) struct ByChannel {
     /// Runs of a tile.
     rows: usize,
     groups: usize,
-    pixels: usize,
+    /// Operands of a plane.
+    positions: usize,
 }
 
 /// Runs of a tile, by the registers there are for sums.
@@ -37,7 +42,8 @@ const fn rows(sums: usize, registers: usize, run: usize) -> usize {
 }
 
 impl ByChannel {
-    pub fn new<T: Float>(work: &Work) -> Self {
+    /// `operand` is the number of columns in one.
+    pub fn new<T: Float>(work: &Work, operand: usize) -> Self {
         let (n, sums) = register_shape::<T>();
         let s = work.s;
         // Two registers halve the broadcasts, unless the second would be empty in a sizeable part
@@ -63,13 +69,13 @@ impl ByChannel {
             offsets,
             rows: rows(sums, registers, run),
             groups: s.groups,
-            pixels: work.pixels,
+            positions: work.rows.len() * work.output[2].div_ceil(operand),
         }
     }
 
     /// Turned values of a sample.
     pub fn sample(&self) -> usize {
-        self.groups * self.blocks * self.pixels * self.lanes
+        self.groups * self.blocks * self.positions * self.lanes
     }
 
     /// Tiles of a block.
@@ -87,44 +93,61 @@ impl ByChannel {
         self.groups * self.blocks * self.tiles() * self.tile()
     }
 
-    /// Turns one sample's gradient of the output; lanes past the last channel keep their zeros.
-    pub fn turn<T: Float>(&self, work: &Work, grad_out: &[T], turned: &mut [T]) {
-        let block_len = self.pixels * self.lanes;
+    /// Turns one sample's gradient of the output.
+    pub fn turn<T: Float, E: Stored<T>, X: Operand<T, E>>(
+        &self,
+        work: &Work,
+        grad_out: &[E],
+        turned: &mut [X],
+    ) {
+        let block_len = self.positions * self.lanes;
         for (block, turned) in turned.chunks_exact_mut(block_len).enumerate() {
             let (group, block) = (block / self.blocks, block % self.blocks);
             let channels = self.lanes.min(work.out_group - block * self.lanes);
-            let first = (group * work.out_group + block * self.lanes) * self.pixels;
-            let grad_out = &grad_out[first..][..channels * self.pixels];
-            for start in (0..self.pixels).step_by(16) {
-                let len = 16.min(self.pixels - start);
-                for (lane, grads) in grad_out.chunks_exact(self.pixels).enumerate() {
-                    for (i, grad) in grads[start..][..len].iter().enumerate() {
-                        turned[(start + i) * self.lanes + lane] = *grad;
-                    }
-                }
-            }
+            let first = (group * work.out_group + block * self.lanes) * work.pixels;
+            // Rows whose operands do not straddle their ends are one long row.
+            let (rows, width) = match work.output[2].is_multiple_of(X::LEN) {
+                true => (1, work.pixels),
+                false => (work.rows.len(), work.output[2]),
+            };
+            with_lanes(Turn {
+                grad_out: &grad_out[first..][..channels * work.pixels],
+                channels,
+                rows,
+                width,
+                lanes: self.lanes,
+                turned,
+                sums: PhantomData,
+            });
         }
     }
 
     /// Adds a batch of samples to the sums.
-    pub fn add<T: Float>(&self, work: &Work, samples: usize, x: &[T], grads: &[T], sums: &mut [T]) {
+    pub fn add<T: Float, E: Stored<T>, X: Operand<T, E>>(
+        &self,
+        work: &Work,
+        samples: usize,
+        x: &[X::Cell],
+        grads: &[X],
+        sums: &mut [T],
+    ) {
         let (tiles, tile) = (self.tiles(), self.tile());
         let count = self.groups * self.blocks * tiles;
         assert!(sums.len() >= count * tile && grads.len() >= samples * self.sample());
-        let cost = samples * self.pixels * tile;
+        let cost = samples * self.positions * tile;
         let sums = SyncPtr(sums.as_mut_ptr());
         parallel_for(count, (1 << 17) / cost + 1, |range| {
             for index in range {
                 let (block, first) = (index / tiles, index % tiles * self.rows);
                 let runs = &self.offsets[first..(first + self.rows).min(self.offsets.len())];
-                with_lanes(Tile {
+                X::run(Tile::<T, E, X> {
                     way: self,
                     work,
                     runs,
                     group: block / self.blocks,
                     samples,
                     x,
-                    grads: &grads[block * self.pixels * self.lanes..],
+                    grads: &grads[block * self.positions * self.lanes..],
                     // SAFETY: tile `index` has its own part of the sums, inside by the assertion.
                     sums: unsafe {
                         std::slice::from_raw_parts_mut(sums.get().add(index * tile), tile)
@@ -150,58 +173,59 @@ impl ByChannel {
 }
 
 /// One tile of one batch.
-struct Tile<'a, T> {
+struct Tile<'a, T, E, X: Operand<T, E>> {
     way: &'a ByChannel,
     work: &'a Work<'a>,
     /// At most `rows` runs.
     runs: &'a [usize],
     group: usize,
     samples: usize,
-    x: &'a [T],
+    x: &'a [X::Cell],
     /// From the tile's block in the first sample on.
-    grads: &'a [T],
+    grads: &'a [X],
     sums: &'a mut [T],
 }
 
-impl<T: Float> Kernel<T> for Tile<'_, T> {
+impl<T: Float, E: Stored<T>, X: Operand<T, E>> DotKernel<T, X> for Tile<'_, T, E, X> {
     #[inline(always)]
-    fn run<L: Lanes<T>>(self) {
+    fn run<L: Lanes<T>, D: Dots<T, L, X>>(self) {
         // SAFETY: inside `run`.
         unsafe {
             if L::SUMS >= 24 {
                 match (self.way.registers, self.way.run) {
-                    (2, 1) => self.sum::<L, 2, 1, { rows(24, 2, 1) }>(),
-                    (2, 3) => self.sum::<L, 2, 3, { rows(24, 2, 3) }>(),
-                    (2, _) => self.sum::<L, 2, 5, { rows(24, 2, 5) }>(),
-                    (_, 1) => self.sum::<L, 1, 1, { rows(24, 1, 1) }>(),
-                    (_, 3) => self.sum::<L, 1, 3, { rows(24, 1, 3) }>(),
-                    (_, _) => self.sum::<L, 1, 5, { rows(24, 1, 5) }>(),
+                    (2, 1) => self.sum::<L, D, 2, 1, { rows(24, 2, 1) }>(),
+                    (2, 3) => self.sum::<L, D, 2, 3, { rows(24, 2, 3) }>(),
+                    (2, _) => self.sum::<L, D, 2, 5, { rows(24, 2, 5) }>(),
+                    (_, 1) => self.sum::<L, D, 1, 1, { rows(24, 1, 1) }>(),
+                    (_, 3) => self.sum::<L, D, 1, 3, { rows(24, 1, 3) }>(),
+                    (_, _) => self.sum::<L, D, 1, 5, { rows(24, 1, 5) }>(),
                 }
             } else {
                 match (self.way.registers, self.way.run) {
-                    (2, 1) => self.sum::<L, 2, 1, { rows(12, 2, 1) }>(),
-                    (2, 3) => self.sum::<L, 2, 3, { rows(12, 2, 3) }>(),
-                    (2, _) => self.sum::<L, 2, 5, { rows(12, 2, 5) }>(),
-                    (_, 1) => self.sum::<L, 1, 1, { rows(12, 1, 1) }>(),
-                    (_, 3) => self.sum::<L, 1, 3, { rows(12, 1, 3) }>(),
-                    (_, _) => self.sum::<L, 1, 5, { rows(12, 1, 5) }>(),
+                    (2, 1) => self.sum::<L, D, 2, 1, { rows(12, 2, 1) }>(),
+                    (2, 3) => self.sum::<L, D, 2, 3, { rows(12, 2, 3) }>(),
+                    (2, _) => self.sum::<L, D, 2, 5, { rows(12, 2, 5) }>(),
+                    (_, 1) => self.sum::<L, D, 1, 1, { rows(12, 1, 1) }>(),
+                    (_, 3) => self.sum::<L, D, 1, 3, { rows(12, 1, 3) }>(),
+                    (_, _) => self.sum::<L, D, 1, 5, { rows(12, 1, 5) }>(),
                 }
             }
         }
     }
 }
 
-impl<T: Float> Tile<'_, T> {
+impl<T: Float, E: Stored<T>, X: Operand<T, E>> Tile<'_, T, E, X> {
     /// `V` registers of channels times `R` runs of `K` elements.
     ///
     /// # Safety
     /// Inside a kernel.
     #[inline(always)]
-    unsafe fn sum<L: Lanes<T>, const V: usize, const K: usize, const R: usize>(self) {
+    unsafe fn sum<L: Lanes<T>, D: Dots<T, L, X>, const V: usize, const K: usize, const R: usize>(
+        self,
+    ) {
         let Work {
             planes,
             output,
-            pixels,
             in_group,
             ..
         } = self.work;
@@ -215,7 +239,7 @@ impl<T: Float> Tile<'_, T> {
         let group = self.group * in_group * planes.channel();
         assert!(lanes == self.way.lanes && self.sums.len() == R * K * lanes);
         assert!(group + self.work.last_row() + reach <= x_sample);
-        let grads_end = (self.samples - 1) * self.way.sample() + pixels * lanes;
+        let grads_end = (self.samples - 1) * self.way.sample() + self.way.positions * lanes;
         assert!(grads_end <= self.grads.len());
         // SAFETY: inside a kernel. The assertions found the last position of the last sample
         // inside `x` and `grads`, and the tile's size that of `sums`.
@@ -227,20 +251,16 @@ impl<T: Float> Tile<'_, T> {
                 for row in &self.work.rows {
                     let x = x.add(*row);
                     let x = offsets.map(|o| x.add(o));
-                    for i in 0..width {
-                        let mut grads = [L::zero(); V];
-                        for (v, grads) in grads.iter_mut().enumerate() {
-                            *grads = L::load(g.add(v * L::N));
-                        }
+                    let whole = width / X::LEN;
+                    for i in 0..whole {
+                        let x = x.map(|x| x.add(i * X::LEN));
+                        step::<T, E, X, L, D, V, K, R>(&mut sums, x, true, g);
                         g = g.add(lanes);
-                        for (x, sums) in x.iter().zip(&mut sums) {
-                            for (k, sums) in sums.iter_mut().enumerate() {
-                                let x = L::splat(*x.add(i + k));
-                                for (sum, grad) in sums.iter_mut().zip(grads) {
-                                    *sum = L::fma(x, grad, *sum);
-                                }
-                            }
-                        }
+                    }
+                    if whole * X::LEN < width {
+                        let x = x.map(|x| x.add(whole * X::LEN));
+                        step::<T, E, X, L, D, V, K, R>(&mut sums, x, false, g);
+                        g = g.add(lanes);
                     }
                 }
             }
@@ -251,5 +271,119 @@ impl<T: Float> Tile<'_, T> {
                 to = to.add(L::N);
             }
         }
+    }
+}
+
+/// Adds the products of one position; `all` unless only the first column of an operand is there.
+///
+/// # Safety
+/// Inside a kernel; `K` operands lie from each of `x` on, and `V` registers at `g`.
+#[inline(always)]
+unsafe fn step<
+    T: Float,
+    E: Stored<T>,
+    X: Operand<T, E>,
+    L: Lanes<T>,
+    D: Dots<T, L, X>,
+    const V: usize,
+    const K: usize,
+    const R: usize,
+>(
+    sums: &mut [[[L::V; V]; K]; R],
+    x: [*const X::Cell; R],
+    all: bool,
+    g: *const X,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut grads = [D::load(g); V];
+        for (v, grads) in grads.iter_mut().enumerate().skip(1) {
+            *grads = D::load(g.add(v * L::N));
+        }
+        for (x, sums) in x.iter().zip(sums) {
+            for (k, sums) in sums.iter_mut().enumerate() {
+                let x = D::splat(X::read(x.add(k), all));
+                for (sum, grad) in sums.iter_mut().zip(grads) {
+                    *sum = D::dot(x, grad, *sum);
+                }
+            }
+        }
+    }
+}
+
+/// Brings rows of some channels to `[row, position, lane]`; lanes past the last channel are 0.
+struct Turn<'a, T, E, X> {
+    grad_out: &'a [E],
+    channels: usize,
+    rows: usize,
+    width: usize,
+    lanes: usize,
+    turned: &'a mut [X],
+    sums: PhantomData<T>,
+}
+
+/// The most operands of a square of registers.
+const SQUARE: usize = 16 * 16;
+
+impl<T: Float, E: Stored<T>, X: Operand<T, E>> Kernel<T> for Turn<'_, T, E, X> {
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self) {
+        const { assert!(size_of::<X>() == size_of::<T>() && L::N * L::N <= SQUARE) };
+        let (rows, width, lanes) = (self.rows, self.width, self.lanes);
+        let positions = width.div_ceil(X::LEN);
+        let plane = rows * width;
+        assert!(self.turned.len() >= rows * positions * lanes);
+        let mut square = [X::NONE; SQUARE];
+        for v in (0..lanes).step_by(L::N) {
+            let channels = self.channels.saturating_sub(v).min(L::N);
+            for row in 0..rows {
+                for first in (0..positions).step_by(L::N) {
+                    let count = L::N.min(positions - first);
+                    let columns = (width - first * X::LEN).min(L::N * X::LEN);
+                    let at = v * plane + row * width + first * X::LEN;
+                    let (from, distance) = match X::same(self.grad_out) {
+                        Some(maps) => {
+                            let last = at + channels.max(1) * plane - plane + count;
+                            assert!(last <= maps.len() || channels == 0);
+                            (maps.as_ptr().wrapping_add(at), plane)
+                        }
+                        None => {
+                            for (lane, to) in
+                                square.chunks_exact_mut(L::N).take(channels).enumerate()
+                            {
+                                let from = &self.grad_out[at + lane * plane..][..columns];
+                                match columns == L::N * X::LEN {
+                                    true => {
+                                        gather::<T, E, X>(&from[..L::N * X::LEN], &mut to[..L::N])
+                                    }
+                                    false => gather::<T, E, X>(from, &mut to[..count]),
+                                }
+                            }
+                            (square.as_ptr(), L::N)
+                        }
+                    };
+                    // SAFETY: inside a kernel; operands are as large as values and any bits may be
+                    // turned; the assertion found the last register.
+                    unsafe {
+                        let to = (row * positions + first) * lanes + v;
+                        let to = self.turned.as_mut_ptr().add(to).cast();
+                        let size = (channels, count);
+                        L::transpose(from.cast(), distance, size, None, to, lanes, L::N);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Operands of neighbouring columns.
+#[inline(always)]
+fn gather<T: Float, E: Stored<T>, X: Operand<T, E>>(from: &[E], to: &mut [X]) {
+    let whole = from.len() / X::LEN;
+    for (to, from) in to.iter_mut().zip(from.chunks_exact(X::LEN)) {
+        *to = X::of([from[0], from[X::LEN - 1]]);
+    }
+    if whole < to.len() {
+        to[whole] = X::of_first(from[whole * X::LEN]);
     }
 }

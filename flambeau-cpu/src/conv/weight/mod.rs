@@ -10,8 +10,10 @@ mod by_position;
 
 use by_channel::ByChannel;
 
-use super::planes::{Planes, scratch};
+use super::operand::{Held, Operand, Stored};
+use super::planes::{Planes, flat, scratch};
 use super::{ConvShape, places};
+use crate::alloc::Pod;
 use crate::float::Float;
 use crate::threads::{SyncPtr, parallel_for};
 
@@ -22,67 +24,54 @@ const CACHED: usize = 1 << 18;
 /// positions do.
 const CHANNELS: usize = 8;
 
-/// See [`super::conv_backward_weight`].
-pub(super) fn backward_weight<T: Float>(s: &ConvShape, x: &[T], grad_out: &[T], grad_w: &mut [T]) {
+/// See [`super::conv_backward_weight`]; operands are of `X`.
+pub(super) fn backward_weight<T: Float + Held<E>, E: Stored<T>, X: Operand<T, E>>(
+    s: &ConvShape,
+    x: &[E],
+    grad_out: &[E],
+    grad_w: &mut [T],
+) {
     grad_w.fill(T::ZERO);
     if grad_out.is_empty() || grad_w.is_empty() {
         return;
     }
+    let s = &flat(s);
     let work = Work::new(s);
-    let (inputs, outputs) = (x.len() / s.batch, grad_out.len() / s.batch);
-    let copies = !work.planes.is_source();
-    let sample = if copies {
-        work.planes.len(s.in_channels)
-    } else {
-        inputs
-    };
-    let batch = (CACHED / (sample + outputs)).clamp(1, s.batch);
-    let by_channel = (work.out_group >= CHANNELS).then(|| ByChannel::new::<T>(&work));
-    let turned = by_channel.as_ref().map_or(0, ByChannel::sample);
-
-    let mut planes = scratch::<T>(if copies { batch * sample } else { 0 }, true);
-    let mut grads = scratch::<T>(batch * turned, true);
-    let mut sums = scratch::<T>(by_channel.as_ref().map_or(0, ByChannel::sums), true);
-    for first in (0..s.batch).step_by(batch) {
-        let samples = batch.min(s.batch - first);
-        let x = &x[first * inputs..][..samples * inputs];
-        let grad_out = &grad_out[first * outputs..][..samples * outputs];
-        if copies || by_channel.is_some() {
-            let planes = SyncPtr(planes.as_mut_slice::<T>().as_mut_ptr());
-            let grads = SyncPtr(grads.as_mut_slice::<T>().as_mut_ptr());
-            parallel_for(samples, (1 << 14) / (inputs + outputs) + 1, |range| {
-                for n in range {
-                    // SAFETY: sample `n` has its own part of each scratch, which holds `batch`.
-                    let part = |p: &SyncPtr<T>, len: usize| unsafe {
-                        std::slice::from_raw_parts_mut(p.get().add(n * len), len)
-                    };
-                    if copies {
-                        work.planes
-                            .fill(&x[n * inputs..][..inputs], part(&planes, sample));
-                    }
-                    if let Some(by_channel) = &by_channel {
-                        by_channel.turn(
-                            &work,
-                            &grad_out[n * outputs..][..outputs],
-                            part(&grads, turned),
-                        );
-                    }
-                }
-            });
-        }
-        let x = if copies {
-            &planes.as_slice()[..samples * sample]
-        } else {
-            x
-        };
-        match &by_channel {
-            Some(way) => way.add(&work, samples, x, grads.as_slice(), sums.as_mut_slice()),
-            None => by_position::add(&work, samples, x, grad_out, grad_w),
-        }
+    if work.out_group >= CHANNELS {
+        let way = ByChannel::new::<T>(&work, X::LEN);
+        let mut sums = scratch::<T>(way.sums(), true);
+        work.batches::<T, E, X::Cell, X>(
+            (x, grad_out),
+            way.sample(),
+            |grad_out, turned| way.turn::<T, E, X>(&work, grad_out, turned),
+            |samples, x, grads| {
+                way.add::<T, E, X>(&work, samples, x, grads, sums.as_mut_slice());
+            },
+        );
+        way.finish(&work, sums.as_slice(), grad_w);
+        return;
     }
-    if let Some(by_channel) = &by_channel {
-        by_channel.finish(&work, sums.as_slice(), grad_w);
-    }
+    // Where maps are what sums are, the gradient of the output is read as it is.
+    let outputs = grad_out.len() / s.batch;
+    let direct = <T as Held<E>>::same(grad_out);
+    let mut first = 0;
+    work.batches::<T, E, T, T>(
+        (x, grad_out),
+        if direct.is_some() { 0 } else { outputs },
+        |grad_out, wide| {
+            for (to, from) in wide.iter_mut().zip(grad_out) {
+                *to = from.widen();
+            }
+        },
+        |samples, x, wide| {
+            let grads = match direct {
+                Some(direct) => &direct[first * outputs..][..samples * outputs],
+                None => wide,
+            };
+            first += samples;
+            by_position::add(&work, samples, x, grads, grad_w);
+        },
+    );
 }
 
 /// What both ways need to know.
@@ -113,6 +102,63 @@ impl<'a> Work<'a> {
             pixels: s.pixels(),
             in_group: s.in_channels / s.groups,
             out_group: s.out_channels / s.groups,
+        }
+    }
+
+    /// Takes samples in batches: planes of cells `C` are filled, `prepare` brings a sample's gradient
+    /// of the output into `each` values of `G`, and `add` is called with the number of samples,
+    /// their planes and those values.
+    fn batches<T: Float, E: Pod, C: Held<E>, G: Pod>(
+        &self,
+        (x, grad_out): (&[E], &[E]),
+        each: usize,
+        prepare: impl Fn(&[E], &mut [G]) + Sync,
+        mut add: impl FnMut(usize, &[C], &[G]),
+    ) {
+        let s = self.s;
+        let (inputs, outputs) = (x.len() / s.batch, grad_out.len() / s.batch);
+        let source = C::same(x).filter(|_| self.planes.is_source());
+        let sample = match source {
+            Some(_) => inputs,
+            None => self.planes.len(s.in_channels),
+        };
+        let batch = (CACHED / (sample + outputs)).clamp(1, s.batch);
+        let copied = if source.is_some() { 0 } else { batch * sample };
+        let mut planes = scratch::<C>(copied, true);
+        let mut grads = scratch::<G>(batch * each, false);
+        for first in (0..s.batch).step_by(batch) {
+            let samples = batch.min(s.batch - first);
+            let x = &x[first * inputs..][..samples * inputs];
+            let grad_out = &grad_out[first * outputs..][..samples * outputs];
+            if copied > 0 || each > 0 {
+                let planes = SyncPtr(planes.as_mut_slice::<C>().as_mut_ptr());
+                let grads = SyncPtr(grads.as_mut_slice::<G>().as_mut_ptr());
+                parallel_for(samples, (1 << 14) / (inputs + outputs) + 1, |range| {
+                    for n in range {
+                        if copied > 0 {
+                            // SAFETY: sample `n` has its own part of the planes of `batch`.
+                            let to = unsafe {
+                                let at = planes.get().add(n * sample);
+                                std::slice::from_raw_parts_mut(at, sample)
+                            };
+                            self.planes.fill::<T, E, C>(&x[n * inputs..][..inputs], to);
+                        }
+                        if each > 0 {
+                            // SAFETY: as above.
+                            let to = unsafe {
+                                let at = grads.get().add(n * each);
+                                std::slice::from_raw_parts_mut(at, each)
+                            };
+                            prepare(&grad_out[n * outputs..][..outputs], to);
+                        }
+                    }
+                });
+            }
+            let x = match source {
+                Some(source) => &source[first * inputs..][..samples * inputs],
+                None => &planes.as_slice()[..samples * sample],
+            };
+            add(samples, x, &grads.as_slice()[..samples * each]);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use half::bf16;
 
+use super::super::operand::Stored;
 use crate::lanes::Lanes;
 
 /// An element type of maps.
@@ -64,25 +65,25 @@ impl Maps<'_> {
             match self {
                 Maps::F32(x) => {
                     let x = &x[at..][..(rows - 1) * step + count];
-                    L::transpose(x.as_ptr(), step, (rows, count), L::zero(), to, L::N, L::N);
+                    L::transpose(x.as_ptr(), step, (rows, count), None, to, L::N, L::N);
                 }
                 Maps::Bf16(x) => {
                     let mut block = [0.0f32; BLOCK];
                     for r in 0..rows {
                         let x = &x[at + r * step..][..count];
-                        for (to, x) in block[r * L::N..].iter_mut().zip(x) {
-                            *to = f32::from_bits(u32::from(x.to_bits()) << 16);
+                        let to = &mut block[r * L::N..][..L::N];
+                        // A loop over as many as a register holds needs none.
+                        if count == L::N {
+                            for i in 0..L::N {
+                                to[i] = x[i].widen();
+                            }
+                            continue;
+                        }
+                        for (to, x) in to.iter_mut().zip(x) {
+                            *to = x.widen();
                         }
                     }
-                    L::transpose(
-                        block.as_ptr(),
-                        L::N,
-                        (rows, count),
-                        L::zero(),
-                        to,
-                        L::N,
-                        L::N,
-                    );
+                    L::transpose(block.as_ptr(), L::N, (rows, count), None, to, L::N, L::N);
                 }
             }
         }
@@ -110,42 +111,35 @@ impl MapsMut {
             match self {
                 MapsMut::F32(out) => {
                     let size = (count, rows);
-                    L::transpose(from, pitch, size, bias, out.add(at), step, count);
+                    L::transpose(from, pitch, size, Some(bias), out.add(at), step, count);
                 }
                 MapsMut::Bf16(out) => {
                     let mut block = [0.0f32; BLOCK];
                     let size = (count, rows);
-                    L::transpose(from, pitch, size, bias, block.as_mut_ptr(), L::N, L::N);
+                    L::transpose(
+                        from,
+                        pitch,
+                        size,
+                        Some(bias),
+                        block.as_mut_ptr(),
+                        L::N,
+                        L::N,
+                    );
                     for r in 0..rows {
                         let out = std::slice::from_raw_parts_mut(out.add(at + r * step), count);
-                        for (out, x) in out.iter_mut().zip(&block[r * L::N..]) {
-                            *out = bf16::from_bits(narrowed(*x));
+                        let from = &block[r * L::N..][..L::N];
+                        if count == L::N {
+                            for i in 0..L::N {
+                                out[i] = <bf16 as Stored<f32>>::narrow(from[i]);
+                            }
+                            continue;
+                        }
+                        for (out, x) in out.iter_mut().zip(from) {
+                            *out = <bf16 as Stored<f32>>::narrow(*x);
                         }
                     }
                 }
             }
-        }
-    }
-}
-
-/// The bits of the nearest bf16, ties to even; NaN stays NaN.
-#[inline(always)]
-fn narrowed(x: f32) -> u16 {
-    let bits = x.to_bits();
-    let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-    let quiet = bits >> 16 | 0x40;
-    (if x.is_nan() { quiet } else { nearest }) as u16
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn narrowing_is_that_of_half() {
-        for i in 0..1u32 << 20 {
-            let x = f32::from_bits(i.wrapping_mul(0x9e37_79b9));
-            assert_eq!(narrowed(x), bf16::from_f32(x).to_bits(), "{x:e}");
         }
     }
 }

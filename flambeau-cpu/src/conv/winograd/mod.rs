@@ -17,6 +17,7 @@
 
 mod maps;
 mod product;
+pub(super) mod rows;
 mod scheme;
 #[cfg(test)]
 mod tests;
@@ -44,7 +45,7 @@ const CHANNELS: usize = 64;
 
 /// The schemes that fit a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// 3x3, stride 1.
     Dense,
     /// 3x3, stride 2, padding 1.
@@ -55,7 +56,8 @@ enum Kind {
     PointStrided,
 }
 
-fn kind(s: &ConvShape) -> Option<Kind> {
+/// The scheme for a shape, if there is one.
+pub(super) fn kind(s: &ConvShape) -> Option<Kind> {
     let planes = s.input[0] == 1 && s.kernel[0] == 1 && s.padding[0] == 0 && s.stride[0] == 1;
     if !planes || s.groups != 1 || s.dilation != [1; 3] {
         return None;
@@ -68,11 +70,6 @@ fn kind(s: &ConvShape) -> Option<Kind> {
         ([1, 1], [2, 2]) if padding == [0, 0] => Some(Kind::PointStrided),
         _ => None,
     }
-}
-
-/// Whether a scheme exists for the shape.
-pub(super) fn possible(s: &ConvShape) -> bool {
-    kind(s).is_some()
 }
 
 /// The two axes of the plane.
@@ -91,7 +88,7 @@ fn layout(s: &ConvShape) -> (Kind, [usize; 2], [usize; 2]) {
     (kind, input, output)
 }
 
-/// See [`super::conv_forward`]; for a [`possible`] shape.
+/// See [`super::conv_forward`]; for a shape with a scheme.
 pub(super) fn forward<E: Element>(
     s: &ConvShape,
     x: &[E],
@@ -133,7 +130,7 @@ pub(super) fn forward<E: Element>(
     }
 }
 
-/// See [`super::conv_backward_data`]; for a [`possible`] shape.
+/// See [`super::conv_backward_data`]; for a shape with a scheme.
 pub(super) fn backward_data<E: Element>(
     s: &ConvShape,
     grad_out: &[E],
@@ -178,7 +175,7 @@ pub(super) fn backward_data<E: Element>(
     }
 }
 
-/// See [`super::conv_backward_weight`]; for a [`possible`] shape.
+/// See [`super::conv_backward_weight`]; for a shape with a scheme.
 pub(super) fn backward_weight<E: Element>(
     s: &ConvShape,
     x: &[E],

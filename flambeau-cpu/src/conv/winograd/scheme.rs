@@ -210,6 +210,93 @@ impl WeightScheme for Dense {
     }
 }
 
+/// Four outputs of a stride-1 axis and five kernel elements by eight products instead of twenty: the
+/// points 0, 1/2, -1/2, 1, -1, 2, -2 and infinity.
+pub(super) struct Five;
+
+/// The points, their squares, and for each the elementary symmetric sums of the others' squares.
+const POINTS: [f32; 3] = [0.5, 1.0, 2.0];
+const SQUARES: [f32; 3] = [0.25, 1.0, 4.0];
+const OTHERS: [[f32; 2]; 3] = [[5.0, 4.0], [4.25, 1.0], [1.25, 0.25]];
+/// The sums, sums of products of two, and product of all squares.
+const ALL: [f32; 3] = [5.25, 5.25, 1.0];
+/// One by the products of the distances between the points; the same for a point and its negative.
+const DISTANCES: [f32; 3] = {
+    let mut distances = [0.0; 3];
+    let mut i = 0;
+    while i < 3 {
+        let (p, [sum, product]) = (SQUARES[i], OTHERS[i]);
+        distances[i] = 1.0 / (2.0 * p * (p * p - sum * p + product));
+        i += 1;
+    }
+    distances
+};
+
+// SAFETY (all blocks): the trait's contract is handed on.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Scheme for Five {
+    const TAPS: usize = 5;
+    const IN: usize = 8;
+    const STEP: usize = 4;
+    const OUT: usize = 4;
+    const N: usize = 8;
+    const WEIGHTS: usize = 8;
+
+    #[inline(always)]
+    unsafe fn input<L: Lanes<f32>>(from: *const f32, fs: usize, to: *mut f32, ts: usize) {
+        unsafe {
+            let d = get::<L, 8>(from, fs);
+            let mut v = [L::zero(); 8];
+            for i in 0..2 {
+                let end = fma::<L>(-ALL[0], d[i + 4], d[i + 6]);
+                v[7 * i] = fma::<L>(-ALL[2], d[i], fma::<L>(ALL[1], d[i + 2], end));
+            }
+            for i in 0..3 {
+                let [sum, product] = OTHERS[i];
+                let odd = fma::<L>(product, d[1], fma::<L>(-sum, d[3], d[5]));
+                let even = fma::<L>(product, d[2], fma::<L>(-sum, d[4], d[6]));
+                v[1 + 2 * i] = fma::<L>(POINTS[i], odd, even);
+                v[2 + 2 * i] = fma::<L>(-POINTS[i], odd, even);
+            }
+            put::<L, 8>(to, ts, v);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn output<L: Lanes<f32>>(from: *const f32, fs: usize, to: *mut f32, ts: usize) {
+        unsafe {
+            let m = get::<L, 8>(from, fs);
+            let mut y = [m[0], L::zero(), L::zero(), m[7]];
+            for i in 0..3 {
+                let (plus, minus) = (m[1 + 2 * i], m[2 + 2 * i]);
+                let (even, odd) = (L::add(plus, minus), L::sub(plus, minus));
+                y[0] = L::add(y[0], even);
+                y[1] = fma::<L>(POINTS[i], odd, y[1]);
+                y[2] = fma::<L>(SQUARES[i], even, y[2]);
+                y[3] = fma::<L>(POINTS[i] * SQUARES[i], odd, y[3]);
+            }
+            put::<L, 4>(to, ts, y);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn weight<L: Lanes<f32>>(from: *const f32, fs: usize, to: *mut f32, ts: usize) {
+        unsafe {
+            let w = get::<L, 5>(from, fs);
+            let mut u = [mul::<L>(-1.0 / ALL[2], w[0]); 8];
+            u[7] = w[4];
+            for i in 0..3 {
+                let (p, scale) = (SQUARES[i], DISTANCES[i]);
+                let even = fma::<L>(p, fma::<L>(p, w[4], w[2]), w[0]);
+                let odd = mul::<L>(POINTS[i], fma::<L>(p, w[3], w[1]));
+                u[1 + 2 * i] = mul::<L>(scale, L::add(even, odd));
+                u[2 + 2 * i] = mul::<L>(scale, L::sub(even, odd));
+            }
+            put::<L, 8>(to, ts, u);
+        }
+    }
+}
+
 /// Two outputs of a stride-2 axis by five products instead of six: the even inputs meet the first
 /// and the last weight (three products by the points 0, 1 and infinity), the odd ones the middle one.
 /// Two axes need 25 products for 36. (Four outputs by nine for twelve would save more where the

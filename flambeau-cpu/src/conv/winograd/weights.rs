@@ -68,7 +68,7 @@ impl<S: Scheme> Kernel<f32> for Prepare<'_, S> {
                         let size = (rows, (taps_len - t).min(L::N));
                         let from = w.as_ptr().add(at + t);
                         let to = taps.add(t * L::N);
-                        L::transpose(from, output_step, size, L::zero(), to, L::N, L::N);
+                        L::transpose(from, output_step, size, None, to, L::N, L::N);
                     }
                     if turned {
                         for t in 0..taps_len / 2 {
@@ -124,7 +124,7 @@ impl<S: Scheme> Prepare<'_, S> {
                 let (from, to) = (from.add(c * input_step), to.add(c * step));
                 if input_step == 1 {
                     let size = (rows, (self.inputs.len() - c).min(L::N));
-                    L::transpose(from, output_step, size, L::zero(), to, step, L::N);
+                    L::transpose(from, output_step, size, None, to, step, L::N);
                     c += L::N;
                 } else {
                     L::store(to, L::load_first(from, rows));
@@ -186,7 +186,7 @@ impl<S: WeightScheme> Kernel<f32> for Finish<'_, S> {
                         let rows = (taps_len - t).min(L::N);
                         let from = taps.add(t * L::N);
                         let size = (rows, channels);
-                        L::transpose(from, L::N, size, L::zero(), to.add(t), taps_len, rows);
+                        L::transpose(from, L::N, size, None, to.add(t), taps_len, rows);
                     }
                 }
             }
