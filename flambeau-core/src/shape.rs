@@ -118,6 +118,25 @@ pub(crate) fn contiguous_strides(shape: &[usize]) -> Strides {
     strides
 }
 
+/// The order of dimensions under which these are the strides of contiguous elements, where they are
+/// not as they stand.
+pub(crate) fn memory_order(shape: &[usize], strides: &[usize]) -> Option<Shape> {
+    if is_contiguous(shape, strides) {
+        return None;
+    }
+    let mut order: Shape = (0..shape.len()).collect();
+    order.sort_by_key(|&d| std::cmp::Reverse((strides[d], shape[d])));
+    let mut step = 1;
+    for &d in order.iter().rev() {
+        if shape[d] != 1 && strides[d] != step {
+            return None;
+        }
+        // Where a size is 0, the others may multiply to more than memory can address.
+        step = step.wrapping_mul(shape[d]);
+    }
+    Some(order)
+}
+
 /// Whether elements follow each other in row-major order without gaps.
 pub(crate) fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
     let mut step = 1;

@@ -99,6 +99,16 @@ impl Op for Cat {
                 }
                 let per_chunk = (GRAIN / row).max(1);
                 parallel_chunks_mut(out, per_chunk * row, |i, out| {
+                    if reads.iter().all(|(_, len)| *len == 1) {
+                        // Single elements, as in a stack along the last dimension.
+                        for (j, (read, _)) in reads.iter().enumerate() {
+                            let x = &read.slice::<S>()[i * per_chunk..];
+                            for (out, &x) in out.chunks_exact_mut(row).zip(x) {
+                                out[j] = x;
+                            }
+                        }
+                        return;
+                    }
                     for (k, mut out) in out.chunks_exact_mut(row).enumerate() {
                         let o = i * per_chunk + k;
                         for (read, len) in &reads {

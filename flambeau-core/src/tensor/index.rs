@@ -383,7 +383,7 @@ impl Tensor {
         if accumulate || (is_grad_enabled() && (self.tracked() || value.tracked())) {
             view.assign("index_put_", put(&view, &plan, &value, accumulate)?)?;
         } else {
-            put_in_memory(&view, &plan, &value)?;
+            put_in_memory(&view, &plan, &value, false)?;
             view.0.storage.bump_version();
             note_writer(&view.0.storage, "index_put_", Location::caller());
         }

@@ -36,6 +36,7 @@ unary_ops! { ACTIVATIONS:
     /// # Errors
     /// For bool tensors.
     RELU = relu, relu_() Number {
+        hot: true,
         float: |x, p| if x < 0.0 { 0.0 } else { x },
         int: |x, p| if x < 0 { 0 } else { x },
         cuda: "x < 0 ? 0 : x",
@@ -60,6 +61,7 @@ unary_ops! { ACTIVATIONS:
     /// # Errors
     /// For integer and bool tensors.
     LEAKY_RELU = leaky_relu, leaky_relu_(negative_slope) Number {
+        hot: true,
         float: |x, p| if x > 0.0 { x } else { x * p[0] },
         cuda: "x > 0 ? x : x * p0",
         saves: Saves::INPUTS,

@@ -1,6 +1,7 @@
 //! Operations on the elements of two tensors, with broadcasting and type promotion: one row each
 //! in [`BINARY`].
 
+use super::hot::{self, HotBinary};
 use super::{Kind, Lane, lane_of, map, original, to_contiguous};
 use crate::cuda::{self, Formula};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
@@ -23,6 +24,7 @@ pub(crate) struct Binary {
     pub(crate) f64: Option<Loop<f64>>,
     pub(crate) i32: Option<Loop<i32>>,
     pub(crate) i64: Option<Loop<i64>>,
+    pub(crate) hot: Option<&'static HotBinary>,
     /// The same for CUDA: an expression of `a` and `b` for floats, and one for integers.
     pub(crate) cuda: [&'static str; 2],
     /// Refuses operands of the type computed in.
@@ -124,6 +126,11 @@ impl Op for BinaryOp {
                 to_contiguous(def.name, b, dtype)?,
             );
             return self.forward(&[&a, &b]);
+        }
+        if let Some(hot) = def.hot
+            && let Some(out) = hot::binary(hot, def.name, &shape, dtype, [a, b])
+        {
+            return Ok(out?.into());
         }
         fn each<T: Lane + super::KernelResult>(
             def: &Binary,
@@ -259,6 +266,9 @@ fn write_in_place(def: &'static Binary, a: &Tensor, b: &Tensor) -> Result<bool> 
         let formula = def.formula(dtype).filter(|_| a.on_cuda());
         return formula.map_or(Ok(false), |f| cuda::map_in_place(def.name, &f, a, &[a, b]));
     }
+    if def.hot.is_some_and(|hot| hot::binary_in_place(hot, a, b)) {
+        return Ok(true);
+    }
     match lane_of(dtype) {
         DType::F32 => each(def, a, b, def.f32),
         DType::F64 => each(def, a, b, def.f64),
@@ -299,9 +309,11 @@ macro_rules! binary_loop {
 }
 pub(crate) use binary_loop;
 
-/// One row; `float` is compiled for f32 and f64, `int` for i32 and i64.
+/// One row; `float` is compiled for f32 and f64, `int` for i32 and i64. `hot` says whether the
+/// operands of a row with [further loops](super::hot) may be exchanged.
 macro_rules! binary_row {
     ($name:expr, $kind:ident,
+        $(hot: $hot:expr,)?
         $(float: |$x:ident, $y:ident| $float:expr,)?
         $(int: |$i:ident, $j:ident| $int:expr,)?
         $(cuda: $cuda:literal,)?
@@ -320,6 +332,7 @@ macro_rules! binary_row {
             i32: binary_row!(@each i32 $(|$i, $j| $int)?),
             i64: binary_row!(@each i64 $(|$i, $j| $int)?),
             cuda: [concat!($($cuda)?), concat!($($cuda_int)?)],
+            hot: binary_row!(@hot [$($hot)?] $(|$x, $y| $float)?),
             check: binary_row!(@check $($check)?),
             saves: $saves,
             rule: $rule,
@@ -329,6 +342,8 @@ macro_rules! binary_row {
     }};
     (@each $t:ty) => { None };
     (@each $t:ty |$x:ident, $y:ident| $e:expr) => { $crate::ops::elementwise::binary::binary_loop!($t, |$x, $y| $e) };
+    (@hot [] $($rest:tt)*) => { None };
+    (@hot [$hot:expr] |$x:ident, $y:ident| $e:expr) => { $crate::ops::elementwise::hot::hot_binary!($hot, |$x, $y| $e) };
     (@check) => { |_, _, _| Ok(()) };
     (@check $check:expr) => { $check };
 }
@@ -408,6 +423,7 @@ binary_ops! { BINARY:
     /// # Errors
     /// Where shapes do not broadcast.
     ADD = add, add_ Same {
+        hot: true,
         float: |x, y| x + y,
         int: |x, y| x.wrapping_add(y),
         cuda: "a + b",
@@ -429,6 +445,7 @@ binary_ops! { BINARY:
     /// # Errors
     /// For bool tensors, and where shapes do not broadcast.
     SUB = sub, sub_ Same {
+        hot: false,
         float: |x, y| x - y,
         int: |x, y| x.wrapping_sub(y),
         cuda: "a - b",
@@ -454,6 +471,7 @@ binary_ops! { BINARY:
     /// # Errors
     /// Where shapes do not broadcast.
     MUL = mul, mul_ Same {
+        hot: true,
         float: |x, y| x * y,
         int: |x, y| x.wrapping_mul(y),
         cuda: "a * b",
@@ -475,6 +493,7 @@ binary_ops! { BINARY:
     /// # Errors
     /// Where shapes do not broadcast.
     DIV = div, div_ Float {
+        hot: false,
         float: |x, y| x / y,
         cuda: "a / b",
         saves: |needs| Saves::NONE.input_if(0, needs[1]).input(1),
@@ -492,6 +511,7 @@ binary_ops! { BINARY:
 
 /// The gradient of relu from that of its result: a row of its own, one pass instead of two.
 static RELU_BACKWARD: Binary = binary_row!("relu_backward", Same,
+    hot: false,
     float: |g, y| if y <= 0.0 { 0.0 } else { g },
     cuda: "b <= 0 ? 0 : a",
     saves: |_| Saves::NONE.input(1),

@@ -2,6 +2,7 @@
 
 use super::Kind;
 use super::binary::{result_type, want};
+use super::products::{Fused, Product};
 use super::unary::{Unary, keep, unary, unary_row};
 use super::{Lane, lane_of, map, original};
 use crate::cuda::{self, Formula};
@@ -180,10 +181,12 @@ const MAX_ONLY: f64 = 2.0;
 
 /// p = [min, max, which of them there are]; infinite where there is none.
 static CLAMP: Unary = unary_row!("clamp", Number,
+    hot: true,
     float: |x, p| {
         let y = if x > p[0] || x.is_nan() { x } else { p[0] };
         if y < p[1] || y.is_nan() { y } else { p[1] }
     },
+    int: |x, p| x.max(p[0]).min(p[1]),
     cuda: "minimum(maximum(x, p0), p1)",
     saves: Saves::INPUTS,
     grad: |c, g, p| {
@@ -256,7 +259,18 @@ fn clamp(x: &Tensor, min: Option<&Tensor>, max: Option<&Tensor>) -> Result<Tenso
         );
     }
     let x = x.to_dtype(dtype)?;
-    if dtype.is_floating_point() && all[1..].iter().all(|t| t.is_number()) {
+    // Integers only where f64 holds the bounds, and their type does.
+    let exact = |t: &&Tensor| {
+        let limit = if dtype == DType::I32 { 31 } else { 53 };
+        t.is_number()
+            && t.item::<f64>()
+                .is_ok_and(|v| v.abs() < f64::exp2(limit.into()))
+    };
+    let numbers = match dtype {
+        DType::I64 | DType::I32 => !x.on_cuda() && all[1..].iter().all(exact),
+        _ => dtype.is_floating_point() && all[1..].iter().all(|t| t.is_number()),
+    };
+    if numbers {
         let which = match (min, max) {
             (_, None) => MIN_ONLY,
             (None, _) => MAX_ONLY,
@@ -375,7 +389,7 @@ impl Tensor {
         let other = other.operand()?;
         let alpha = alpha.into();
         check_factor("add", result_type(&[self, &*other]), alpha)?;
-        self.add(scaled(&other, alpha)?)
+        scaled_sum(self, &other, alpha, alpha.to_f64(), |x, y| x.add(y))
     }
     /// [`add_scaled`](Tensor::add_scaled) in place.
     ///
@@ -386,6 +400,13 @@ impl Tensor {
         let other = other.operand()?;
         let alpha = alpha.into();
         check_factor("add", result_type(&[self, &*other]), alpha)?;
+        let fused = Fused(Product::Add, alpha.to_f64());
+        if alpha.to_f64() != 1.0 {
+            self.check_inplace("add")?;
+            if fused.run_in_place(&[self, &*other])? {
+                return Ok(self.written("add"));
+            }
+        }
         self.add_(scaled(&other, alpha)?)
     }
     /// this - `alpha` `other` (`torch.sub(.., alpha=..)`)
@@ -405,7 +426,7 @@ impl Tensor {
         let other = other.operand()?;
         let alpha = alpha.into();
         check_factor("sub", result_type(&[self, &*other]), alpha)?;
-        self.sub(scaled(&other, alpha)?)
+        scaled_sum(self, &other, alpha, -alpha.to_f64(), |x, y| x.sub(y))
     }
     /// [`sub_scaled`](Tensor::sub_scaled) in place.
     ///
@@ -448,15 +469,13 @@ impl Tensor {
             );
         }
         // From the nearer end, so that weights 0 and 1 give the ends themselves.
-        let span = end.sub(self)?;
-        let near = || self.add(span.mul(&*weight)?);
-        let far = || end.sub(span.mul(weight.neg()?.add(1.0)?)?);
+        let span = || end.sub(self);
+        let near = || self.add(span()?.mul(&*weight)?);
+        let far = || end.sub(span()?.mul(weight.neg()?.add(1.0)?)?);
         if weight.is_number() {
-            return if weight.item::<f64>()?.abs() < 0.5 {
-                near()
-            } else {
-                far()
-            };
+            let p = weight.item::<f64>()?;
+            return Fused(Product::Lerp, p)
+                .run(&[self, end], || if p.abs() < 0.5 { near() } else { far() });
         }
         weight.abs()?.lt(0.5)?.where_(near()?, far()?)
     }
@@ -467,6 +486,11 @@ impl Tensor {
     #[track_caller]
     pub fn lerp_(&self, end: &Tensor, weight: impl Operand) -> Result<Tensor> {
         self.check_inplace("lerp")?;
+        let weight = weight.operand()?;
+        if weight.is_number() && Fused(Product::Lerp, weight.item()?).run_in_place(&[self, end])? {
+            return Ok(self.written("lerp"));
+        }
+        let weight = &*weight;
         self.assign("lerp", self.lerp(end, weight)?)
     }
 
@@ -488,7 +512,8 @@ impl Tensor {
     pub fn addcmul(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
         let value = value.into();
         check_factor("addcmul", result_type(&[self, a, b]), value)?;
-        self.add(scaled(a, value)?.mul(b)?)
+        Fused(Product::Addcmul, value.to_f64())
+            .run(&[self, a, b], || self.add(scaled(a, value)?.mul(b)?))
     }
     /// [`addcmul`](Tensor::addcmul) in place.
     ///
@@ -497,6 +522,10 @@ impl Tensor {
     #[track_caller]
     pub fn addcmul_(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
         self.check_inplace("addcmul")?;
+        let value = value.into();
+        if Fused(Product::Addcmul, value.to_f64()).run_in_place(&[self, a, b])? {
+            return Ok(self.written("addcmul"));
+        }
         self.assign("addcmul", self.addcmul(a, b, value)?)
     }
 
@@ -527,7 +556,9 @@ impl Tensor {
                 b.dtype()
             );
         }
-        self.add(scaled(a, value.into())?.div(b)?)
+        let value = value.into();
+        Fused(Product::Addcdiv, value.to_f64())
+            .run(&[self, a, b], || self.add(scaled(a, value)?.div(b)?))
     }
     /// [`addcdiv`](Tensor::addcdiv) in place.
     ///
@@ -536,8 +567,28 @@ impl Tensor {
     #[track_caller]
     pub fn addcdiv_(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
         self.check_inplace("addcdiv")?;
+        let value = value.into();
+        if Fused(Product::Addcdiv, value.to_f64()).run_in_place(&[self, a, b])? {
+            return Ok(self.written("addcdiv"));
+        }
         self.assign("addcdiv", self.addcdiv(a, b, value)?)
     }
+}
+
+/// `x` plus `p` `other`, which is what `join` makes of `x` and `alpha` `other`.
+#[track_caller]
+fn scaled_sum(
+    x: &Tensor,
+    other: &Tensor,
+    alpha: Scalar,
+    p: f64,
+    join: fn(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let composite = || join(x, &scaled(other, alpha)?);
+    if alpha.to_f64() == 1.0 {
+        return composite();
+    }
+    Fused(Product::Add, p).run(&[x, other], composite)
 }
 
 fn scaled(x: &Tensor, factor: Scalar) -> Result<Tensor> {

@@ -1,12 +1,13 @@
 //! Questions about elements, answered in bool; they have no gradient.
 
 use super::binary::result_type;
-use super::{Lane, lane_of, map};
+use super::{GRAIN, Lane, lane_of, map};
 use crate::cuda::{self, Formula};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::broadcast;
 use crate::tensor::{Operand, Tensor};
 use crate::{DType, Result, bail};
+use flambeau_cpu::threads::parallel_chunks_mut;
 use flambeau_cuda::kernels::Expr;
 
 type Loop<T> = fn(&[T], &[T], &mut [u8]);
@@ -19,6 +20,7 @@ pub(crate) struct Compare {
     f64: Loop<f64>,
     i32: Loop<i32>,
     i64: Loop<i64>,
+    u8: Loop<u8>,
     /// The same for CUDA, of `a` and `b`.
     cuda: &'static str,
 }
@@ -38,6 +40,20 @@ fn compare(def: &'static Compare, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }
     let shape = broadcast(def.name, a.shape(), b.shape())?;
     let dtype = result_type(&[a, b]);
+    let bytes = |t: &Tensor| {
+        let plain = t.is_contiguous() && *t.shape() == shape[..] && !t.on_cuda();
+        plain && matches!(t.dtype(), DType::Bool | DType::U8)
+    };
+    if a.dtype() == b.dtype() && bytes(a) && bytes(b) {
+        let (x, y) = (a.read(), b.read());
+        return Tensor::build::<u8>(def.name, &shape, DType::Bool, |out| {
+            let (x, y) = (x.slice::<u8>(), y.slice::<u8>());
+            parallel_chunks_mut(out, GRAIN, |i, out| {
+                let part = i * GRAIN..i * GRAIN + out.len();
+                (def.u8)(&x[part.clone()], &y[part], out);
+            });
+        });
+    }
     // Integers are compared by value: PyTorch's scalars wrap into the tensor's type first, so that
     // a uint8 of 44 equals 300 there.
     let wide = |t: &Tensor| t.dtype() == DType::I64;
@@ -79,6 +95,7 @@ macro_rules! comparisons {
             f64: each!(f64, |$x, $y| $e),
             i32: each!(i32, |$x, $y| $e),
             i64: each!(i64, |$x, $y| $e),
+            u8: each!(u8, |$x, $y| $e),
             cuda: $cuda,
         };)*
 

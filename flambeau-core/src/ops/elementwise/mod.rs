@@ -10,14 +10,16 @@ pub(crate) mod binary;
 pub(crate) mod choose;
 pub(crate) mod compare;
 pub(crate) mod divide;
+mod hot;
 pub(crate) mod pairs;
 pub(crate) mod power;
+mod products;
 mod special;
 pub(crate) mod unary;
 
 use crate::autograd::is_grad_enabled;
 use crate::dtype::{Element, Stored};
-use crate::shape::{broadcast_strides, contiguous_strides};
+use crate::shape::{Shape, Strides, broadcast_strides, contiguous_strides, memory_order};
 use crate::storage::Read;
 use crate::tensor::Tensor;
 use crate::{DType, Result, Scalar, cuda, with_stored};
@@ -253,6 +255,9 @@ result!(
 /// Computes a chunk of results from chunks of operands.
 pub(crate) type Kernel<'a, C, D, const N: usize> = &'a (dyn Fn([&[C]; N], &mut [D]) + Sync);
 
+/// A [`Kernel`] that one thread calls for one piece after the other.
+type Sink<'a, C, D, const N: usize> = &'a mut dyn FnMut([&[C]; N], &mut [D]);
+
 /// A new tensor whose elements `kernel` computes from the operands', broadcast to `shape` and
 /// converted to lane `C`. The kernel writes `D`, which is then stored as `dtype`.
 pub(crate) fn map<C: Lane, D: KernelResult, const N: usize>(
@@ -271,6 +276,9 @@ pub(crate) fn map<C: Lane, D: KernelResult, const N: usize>(
             kernel(reads.each_ref().map(|r| &r.slice::<C>()[..n]), out);
         });
     }
+    if let Some(order) = common_order(shape, inputs) {
+        return in_order::<C, D, N>(op, shape, dtype, inputs, &order, kernel);
+    }
     let copies = rows_first(op, shape, inputs)?;
     let sources = std::array::from_fn(|i| {
         let t = copies[i].as_ref().unwrap_or(inputs[i]);
@@ -282,6 +290,50 @@ pub(crate) fn map<C: Lane, D: KernelResult, const N: usize>(
     with_narrow!(dtype, S => Tensor::build::<S>(op, shape, dtype, |out| {
         write_as::<C, D, S, N>(&sources, out, dtype, kernel)
     }))
+}
+
+/// The order of dimensions under which the operands are contiguous, where it is one for all of them
+/// (numbers aside) and not that of the dimensions as they stand.
+fn common_order<const N: usize>(shape: &[usize], inputs: [&Tensor; N]) -> Option<Shape> {
+    let mut full = inputs.iter().filter(|t| t.numel() != 1);
+    let first = full.next()?;
+    let order = memory_order(first.shape(), first.strides())?;
+    let alike = |t: &&Tensor| t.shape() == shape && t.strides() == first.strides();
+    (alike(first) && full.all(alike)).then_some(order)
+}
+
+/// [`map`] over operands that are contiguous in another `order` of dimensions, which becomes that of
+/// the result too, as in PyTorch.
+fn in_order<C: Lane, D: KernelResult, const N: usize>(
+    op: &'static str,
+    shape: &[usize],
+    dtype: DType,
+    inputs: [&Tensor; N],
+    order: &[usize],
+    kernel: Kernel<'_, C, D, N>,
+) -> Result<Tensor> {
+    let turned = |t: &Tensor| match t.numel() {
+        1 => t.detach().view(()),
+        _ => t.detach().permute(order),
+    };
+    let mut views: SmallVec<[Tensor; 3]> = SmallVec::new();
+    for t in inputs {
+        views.push(turned(t)?);
+    }
+    let sizes: Shape = order.iter().map(|&d| shape[d]).collect();
+    let out = map::<C, D, N>(
+        op,
+        &sizes,
+        dtype,
+        std::array::from_fn(|i| &views[i]),
+        kernel,
+    )?;
+    let mut strides = Strides::from_elem(0, shape.len());
+    for (&d, &stride) in order.iter().zip(out.strides()) {
+        strides[d] = stride;
+    }
+    let (storage, shape) = (out.0.storage.clone(), Shape::from_slice(shape));
+    Ok(Tensor::make(storage, shape, strides, 0, dtype, None))
 }
 
 /// [`map`] into the memory of `target`, which may be among the inputs and is of type `dtype`. False,
@@ -349,7 +401,9 @@ fn write<C: Lane, D: Stored, const N: usize>(
     kernel: Kernel<'_, C, D, N>,
 ) {
     parallel_chunks_mut(out, GRAIN, |i, out| {
-        blocks(sources, i * GRAIN, out, usize::MAX, kernel);
+        blocks(sources, i * GRAIN, out, usize::MAX, &mut |chunks, out| {
+            kernel(chunks, out)
+        });
     });
 }
 
@@ -361,12 +415,18 @@ fn write_as<C: Lane, D: KernelResult, S: Stored, const N: usize>(
     kernel: Kernel<'_, C, D, N>,
 ) {
     parallel_chunks_mut(out, GRAIN, |i, out| {
-        blocks(sources, i * GRAIN, out, CHUNK, &|chunks, out: &mut [S]| {
-            let mut results = [D::default(); CHUNK];
-            let results = &mut results[..out.len()];
-            kernel(chunks, results);
-            D::store_slice(results, out, dtype);
-        });
+        let mut results = [D::default(); CHUNK];
+        blocks(
+            sources,
+            i * GRAIN,
+            out,
+            CHUNK,
+            &mut |chunks, out: &mut [S]| {
+                let results = &mut results[..out.len()];
+                kernel(chunks, results);
+                D::store_slice(results, out, dtype);
+            },
+        );
     });
 }
 
@@ -378,7 +438,7 @@ fn blocks<C: Lane, S: Stored, const N: usize>(
     start: usize,
     out: &mut [S],
     limit: usize,
-    sink: Kernel<'_, C, S, N>,
+    sink: Sink<'_, C, S, N>,
 ) {
     let direct: [Option<&[C]>; N] =
         std::array::from_fn(|i| sources[i].as_ref().and_then(Source::direct::<C>));
@@ -403,7 +463,7 @@ fn gathered<C: Lane, S: Stored, const N: usize, const B: usize>(
     sources: &[Option<Source>; N],
     start: usize,
     out: &mut [S],
-    sink: Kernel<'_, C, S, N>,
+    sink: Sink<'_, C, S, N>,
 ) {
     // The longest run along which each operand is a row, or the same element again and again.
     let row = (sources.iter().flatten().map(|s| s.last().0).min()).unwrap_or(usize::MAX);
@@ -485,14 +545,16 @@ pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Resul
     if x.on_cuda() {
         return cuda::convert(op, x, dtype);
     }
-    if dtype == x.dtype() && x.is_contiguous() {
+    // Truth values are 0 and 1 already.
+    let same = dtype == x.dtype() || (x.dtype() == DType::Bool && dtype.size() == 1);
+    if same && x.is_contiguous() {
         let read = x.read();
         return with_size!(dtype, S => Tensor::build::<S>(op, x.shape(), dtype, |out| {
             let x = read.slice::<S>();
             parallel_chunks_mut(out, GRAIN, |i, out| out.copy_from_slice(&x[i * GRAIN..][..out.len()]));
         }));
     }
-    if dtype == x.dtype() {
+    if same {
         let axes = axes(x.shape(), x.strides(), &contiguous_strides(x.shape()));
         let read = x.read();
         return with_size!(dtype, S => Tensor::build::<S>(op, x.shape(), dtype, |out| {
@@ -514,7 +576,7 @@ pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Resul
         let sources = [Some(source)];
         with_narrow!(dtype, S => Tensor::build::<S>(op, x.shape(), dtype, |out| {
             parallel_chunks_mut(out, GRAIN, |i, out| {
-                blocks(&sources, i * GRAIN, out, usize::MAX, &|[x]: [&[C]; 1], out: &mut [S]| {
+                blocks(&sources, i * GRAIN, out, usize::MAX, &mut |[x]: [&[C]; 1], out: &mut [S]| {
                     C::store_slice(x, out, dtype)
                 });
             });
@@ -524,6 +586,15 @@ pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Resul
         map::<C, u8, 1>(op, x.shape(), DType::Bool, [x], &|[x], out| {
             convert_slice(x, out, |v| u8::from(v.to_bool()));
         })
+    }
+    if dtype == DType::Bool && x.dtype().size() == 1 && x.is_contiguous() {
+        let read = x.read();
+        return with_stored!(x.dtype(), S => Tensor::build::<u8>(op, x.shape(), dtype, |out| {
+            let x = read.slice::<S>();
+            parallel_chunks_mut(out, GRAIN, |i, out| {
+                convert_slice(&x[i * GRAIN..][..out.len()], out, |v| v.to_bool() as u8);
+            });
+        }));
     }
     // Truth is decided in the source's lane, other values are converted to the result's.
     match (
@@ -595,7 +666,12 @@ pub(crate) fn fill_in_place(target: &Tensor, value: Scalar) -> bool {
             (_, v) => S::from_i64(v.to_i64()),
         };
         let out = &mut guard.slice::<S>()[..target.numel()];
-        parallel_chunks_mut(out, GRAIN, |_, out| out.fill(value));
+        parallel_chunks_mut(out, GRAIN, |_, out| {
+            flambeau_cpu::simd::dispatch(
+                #[inline(always)]
+                || out.fill(value),
+            );
+        });
     });
     true
 }

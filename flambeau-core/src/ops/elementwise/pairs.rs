@@ -58,6 +58,7 @@ binary_ops! { PAIRS:
     /// # Errors
     /// Where shapes do not broadcast.
     MAXIMUM = maximum, maximum_ Same {
+        hot: true,
         float: |x, y| if x > y || x.is_nan() { x } else { y },
         int: |x, y| x.max(y),
         cuda: "maximum(a, b)",
@@ -79,6 +80,7 @@ binary_ops! { PAIRS:
     /// # Errors
     /// Where shapes do not broadcast.
     MINIMUM = minimum, minimum_ Same {
+        hot: true,
         float: |x, y| if x < y || x.is_nan() { x } else { y },
         int: |x, y| x.min(y),
         cuda: "minimum(a, b)",

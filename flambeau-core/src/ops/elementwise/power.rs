@@ -54,6 +54,16 @@ fn wide_pow(x: i64, y: i64) -> i64 {
     out
 }
 
+static CUBE: Unary = unary_row!("pow", Number,
+    hot: true,
+    float: |x, p| x * x * x,
+    cuda: "x * x * x",
+    saves: Saves::INPUTS,
+    grad: |c, g, _| g.mul(c.input(0)?.square()?.mul(3.0)?),
+    domain: (-2.0, 2.0),
+    torch: "",
+);
+
 /// p = [exponent].
 static POW_NUMBER: Unary = unary_row!("pow", Number,
     float: |x, p| R::pow(x, p[0]),
@@ -102,6 +112,10 @@ impl Tensor {
                 let x = self.to_dtype(dtype)?;
                 return if e == 0.5 {
                     x.sqrt()
+                } else if e == -1.0 {
+                    x.reciprocal()
+                } else if e == 3.0 {
+                    unary(&CUBE, &x, [0.0; 3])
                 } else {
                     unary(&POW_NUMBER, &x, [e, 0.0, 0.0])
                 };

@@ -1,6 +1,7 @@
 //! Operations on each element of one tensor: one row each in a table, [`UNARY`] here and
 //! `ACTIVATIONS` in `activation`.
 
+use super::hot::{self, HotUnary};
 use super::special::Special as S;
 use super::{Kind, Lane, lane_of, map, original};
 use crate::cuda::{self, Formula};
@@ -26,6 +27,7 @@ pub(crate) struct Unary {
     pub(crate) f64: Loop<f64>,
     pub(crate) i32: Option<Loop<i32>>,
     pub(crate) i64: Option<Loop<i64>>,
+    pub(crate) hot: Option<&'static HotUnary>,
     /// The same for CUDA: an expression of `x` and `p0` to `p2` for floats, and one for integers.
     pub(crate) cuda: [&'static str; 2],
     /// What is wrong with the numbers.
@@ -58,6 +60,12 @@ impl Op for UnaryOp {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let UnaryOp(def, params) = *self;
         let (x, dtype) = (inputs[0], self.result_type(inputs[0])?);
+        if let Some(hot) = def.hot
+            && dtype == x.dtype()
+            && let Some(out) = hot::unary(hot, def.name, x, params)
+        {
+            return Ok(out?.into());
+        }
         let run = |x| match lane_of(dtype) {
             DType::F32 => each(def.name, x, dtype, def.f32, params),
             DType::F64 => each(def.name, x, dtype, def.f64, params),
@@ -175,7 +183,10 @@ pub(crate) fn unary_(def: &'static Unary, x: &Tensor, params: Params) -> Result<
             DType::I64 => each_(op, x, def.i64, params),
             _ => each_(op, x, def.i32, params),
         };
-        if run(def.name)? {
+        let hot = def
+            .hot
+            .is_some_and(|hot| hot::unary_in_place(hot, x, params));
+        if hot || run(def.name)? {
             return Ok(x.written(def.name));
         }
     }
@@ -205,9 +216,11 @@ macro_rules! unary_loop {
 }
 pub(crate) use unary_loop;
 
-/// One row; `float` is compiled for f32 and f64, `int` for i32 and i64.
+/// One row; `float` is compiled for f32 and f64, `int` for i32 and i64. A row that is `hot: true` has
+/// [further loops](super::hot).
 macro_rules! unary_row {
     ($name:expr, $kind:ident,
+        $(hot: $hot:ident,)?
         float: |$x:ident, $p:ident| $float:expr,
         $(int: |$z:ident, $r:ident| $int:expr,)?
         cuda: $cuda:literal,
@@ -227,6 +240,7 @@ macro_rules! unary_row {
             i32: unary_row!(@int i32 $(|$z, $r| $int)?),
             i64: unary_row!(@int i64 $(|$z, $r| $int)?),
             cuda: [$cuda, concat!($($cuda_int)?)],
+            hot: unary_row!(@hot [$($hot)?] |$x, $p| $float),
             check: unary_row!(@check $($check)?),
             saves: $saves,
             rule: $rule,
@@ -237,6 +251,8 @@ macro_rules! unary_row {
     }};
     (@int $t:ty) => { None };
     (@int $t:ty |$z:ident, $r:ident| $int:expr) => { Some($crate::ops::elementwise::unary::unary_loop!($t, |$z, $r| $int)) };
+    (@hot [] $($rest:tt)*) => { None };
+    (@hot [true] |$x:ident, $p:ident| $e:expr) => { $crate::ops::elementwise::hot::hot_unary!(|$x, $p| $e) };
     (@check) => { |_| None };
     (@check $check:expr) => { $check };
     (@params) => { &[[0.0; 3]] };
@@ -298,6 +314,7 @@ unary_ops! { UNARY:
     /// # Errors
     /// For bool tensors.
     NEG = neg, neg_() Number {
+        hot: true,
         float: |x, p| -x,
         int: |x, p| x.wrapping_neg(),
         cuda: "-x",
@@ -319,6 +336,7 @@ unary_ops! { UNARY:
     /// # Errors
     /// For bool tensors.
     ABS = abs, abs_() Number {
+        hot: true,
         float: |x, p| x.abs(),
         int: |x, p| x.wrapping_abs(),
         cuda: "fabs(x)",
@@ -955,6 +973,7 @@ unary_ops! { UNARY:
 
 /// The square: bool squares as `i64`, as in PyTorch.
 pub(crate) static SQUARE: Unary = unary_row!("square", Number,
+    hot: true,
     float: |x, p| x * x,
     int: |x, p| x.wrapping_mul(x),
     cuda: "x * x",

@@ -82,10 +82,12 @@ impl<'a> Places<'a> {
                 base += rest % self.shape[d] * self.strides[d];
                 rest /= self.shape[d];
             }
-            for j in column..width.min(column + to - i) {
-                f(i, base + j * stride + self.index[i] as usize * self.step);
-                i += 1;
+            let n = (width - column).min(to - i);
+            base += column * stride;
+            for (j, &index) in self.index[i..i + n].iter().enumerate() {
+                f(i + j, base + j * stride + index as usize * self.step);
             }
+            i += n;
         }
     }
 }
@@ -150,57 +152,13 @@ impl Op for Scatter {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let (x, index, src) = (inputs[0], inputs[1], inputs[2]);
-        let positions = positions(self.name(), index)?;
-        let guard = positions.read();
-        let values = &guard.slice::<i64>()[..index.numel()];
-        let places = Places::new(self.name(), x.shape(), self.dim, index, values)?;
         let lane = if self.add {
             lane_of(x.dtype())
         } else {
             x.dtype()
         };
         let out = to_contiguous(self.name(), x, lane)?;
-        let src = to_contiguous(self.name(), src, lane)?;
-        // What the dimensions before the indexed one tell apart does not meet.
-        let shape = index.shape();
-        let apart =
-            x.dim() > 0 && shape.len() == x.dim() && shape[..self.dim] == x.shape()[..self.dim];
-        let slabs = if apart {
-            numel(&x.shape()[..self.dim])
-        } else {
-            1
-        };
-        // In order: of several values for one place the last stays, and sums have one order.
-        fn run<T: Stored>(
-            places: &Places<'_>,
-            slabs: usize,
-            src: &Tensor,
-            out: &Tensor,
-            with: impl Fn(T, T) -> T + Sync,
-        ) {
-            let n = places.index.len();
-            if n == 0 {
-                return;
-            }
-            let read = src.read();
-            let (src, mut write) = (read.slice::<T>(), out.write());
-            let out = &mut write.slice::<T>()[..out.numel()];
-            let (slab, of_index) = (out.len() / slabs, n / slabs);
-            let per_chunk = (GRAIN / slab.max(of_index)).max(1);
-            parallel_chunks_mut(out, per_chunk * slab, |i, out| {
-                let first = i * per_chunk;
-                let (from, to) = (first * of_index, (first + out.len() / slab) * of_index);
-                places.each(from, to, |i, at| {
-                    let o = &mut out[at - first * slab];
-                    *o = with(*o, src[i]);
-                });
-            });
-        }
-        if self.add {
-            with_lane!(x.dtype(), T => run::<T>(&places, slabs, &src, &out, T::plus));
-        } else {
-            with_stored!(lane, S => run::<S>(&places, slabs, &src, &out, |_, v| v));
-        }
+        self.write(&out, index, src)?;
         if lane == x.dtype() {
             Ok(out.into())
         } else {
@@ -229,6 +187,78 @@ impl Op for Scatter {
         };
         let src = ctx.needs(2).then(|| grad.gather(dim, &index)).transpose()?;
         Ok(smallvec![x, None, src])
+    }
+}
+
+impl Scatter {
+    /// Puts or adds `src` in the memory of the contiguous `x`; sums only where that is of a lane.
+    /// False, with nothing done, where a thread is using the memory.
+    fn write(&self, x: &Tensor, index: &Tensor, src: &Tensor) -> Result<bool> {
+        let positions = positions(self.name(), index)?;
+        let guard = positions.read();
+        let values = &guard.slice::<i64>()[..index.numel()];
+        let places = Places::new(self.name(), x.shape(), self.dim, index, values)?;
+        let mut copy = None;
+        if !(src.is_contiguous() && src.dtype() == x.dtype()) {
+            copy = Some(to_contiguous(self.name(), src, x.dtype())?);
+        }
+        let src = copy.as_ref().unwrap_or(src);
+        // What the dimensions before the indexed one tell apart does not meet.
+        let shape = index.shape();
+        let apart =
+            x.dim() > 0 && shape.len() == x.dim() && shape[..self.dim] == x.shape()[..self.dim];
+        let slabs = if apart {
+            numel(&x.shape()[..self.dim])
+        } else {
+            1
+        };
+        // In order: of several values for one place the last stays, and sums have one order.
+        fn run<T: Stored>(
+            places: &Places<'_>,
+            slabs: usize,
+            src: &Tensor,
+            out: &Tensor,
+            with: impl Fn(T, T) -> T + Sync,
+        ) -> bool {
+            let n = places.index.len();
+            if n == 0 {
+                return true;
+            }
+            let read = src.read();
+            let src = read.slice::<T>();
+            // Never waited for: the operands are locked already.
+            let Some(mut write) = out.0.storage.try_write(out.0.offset) else {
+                return false;
+            };
+            let out = &mut write.slice::<T>()[..out.numel()];
+            let (slab, of_index) = (out.len() / slabs, n / slabs);
+            let per_chunk = (GRAIN / slab.max(of_index)).max(1);
+            parallel_chunks_mut(out, per_chunk * slab, |i, out| {
+                let first = i * per_chunk;
+                let (from, to) = (first * of_index, (first + out.len() / slab) * of_index);
+                places.each(from, to, |i, at| {
+                    let o = &mut out[at - first * slab];
+                    *o = with(*o, src[i]);
+                });
+            });
+            true
+        }
+        Ok(if self.add {
+            with_lane!(x.dtype(), T => run::<T>(&places, slabs, src, x, T::plus))
+        } else {
+            with_stored!(x.dtype(), S => run::<S>(&places, slabs, src, x, |_, v| v))
+        })
+    }
+
+    /// The operation in the memory of `x` without a history; false, with nothing done, where that
+    /// cannot be.
+    fn run_in_place(&self, x: &Tensor, index: &Tensor, src: &Tensor) -> Result<bool> {
+        let fits = ![x, index, src].iter().any(|t| t.on_cuda())
+            && x.is_contiguous()
+            && (!self.add || lane_of(x.dtype()) == x.dtype())
+            && x.changes_unrecorded(&[src])
+            && ![index, src].iter().any(|t| t.shares_storage(x));
+        Ok(fits && self.write(x, index, src)?)
     }
 }
 
@@ -300,8 +330,7 @@ impl Tensor {
     /// As [`scatter`](Tensor::scatter), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn scatter_(&self, dim: i64, index: &Tensor, src: impl Operand) -> Result<Tensor> {
-        self.check_inplace("scatter_")?;
-        self.assign("scatter_", self.scatter(dim, index, src)?)
+        self.scattered_in_place("scatter_", dim, index, &*src.operand()?, false)
     }
 
     /// [`scatter_add`](Tensor::scatter_add) in place.
@@ -310,21 +339,48 @@ impl Tensor {
     /// As [`scatter_add`](Tensor::scatter_add), and as every [operation in place](Tensor#in-place).
     #[track_caller]
     pub fn scatter_add_(&self, dim: i64, index: &Tensor, src: impl Operand) -> Result<Tensor> {
-        self.check_inplace("scatter_add_")?;
-        self.assign("scatter_add_", self.scatter_add(dim, index, src)?)
+        self.scattered_in_place("scatter_add_", dim, index, &*src.operand()?, true)
+    }
+
+    #[track_caller]
+    fn scattered_in_place(
+        &self,
+        name: &'static str,
+        dim: i64,
+        index: &Tensor,
+        src: &Tensor,
+        add: bool,
+    ) -> Result<Tensor> {
+        self.check_inplace(name)?;
+        let (op, src) = self.scatter_source(dim, index, src, add)?;
+        if op.run_in_place(self, index, &src)? {
+            return Ok(self.written(name));
+        }
+        self.assign(name, dispatch::call(op, &[self, index, &src])?)
     }
 
     #[track_caller]
     fn scattered(&self, dim: i64, index: &Tensor, src: &Tensor, add: bool) -> Result<Tensor> {
+        let (op, src) = self.scatter_source(dim, index, src, add)?;
+        dispatch::call(op, &[self, index, &src])
+    }
+
+    /// The operation, and the part of `src` that the index takes.
+    #[track_caller]
+    fn scatter_source(
+        &self,
+        dim: i64,
+        index: &Tensor,
+        src: &Tensor,
+        add: bool,
+    ) -> Result<(Scatter, Tensor)> {
         let op = Scatter {
             dim: self.dim_index("scatter", dim)?,
             add,
         };
         if src.is_number() {
-            let src = src
-                .to((self.dtype(), self.device()))?
-                .expand(index.shape())?;
-            return dispatch::call(op, &[self, index, &src]);
+            let src = src.to((self.dtype(), self.device()))?;
+            return Ok((op, src.expand(index.shape())?));
         }
         if src.dtype() != self.dtype() {
             bail!(
@@ -354,7 +410,7 @@ impl Tensor {
         } else {
             part = Tensor::zeros_with(index.shape(), (self.dtype(), self.device()))?;
         }
-        dispatch::call(op, &[self, index, &part])
+        Ok((op, part))
     }
 
     /// The elements that `indices` names along dimension `dim`, indices and tensor broadcasting

@@ -1,6 +1,7 @@
 //! Picking elements by position, and putting them there.
 
 pub(crate) mod gather;
+mod nonzero;
 pub(crate) mod plan;
 pub(crate) mod sort;
 
@@ -8,10 +9,10 @@ use crate::autocast::{Cast, Composite};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Scalar;
 use crate::ops::spec::{Arg, OpSpec, Sample};
-use crate::shape::{Shape, broadcast, numel};
+use crate::shape::{Shape, numel};
 use crate::tensor::{Operand, Tensor};
-use crate::{Ctx, DType, Result, bail, with_stored};
-use plan::{Plan, index_values, pick, put};
+use crate::{Ctx, DType, Result, bail};
+use plan::{Plan, index_values, pick, put, put_in_memory};
 use smallvec::smallvec;
 
 /// Rows of the first input, the weights, by the integers of the second.
@@ -72,7 +73,8 @@ impl Op for Embedding {
             }
             None => grad.clone(),
         };
-        let zeros = Tensor::zeros_with(shape, (grad.dtype(), grad.device()))?;
+        // Not written before the copy that gradients are added to.
+        let zeros = Tensor::zeros_with((), (grad.dtype(), grad.device()))?.expand(shape)?;
         let plan = Plan::new("embedding", shape, &[0], &[index], false)?;
         Ok(smallvec![Some(put(&zeros, &plan, &grad, true)?), None])
     }
@@ -197,7 +199,35 @@ impl Tensor {
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
         self.check_inplace("index_add_")?;
+        let alpha = alpha.into();
+        if alpha.to_f64() == 1.0 && self.add_rows_in_memory(dim, index, src)? {
+            return Ok(self.written("index_add_"));
+        }
         self.assign("index_add_", self.index_add(dim, index, src, alpha)?)
+    }
+
+    /// [`index_add_`](Tensor::index_add_) without a copy of this tensor; false, with nothing done,
+    /// where that cannot be, be it for an error's sake.
+    fn add_rows_in_memory(&self, dim: i64, index: &Tensor, src: &Tensor) -> Result<bool> {
+        let fits = self.dim() > 0
+            && ![self, index, src].iter().any(|t| t.on_cuda())
+            && self.is_contiguous()
+            && crate::ops::elementwise::lane_of(self.dtype()) == self.dtype()
+            && src.dtype() == self.dtype()
+            && src.dim() == self.dim()
+            && self.changes_unrecorded(&[src])
+            && ![index, src].iter().any(|t| t.shares_storage(self));
+        if !fits {
+            return Ok(false);
+        }
+        let (x, plan) = self.along("index_add", dim, index)?;
+        let mut shape = Shape::from_slice(self.shape());
+        shape[self.dim_index("index_add", dim)?] = index.numel();
+        if *src.shape() != shape[..] {
+            return Ok(false);
+        }
+        put_in_memory(&x, &plan, src, true)?;
+        Ok(true)
     }
 
     /// A copy with `src` at the indices `index` of dimension `dim`
@@ -267,68 +297,6 @@ impl Tensor {
             true,
         )?;
         pick(&flat, &plan)
-    }
-
-    /// The elements where `mask`, a bool tensor that broadcasts, is true, in one dimension
-    /// ([`torch.masked_select`](https://pytorch.org/docs/stable/generated/torch.masked_select.html)).
-    ///
-    /// ```
-    /// use flambeau_core::Tensor;
-    /// let x = Tensor::new([1i64, 2, 3])?;
-    /// assert_eq!(x.masked_select(&x.ne(2)?)?.to_vec::<i64>()?, [1, 3]);
-    /// # Ok::<(), flambeau_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// Where the mask is not bool or does not broadcast.
-    #[track_caller]
-    pub fn masked_select(&self, mask: &Tensor) -> Result<Tensor> {
-        if mask.dtype() != DType::Bool {
-            bail!(
-                "masked_select",
-                "the mask must be bool, not {}; compare first (mask.ne(0))",
-                mask.dtype()
-            );
-        }
-        let shape = broadcast("masked_select", self.shape(), mask.shape())?;
-        let index = mask.expand(&shape)?.reshape(-1)?.nonzero()?.reshape(-1)?;
-        self.expand(&shape)?.take(&index)
-    }
-
-    /// The positions of the elements that differ from zero, `[count, dimensions]`, in row-major
-    /// order ([`torch.nonzero`](https://pytorch.org/docs/stable/generated/torch.nonzero.html)).
-    ///
-    /// ```
-    /// use flambeau_core::Tensor;
-    /// assert_eq!(
-    ///     Tensor::new([[0i64, 7], [8, 0]])?.nonzero()?.to_vec2::<i64>()?,
-    ///     [[0, 1], [1, 0]]
-    /// );
-    /// # Ok::<(), flambeau_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// Where memory does not suffice.
-    #[track_caller]
-    pub fn nonzero(&self) -> Result<Tensor> {
-        let flat = self.detach().contiguous()?;
-        let mut out: Vec<i64> = Vec::new();
-        let mut count = 0;
-        with_stored!(flat.dtype(), S => {
-            let read = flat.read();
-            for (i, v) in read.slice::<S>()[..flat.numel()].iter().enumerate() {
-                if crate::dtype::Stored::to_bool(*v) {
-                    let (mut rest, at) = (i, out.len());
-                    out.resize(at + self.dim(), 0);
-                    for (d, &n) in self.shape().iter().enumerate().rev() {
-                        out[at + d] = (rest % n) as i64;
-                        rest /= n;
-                    }
-                    count += 1;
-                }
-            }
-        });
-        Tensor::from_vec(out, [count, self.dim()])?.to_device(self.device())
     }
 
     /// How often each integer from 0 on occurs in this 1-d tensor, or the sum of its `weights`;

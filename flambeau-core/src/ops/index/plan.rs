@@ -185,6 +185,7 @@ impl Plan {
             at
         });
         Places {
+            whole_rows: picked[..] == [block] && after.is_empty() && before.is_empty(),
             before: offsets(before),
             index: index.collect(),
             after: offsets(after),
@@ -212,6 +213,8 @@ struct Places {
     index: Vec<usize>,
     after: Vec<usize>,
     block: usize,
+    /// Whether the positions name contiguous rows of `block` elements, one after the other.
+    whole_rows: bool,
 }
 
 impl Places {
@@ -248,12 +251,37 @@ impl Places {
         });
     }
 
+    /// [`put`](Places::put) of whole rows of the target: each thread deals with its own rows.
+    fn put_rows<S: Stored>(&self, values: &[S], out: &mut [S], with: impl Fn(S, S) -> S + Sync) {
+        let row = self.block;
+        let rows = (out.len() / row).div_ceil(PARTS).max(TARGETS / row).max(1);
+        parallel_chunks_mut(out, rows * row, |i, out| {
+            let from = i * rows * row;
+            flambeau_cpu::simd::dispatch(
+                #[inline(always)]
+                || {
+                    for (&at, values) in self.index.iter().zip(values.chunks_exact(row)) {
+                        let Some(at) = at.checked_sub(from).filter(|&at| at < out.len()) else {
+                            continue;
+                        };
+                        for (o, &v) in out[at..at + row].iter_mut().zip(values) {
+                            *o = with(*o, v);
+                        }
+                    }
+                },
+            );
+        });
+    }
+
     /// In order, so that of several values for one place the last stays, and sums do not depend
     /// on threads.
-    fn put<S: Stored>(&self, values: &[S], out: &mut [S], with: impl Fn(S, S) -> S) {
+    fn put<S: Stored>(&self, values: &[S], out: &mut [S], with: impl Fn(S, S) -> S + Sync) {
         let row = self.row();
         if values.is_empty() {
             return;
+        }
+        if self.whole_rows && values.len() >= GRAIN {
+            return self.put_rows(values, out, with);
         }
         for (i, values) in values.chunks_exact(row).enumerate() {
             let base = self.base(i);
@@ -266,6 +294,11 @@ impl Places {
         }
     }
 }
+
+/// Targets of [`Places::put_rows`] that a thread takes at a time, and the most parts of them: each
+/// looks through the whole index.
+const TARGETS: usize = 1 << 16;
+const PARTS: usize = 16;
 
 /// A type that sums are accumulated in: one of the four lanes.
 pub(crate) trait Accumulate: Stored {
@@ -353,7 +386,8 @@ impl Op for Index {
     }
 
     fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
-        let zeros = Tensor::zeros_with(ctx.shape(0), (grad.dtype(), grad.device()))?;
+        // Not written before the copy that gradients are added to.
+        let zeros = Tensor::zeros_with((), (grad.dtype(), grad.device()))?.expand(ctx.shape(0))?;
         Ok(smallvec![Some(put(&zeros, &self.0, grad, true)?)])
     }
 }
@@ -442,8 +476,14 @@ pub(crate) fn put(x: &Tensor, plan: &Plan, values: &Tensor, accumulate: bool) ->
     dispatch::call(op, &[x, values])
 }
 
-/// [`put`] straight into the memory of `x`, for tensors outside of any graph.
-pub(crate) fn put_in_memory(x: &Tensor, plan: &Plan, values: &Tensor) -> Result<()> {
+/// [`put`] straight into the memory of `x`, for tensors outside of any graph. Sums only where
+/// `x` is of a lane.
+pub(crate) fn put_in_memory(
+    x: &Tensor,
+    plan: &Plan,
+    values: &Tensor,
+    accumulate: bool,
+) -> Result<()> {
     if x.on_cuda() {
         // Of its own memory: no read lock is held on what is written.
         let values = to_contiguous("index_put_", &values.to_device(x.device())?, x.dtype())?;
@@ -453,12 +493,19 @@ pub(crate) fn put_in_memory(x: &Tensor, plan: &Plan, values: &Tensor) -> Result<
             x,
             &values,
             &plan.flat(),
-            false,
+            accumulate,
         );
     }
     let places = plan.places(x.shape(), x.strides());
     // Contiguous and of its own memory: no read lock is held on what is written.
     let values = to_contiguous("index_put_", values, x.dtype())?;
+    if accumulate {
+        with_lane!(x.dtype(), T => {
+            let read = values.read();
+            places.put(read.slice::<T>(), x.write().slice::<T>(), T::plus);
+        });
+        return Ok(());
+    }
     with_stored!(x.dtype(), S => {
         let read = values.read();
         places.put(read.slice::<S>(), x.write().slice::<S>(), |_, v| v);

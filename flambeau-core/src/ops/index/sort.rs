@@ -88,7 +88,6 @@ impl Op for Order {
 
 /// The indices of the first elements of `x` in order, as many as `out` takes.
 fn order<S: Stored>(x: &[S], descending: bool, out: &mut [i64]) {
-    let mut items: Vec<(S, usize)> = x.iter().copied().zip(0..).collect();
     let ascending = |a: S, b: S| {
         a.partial_cmp(&b).unwrap_or_else(|| {
             let nan = |v: S| v.partial_cmp(&v).is_none();
@@ -103,6 +102,10 @@ fn order<S: Stored>(x: &[S], descending: bool, out: &mut [i64]) {
         };
         values.then(a.1.cmp(&b.1))
     };
+    if out.len() * 16 <= x.len() {
+        return first_few(x, descending, by, out);
+    }
+    let mut items: Vec<(S, usize)> = x.iter().copied().zip(0..).collect();
     if out.len() < items.len() {
         items.select_nth_unstable_by(out.len() - 1, by);
         items.truncate(out.len());
@@ -112,6 +115,31 @@ fn order<S: Stored>(x: &[S], descending: bool, out: &mut [i64]) {
     out.iter_mut()
         .zip(items)
         .for_each(|(o, (_, i))| *o = i as i64);
+}
+
+/// [`order`] for few of many: the best so far are kept in order, and hardly any element is compared
+/// with more than the last of them.
+fn first_few<S: Stored>(
+    x: &[S],
+    descending: bool,
+    by: impl Fn(&(S, usize), &(S, usize)) -> Ordering,
+    out: &mut [i64],
+) {
+    let k = out.len();
+    let mut best: Vec<(S, usize)> = x[..k].iter().copied().zip(0..).collect();
+    best.sort_unstable_by(&by);
+    for (i, &v) in x.iter().enumerate().skip(k) {
+        let last = best[k - 1];
+        // Of a NaN this does not hold, whichever of the two it is.
+        let behind = if descending { v <= last.0 } else { v >= last.0 };
+        if behind || by(&(v, i), &last).is_gt() {
+            continue;
+        }
+        best.pop();
+        let at = best.partition_point(|other| by(other, &(v, i)).is_lt());
+        best.insert(at, (v, i));
+    }
+    (out.iter_mut().zip(best)).for_each(|(o, (_, i))| *o = i as i64);
 }
 
 impl Tensor {

@@ -1,9 +1,10 @@
 //! Extremes along a dimension with their indices: `max_dim`, `argmax`, `median`, `cummax`.
 
+use super::fold::{self, Fold};
 use super::{around, expect_elements, in_lane, reduced_last};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
-use crate::ops::elementwise::lane_of;
+use crate::ops::elementwise::{Lane, lane_of};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Dims, Shape};
 use crate::tensor::Tensor;
@@ -13,6 +14,9 @@ use smallvec::smallvec;
 
 /// Elements a thread takes at a time.
 const GRAIN: usize = 1 << 15;
+
+/// Rows shorter than this are compared several at a time.
+const NARROW: usize = 64;
 
 /// Which element of a slice is taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,7 +106,7 @@ fn beats<T: Stored>(a: T, b: T, largest: bool) -> bool {
 }
 
 /// The index of the wanted element of each slice along the dimension, the first among equals.
-fn indices<T: Stored>(op: &Extreme, x: &Tensor, lane: DType, shape: &[usize]) -> Result<Tensor> {
+fn indices<T: Extremes>(op: &Extreme, x: &Tensor, lane: DType, shape: &[usize]) -> Result<Tensor> {
     if op.pick == Pick::Median {
         let dims: &[usize] = if x.dim() == 0 { &[] } else { &[op.dim] };
         let (rows, n) = reduced_last("median", x, dims, lane)?;
@@ -117,8 +121,24 @@ fn indices<T: Stored>(op: &Extreme, x: &Tensor, lane: DType, shape: &[usize]) ->
     let (outer, n, inner) = around(x, op.dim);
     let x = in_lane(op.name(), x, lane)?;
     let read = x.read();
-    let src = read.slice::<T>();
+    let src = &read.slice::<T>()[..x.numel()];
     let largest = op.pick == Pick::Max;
+    if inner < NARROW && outer * inner > 0 {
+        // The extremes first, in whole registers, then where they are.
+        let mut best = vec![T::default(); outer * inner];
+        let fold = if largest { T::MAX } else { T::MIN };
+        fold.run(src, n, inner, &mut best);
+        return Tensor::build::<i64>(op.name(), shape, DType::I64, |out| {
+            let per_chunk = (GRAIN / (n * inner)).max(1) * inner;
+            parallel_chunks_mut(out, per_chunk, |i, out| {
+                for (k, out) in out.chunks_mut(inner).enumerate() {
+                    let at = i * per_chunk + k * inner;
+                    let x = &src[at * n..(at + inner) * n];
+                    find(x, &best[at..at + inner], out);
+                }
+            });
+        });
+    }
     Tensor::build::<i64>(op.name(), shape, DType::I64, |out| {
         if outer * inner == 0 {
             return;
@@ -127,30 +147,93 @@ fn indices<T: Stored>(op: &Extreme, x: &Tensor, lane: DType, shape: &[usize]) ->
         parallel_chunks_mut(out, per_chunk, |i, out| {
             for (k, out) in out.chunks_mut(inner).enumerate() {
                 let at = (i * per_chunk / inner + k) * n * inner;
-                let x = &src[at..at + n * inner];
-                if inner == 1 {
-                    out[0] = row(x, largest) as i64;
-                } else {
-                    columns(x, largest, out);
-                }
+                columns(&src[at..at + n * inner], largest, out);
             }
         });
     })
 }
 
-/// The first index of the extreme of a slice.
-fn row<T: Stored>(x: &[T], largest: bool) -> usize {
-    let mut best = 0;
-    let mut value = x[0];
-    for (i, &v) in x.iter().enumerate().skip(1) {
-        if beats(v, value, largest) {
-            (best, value) = (i, v);
+/// A type with folds for its extremes.
+trait Extremes: Lane {
+    const MAX: &'static Fold<Self>;
+    const MIN: &'static Fold<Self>;
+}
+macro_rules! extremes {
+    ($($t:ty, $max:ident, $min:ident;)*) => {$(
+        impl Extremes for $t {
+            const MAX: &'static Fold<$t> = &fold::$max;
+            const MIN: &'static Fold<$t> = &fold::$min;
         }
-    }
-    best
+    )*};
+}
+extremes! {
+    f32, MAX_F32, MIN_F32;
+    f64, MAX_F64, MIN_F64;
+    i32, MAX_I32, MIN_I32;
+    i64, MAX_I64, MIN_I64;
 }
 
-/// The same for each column of a matrix of rows `out.len()` long.
+/// The first row of the matrix `x`, of rows `out.len()` long, in which each column has its extreme
+/// `best`; where that is NaN, the first NaN.
+fn find<T: Stored>(x: &[T], best: &[T], out: &mut [i64]) {
+    let width = out.len();
+    let same = |a: T, b: T| a == b || (a.partial_cmp(&a).is_none() && b.partial_cmp(&b).is_none());
+    if let ([best], [out]) = (best, &mut *out) {
+        let first = |x: &[T]| x.iter().position(|&v| same(v, *best));
+        // A short row is not worth the chunks.
+        let from = match x.len() {
+            0..=64 => 0,
+            _ => first_chunk(x, std::slice::from_ref(best), 32).unwrap_or(0),
+        };
+        *out = first(&x[from..]).map_or(0, |i| (from + i) as i64);
+        return;
+    }
+    out.fill(-1);
+    let (mut missing, mut at) = (width, 0);
+    // Rows side by side that fill some registers.
+    let tile: Vec<T> = best
+        .iter()
+        .copied()
+        .cycle()
+        .take(width * 256usize.div_ceil(width))
+        .collect();
+    while missing > 0 {
+        let Some(hit) = first_chunk(&x[at..], &tile, tile.len()) else {
+            break;
+        };
+        let end = x.len().min(at + hit + tile.len());
+        for (i, row) in x[at + hit..end].chunks_exact(width).enumerate() {
+            for ((o, &v), &b) in out.iter_mut().zip(row).zip(best) {
+                if *o < 0 && same(v, b) {
+                    *o = ((at + hit) / width + i) as i64;
+                    missing -= 1;
+                }
+            }
+        }
+        at = end;
+    }
+}
+
+/// Where the first chunk of `len` elements begins in which one is what it is in `wanted`, which is
+/// one for all of them, or one for each; NaN is NaN.
+fn first_chunk<T: Stored>(x: &[T], wanted: &[T], len: usize) -> Option<usize> {
+    flambeau_cpu::simd::dispatch(
+        #[inline(always)]
+        || {
+            let nan = |v: T| v.partial_cmp(&v).is_none();
+            // All of a chunk are looked at: a loop that may end early is not vectorised.
+            let hit = |x: &[T]| match *wanted {
+                [w] if nan(w) => x.iter().fold(false, |any, &v| any | nan(v)),
+                [w] => x.iter().fold(false, |any, &v| any | (v == w)),
+                _ => (x.iter().zip(wanted))
+                    .fold(false, |any, (&v, &w)| any | (v == w) | (nan(v) & nan(w))),
+            };
+            x.chunks(len).position(hit).map(|i| i * len)
+        },
+    )
+}
+
+/// The first index of the extreme of each column of a matrix of rows `out.len()` long.
 fn columns<T: Stored>(x: &[T], largest: bool, out: &mut [i64]) {
     let width = out.len();
     out.fill(0);

@@ -74,9 +74,15 @@ macro_rules! folds {
                                 acc[i] = $e;
                             }
                         }
-                        for i in 0..rest.len() {
-                            let ($a, $b): ($t, $t) = (acc[i], rest[i]);
-                            acc[i] = $e;
+                        if !rest.is_empty() {
+                            // Padded to a whole chunk: a loop over what is left would keep the
+                            // running results in memory.
+                            let mut last: [$t; LANES] = [$identity; LANES];
+                            last[..rest.len()].copy_from_slice(rest);
+                            for i in 0..LANES {
+                                let ($a, $b): ($t, $t) = (acc[i], last[i]);
+                                acc[i] = $e;
+                            }
                         }
                         kernels::fold_lanes(acc, |$a: $t, $b: $t| $e)
                     },
@@ -97,11 +103,11 @@ folds! {
     PROD_F32: f32 = 1.0, |a, b| a * b;
     PROD_F64: f64 = 1.0, |a, b| a * b;
     PROD_I64: i64 = 1, |a, b| a.wrapping_mul(b);
-    MAX_F32: f32 = f32::NEG_INFINITY, |a, b| if a > b || a.is_nan() { a } else { b };
+    MAX_F32: f32 = f32::NEG_INFINITY, |a, b| if a > b || a.is_nan() { a } else { b }, kernels::max_rows_f32;
     MAX_F64: f64 = f64::NEG_INFINITY, |a, b| if a > b || a.is_nan() { a } else { b };
     MAX_I32: i32 = i32::MIN, |a, b| if a > b { a } else { b };
     MAX_I64: i64 = i64::MIN, |a, b| if a > b { a } else { b };
-    MIN_F32: f32 = f32::INFINITY, |a, b| if a < b || a.is_nan() { a } else { b };
+    MIN_F32: f32 = f32::INFINITY, |a, b| if a < b || a.is_nan() { a } else { b }, kernels::min_rows_f32;
     MIN_F64: f64 = f64::INFINITY, |a, b| if a < b || a.is_nan() { a } else { b };
     MIN_I32: i32 = i32::MAX, |a, b| if a < b { a } else { b };
     MIN_I64: i64 = i64::MAX, |a, b| if a < b { a } else { b };
@@ -136,6 +142,30 @@ pub(crate) fn fold_rows<T: Stored>(
     for (o, parts) in out.chunks_exact_mut(1).zip(parts.chunks_exact(pieces)) {
         join(parts, o);
     }
+}
+
+/// The sums of the rows of `n` elements of the contiguous `x`, added up in f32 as they are read.
+pub(super) fn sum_bf16_rows(
+    op: &'static str,
+    x: &Tensor,
+    n: usize,
+    shape: &[usize],
+) -> Result<Tensor> {
+    let read = x.read();
+    let src = &read.slice::<half::bf16>()[..x.numel()];
+    let pieces = n.div_ceil(BLOCK).max(1);
+    Tensor::build::<f32>(op, shape, DType::F32, |out| {
+        let mut parts = vec![0.0; out.len() * pieces];
+        let per_chunk = (BLOCK / n.max(1)).max(1);
+        parallel_chunks_mut(&mut parts, per_chunk, |i, parts| {
+            for (k, part) in parts.iter_mut().enumerate() {
+                let (row, piece) = ((i * per_chunk + k) / pieces, (i * per_chunk + k) % pieces);
+                let x = &src[row * n..(row + 1) * n];
+                *part = kernels::sum_bf16(&x[piece * BLOCK..n.min((piece + 1) * BLOCK)]);
+            }
+        });
+        kernels::sum_rows_f32(&parts, pieces, out);
+    })
 }
 
 impl<T: Stored> Fold<T> {

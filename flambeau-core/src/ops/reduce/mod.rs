@@ -11,7 +11,7 @@ use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
 use crate::ops::elementwise::{Lane, lane_of, to_contiguous};
 use crate::ops::spec::{Arg, OpSpec, Sample};
-use crate::shape::{Dims, Shape, numel, wrap_dims};
+use crate::shape::{Dims, Shape, memory_order, numel, wrap_dims};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail, cuda};
 use flambeau_cuda::kernels::Reduce as CudaFold;
@@ -60,7 +60,7 @@ impl Op for Reduce {
             _ => lane_of(dtype),
         };
         // Memory order first: a transposed tensor is folded where it lies.
-        let order = memory_order(x);
+        let order = memory_order(x.shape(), x.strides());
         let permuted = order.as_ref().map(|o| x.permute(o)).transpose()?;
         let dims: Shape = match &order {
             Some(o) => (0..x.dim())
@@ -70,6 +70,11 @@ impl Op for Reduce {
         };
         let y = permuted.as_ref().unwrap_or(x);
         let out = match lane {
+            DType::F32 if x.dtype() == DType::BF16 && self.sums() && whole_rows(y, &dims) => {
+                let shape = kept_shape(y.shape(), &dims, true);
+                let out = fold::sum_bf16_rows(self.name(), y, row_len(y, &dims), &shape)?;
+                self.divided::<f32>(x, out, |v, n| v / n as f32)
+            }
             DType::F32 => {
                 let out = self.folded(self.fold_f32(), y, &dims, lane)?;
                 self.divided::<f32>(x, out, |v, n| v / n as f32)
@@ -181,6 +186,11 @@ impl Reduce {
         }
     }
 
+    /// Whether elements are added up.
+    fn sums(&self) -> bool {
+        matches!(self.kind, Sum | Mean)
+    }
+
     fn fold_f32(&self) -> &'static Fold<f32> {
         match self.kind {
             Prod => &fold::PROD_F32,
@@ -229,10 +239,8 @@ impl Reduce {
         lane: DType,
     ) -> Result<Tensor> {
         // Whole rows of another type are converted on the way, without a copy of all of them.
-        let kept = x.dim() - dims.len();
-        let n = numel(&x.shape()[kept..]);
-        let rows = n >= 64 && x.is_contiguous() && dims.iter().all(|&d| d >= kept);
-        if rows && x.dtype() != lane {
+        if x.dtype() != lane && whole_rows(x, dims) {
+            let n = row_len(x, dims);
             let shape = kept_shape(x.shape(), dims, true);
             return Tensor::build::<T>(self.name(), &shape, lane, |out| {
                 fold.converted_rows(x, n, out)
@@ -258,22 +266,15 @@ impl Reduce {
     }
 }
 
-/// The order of dimensions under which `x` is contiguous, where it is not as it stands.
-fn memory_order(x: &Tensor) -> Option<Shape> {
-    if x.is_contiguous() {
-        return None;
-    }
-    let mut order: Shape = (0..x.dim()).collect();
-    order.sort_by_key(|&d| std::cmp::Reverse((x.strides()[d], x.shape()[d])));
-    let mut step = 1;
-    for &d in order.iter().rev() {
-        if x.shape()[d] != 1 && x.strides()[d] != step {
-            return None;
-        }
-        // Where a size is 0, the others may multiply to more than memory can address.
-        step = step.wrapping_mul(x.shape()[d]);
-    }
-    Some(order)
+/// How many elements the last dimensions have, as many as `dims` names.
+fn row_len(x: &Tensor, dims: &[usize]) -> usize {
+    numel(&x.shape()[x.dim() - dims.len()..])
+}
+
+/// Whether `dims` are the last dimensions of the contiguous `x`, and its rows along them not short.
+fn whole_rows(x: &Tensor, dims: &[usize]) -> bool {
+    let last = dims.iter().all(|&d| d >= x.dim() - dims.len());
+    last && x.is_contiguous() && row_len(x, dims) >= 64
 }
 
 /// `x`, contiguous and of type `lane`; converted only where it is not.
