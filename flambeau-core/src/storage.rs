@@ -52,8 +52,8 @@ struct Inner {
 /// Shared access to a storage's elements from an offset on.
 pub(crate) struct Read<'a> {
     guard: RwLockReadGuard<'a, Memory>,
-    /// A copy of a device's memory, made when it is first asked for.
-    staged: OnceLock<Buffer>,
+    /// A copy of a device's memory, made when it is first asked for; in a box, for most have none.
+    staged: OnceLock<Box<Buffer>>,
     offset: usize,
 }
 
@@ -72,7 +72,7 @@ impl<'a> Read<'a> {
     fn host(&self) -> &Buffer {
         match &*self.guard {
             Memory::Host(buffer) => buffer,
-            Memory::Cuda(buffer) => self.staged.get_or_init(|| staged(buffer)),
+            Memory::Cuda(buffer) => self.staged.get_or_init(|| Box::new(staged(buffer))),
         }
     }
 
@@ -99,7 +99,7 @@ impl<'a> Read<'a> {
 pub(crate) struct Write<'a> {
     guard: RwLockWriteGuard<'a, Memory>,
     /// A copy of a device's memory, which is written back at the end.
-    staged: Option<Buffer>,
+    staged: Option<Box<Buffer>>,
     offset: usize,
 }
 
@@ -118,7 +118,7 @@ impl<'a> Write<'a> {
     pub(crate) fn slice<T: Stored>(&mut self) -> &mut [T] {
         let host = match &mut *self.guard {
             Memory::Host(buffer) => buffer,
-            Memory::Cuda(buffer) => self.staged.get_or_insert_with(|| staged(buffer)),
+            Memory::Cuda(buffer) => self.staged.get_or_insert_with(|| Box::new(staged(buffer))),
         };
         &mut host.as_mut_slice::<T>()[self.offset..]
     }
@@ -183,6 +183,7 @@ impl Storage {
         Storage::of(Memory::Host(buffer))
     }
 
+    #[inline]
     pub(crate) fn of(memory: Memory) -> Storage {
         Storage(Arc::new(Inner {
             device: memory.device(),
@@ -201,6 +202,7 @@ impl Storage {
     }
 
     /// Recursive: one thread may read a storage twice (`&x * &x`) while another waits to write.
+    #[inline]
     pub(crate) fn read(&self, offset: usize) -> Read<'_> {
         Read::new(self.0.data.read_recursive(), offset)
     }
