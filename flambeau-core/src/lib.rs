@@ -30,7 +30,7 @@ mod tensor;
 /// What the allocator holds and has done (`torch.cuda.memory_stats`): bytes allocated, reserved and
 /// their peak, buffers handed out, and how many of them were reused.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, memory};
 /// let before = memory::stats();
 /// let x = Tensor::zeros([1 << 20])?;

@@ -13,7 +13,7 @@
 //!   and [`Tensor::random_`] and [`Tensor::exponential_`], from the CPU's.
 //! - By a tensor's probabilities: [`Tensor::bernoulli`], [`Tensor::multinomial`].
 //!
-//! ```
+//! ```standalone_crate
 //! use flambeau_core::{Tensor, manual_seed, random};
 //! manual_seed(1);
 //! let state = random::get_rng_state();
@@ -36,7 +36,7 @@ static DEFAULT: LazyLock<Mutex<Generator>> = LazyLock::new(|| Mutex::new(Generat
 /// Seeds the default generator
 /// ([`torch.manual_seed`](https://pytorch.org/docs/stable/generated/torch.manual_seed.html)).
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed};
 /// manual_seed(0);
 /// // torch.manual_seed(0); torch.rand(2)
@@ -50,11 +50,13 @@ pub fn manual_seed(seed: u64) {
 
 /// Runs `f` with the default generator; other threads wait.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::manual_seed;
 /// use flambeau_core::random::with_default;
 /// manual_seed(0);
-/// assert_eq!(with_default(|g| g.randperm(4)), [0, 1, 3, 2]);
+/// let order = with_default(|g| g.randperm(4)).map_err(|e| e.to_string())?;
+/// assert_eq!(order, [0, 1, 3, 2]);
+/// # Ok::<(), String>(())
 /// ```
 pub fn with_default<R>(f: impl FnOnce(&mut Generator) -> R) -> R {
     f(&mut DEFAULT.lock())
@@ -130,7 +132,7 @@ impl Tensor {
     /// Uniform numbers from `[0, 1)`
     /// ([`torch.rand`](https://pytorch.org/docs/stable/generated/torch.rand.html)), `f32`.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// manual_seed(0);
     /// let expected = Tensor::new([[0.49626f32, 0.76822], [0.08848, 0.13203]])?;
@@ -176,7 +178,7 @@ impl Tensor {
     /// Numbers from the standard normal distribution
     /// ([`torch.randn`](https://pytorch.org/docs/stable/generated/torch.randn.html)), `f32`.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// manual_seed(0);
     /// let expected = Tensor::new([[1.541f32, -0.29343], [-2.17879, 0.56843]])?;
@@ -222,7 +224,7 @@ impl Tensor {
     /// Integers from `low` to before `high`
     /// ([`torch.randint`](https://pytorch.org/docs/stable/generated/torch.randint.html)), `i64`.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// manual_seed(0);
     /// assert_eq!(Tensor::randint(0, 10, [6])?.to_vec::<i64>()?, [4, 9, 3, 0, 3, 9]);
@@ -274,7 +276,7 @@ impl Tensor {
     /// The integers from 0 to `n - 1` in random order
     /// ([`torch.randperm`](https://pytorch.org/docs/stable/generated/torch.randperm.html)), `i64`.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// manual_seed(0);
     /// assert_eq!(Tensor::randperm(5)?.to_vec::<i64>()?, [4, 0, 1, 3, 2]);
@@ -344,7 +346,7 @@ impl Tensor {
     /// Refilled with uniform numbers from `[from, to)`
     /// ([`torch.Tensor.uniform_`](https://pytorch.org/docs/stable/generated/torch.Tensor.uniform_.html)).
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// manual_seed(0);
     /// let expected = Tensor::new([-0.00749f32, 0.53644, -0.82305])?;
@@ -378,7 +380,7 @@ impl Tensor {
     /// Refilled with numbers from the normal distribution of that mean and standard deviation
     /// ([`torch.Tensor.normal_`](https://pytorch.org/docs/stable/generated/torch.Tensor.normal_.html)).
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// manual_seed(0);
     /// let expected = Tensor::new([13.08199f32, 9.41314, 5.64242])?;
@@ -406,7 +408,7 @@ impl Tensor {
     /// Refilled with 1 with probability `p`, else 0
     /// ([`torch.Tensor.bernoulli_`](https://pytorch.org/docs/stable/generated/torch.Tensor.bernoulli_.html)).
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// manual_seed(0);
     /// assert_eq!(
@@ -438,7 +440,7 @@ impl Tensor {
     /// Refilled with integers over the type's range (for floats, those it holds exactly)
     /// ([`torch.Tensor.random_`](https://pytorch.org/docs/stable/generated/torch.Tensor.random_.html)).
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{DType, Tensor, manual_seed};
     /// manual_seed(0);
     /// assert_eq!(
@@ -466,7 +468,7 @@ impl Tensor {
     /// Refilled with numbers from the exponential distribution of rate `lambda`
     /// ([`torch.Tensor.exponential_`](https://pytorch.org/docs/stable/generated/torch.Tensor.exponential_.html)).
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// manual_seed(0);
     /// let expected = Tensor::new([1.75416f32, 0.61519, 0.30752])?;
@@ -530,7 +532,7 @@ impl Tensor {
     ///
     /// PyTorch's default: `replacement` false.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// manual_seed(0);
     /// let weights = Tensor::new([0.1f32, 0.7, 0.2])?;
@@ -592,7 +594,7 @@ impl Tensor {
 /// ([`torch.normal`](https://pytorch.org/docs/stable/generated/torch.normal.html) with numbers),
 /// `f32`.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed};
 /// use flambeau_core::random::normal;
 /// manual_seed(0);

@@ -640,7 +640,7 @@ pub fn stats() -> AllocStats {
 
 /// Counts the peak anew from what is in use now (`torch.cuda.reset_peak_memory_stats`).
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_cpu::alloc::{Buffer, reset_peak, stats};
 /// drop(Buffer::uninit(1 << 26));
 /// reset_peak();

@@ -23,7 +23,7 @@ use std::time::Duration;
 /// the order is that of PyTorch's loader, epoch after epoch. A seed fixes order and augmentation
 /// whatever the number of workers.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_data::{DataLoader, ListDataset};
 /// let loader = DataLoader::new(ListDataset::from_iter(0..10i64)).batch_size(4).shuffle(true).generator(0);
 /// let first = loader.iter().next().unwrap()?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// [`torch.Generator`](https://pytorch.org/docs/stable/generated/torch.Generator.html)
 /// is given to several. Cloning copies the handle.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_data::SharedGenerator;
 /// let generator = SharedGenerator::from(7); // torch.Generator().manual_seed(7)
 /// assert_eq!(generator.with(|g| g.initial_seed()), 7);

@@ -89,7 +89,7 @@ impl Sampler for SequentialSampler {
 
 /// Indices below a length in random order: each once, or, with replacement, each draw for itself.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_data::{RandomSampler, Sampler};
 /// let sampler = RandomSampler::new(5).generator(0);
 /// let order: Vec<usize> = sampler.epoch()?.collect();

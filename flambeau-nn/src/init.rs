@@ -79,7 +79,7 @@ pub(crate) fn product(sizes: &[usize]) -> usize {
 
 /// Uniform between `a` and `b`.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed};
 /// use flambeau_nn::init::uniform_;
 /// manual_seed(0);
@@ -97,7 +97,7 @@ pub fn uniform_(tensor: &Tensor, a: f64, b: f64) -> Result<Tensor> {
 
 /// Normal.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed};
 /// use flambeau_nn::init::normal_;
 /// manual_seed(0);
@@ -183,7 +183,7 @@ pub fn eye_(tensor: &Tensor) -> Result<Tensor> {
 
 /// Uniform, keeping the variance in both directions (Glorot and Bengio 2010).
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed};
 /// use flambeau_nn::init::xavier_uniform_;
 /// manual_seed(0);
@@ -203,7 +203,7 @@ pub fn xavier_uniform_(tensor: &Tensor, gain: f64) -> Result<Tensor> {
 
 /// Normal, keeping the variance in both directions.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed};
 /// use flambeau_nn::init::xavier_normal_;
 /// manual_seed(0);
@@ -223,7 +223,7 @@ pub fn xavier_normal_(tensor: &Tensor, gain: f64) -> Result<Tensor> {
 /// Uniform, keeping the variance in one direction through `nonlinearity` (He et al., arXiv
 /// 1502.01852). PyTorch's `a` is the slope in [`Nonlinearity::LeakyReLU`].
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed};
 /// use flambeau_nn::init::{FanMode, Nonlinearity, kaiming_uniform_};
 /// manual_seed(0);
@@ -252,7 +252,7 @@ pub fn kaiming_uniform_(
 
 /// Normal, keeping the variance in one direction through `nonlinearity`.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed};
 /// use flambeau_nn::init::{FanMode, Nonlinearity, kaiming_normal_};
 /// manual_seed(0);

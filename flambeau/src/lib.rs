@@ -53,7 +53,7 @@
 //! The derive finds parameters, moves and saves them, and switches between training and evaluation.
 //! After [`manual_seed`] the initial weights are PyTorch's.
 //!
-//! ```
+//! ```standalone_crate
 //! use flambeau::prelude::*;
 //!
 //! #[derive(Module)]

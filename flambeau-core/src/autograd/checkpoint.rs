@@ -73,7 +73,7 @@ pub fn checkpoint<R>(
 
 /// [`checkpoint`] with options.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::Tensor;
 /// use flambeau_core::autograd::CheckpointOptions;
 /// use flambeau_core::autograd::checkpoint_with;

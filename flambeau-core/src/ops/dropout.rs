@@ -10,7 +10,7 @@ impl Tensor {
     ///
     /// PyTorch's defaults: `p` 0.5, `training` true.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// manual_seed(0);
     /// assert_eq!(
@@ -33,7 +33,7 @@ impl Tensor {
     ///
     /// PyTorch's defaults: `p` 0.5, `training` true.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// manual_seed(0);
     /// let y = Tensor::ones([1, 4, 2, 2])?.feature_dropout(0.5, true)?;

@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 /// How tensors print
 /// ([`torch.set_printoptions`](https://pytorch.org/docs/stable/generated/torch.set_printoptions.html)).
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{PrintOptions, Tensor, set_printoptions};
 /// set_printoptions(PrintOptions { precision: 2, ..PrintOptions::default() });
 /// assert_eq!(Tensor::new([0.12345f32])?.to_string(), "tensor([0.12])");

@@ -72,7 +72,7 @@ fn room(op: &str, count: usize) -> Result<Vec<i64>, RandomError> {
 
 /// A source of random numbers, equal to `torch.Generator()` on the CPU.
 ///
-/// ```
+/// ```standalone_crate
 /// let mut generator = flambeau_cpu::random::Generator::new();
 /// generator.manual_seed(0);
 /// let mut x = [0.0f32; 3];

@@ -318,7 +318,7 @@ methods! {
     /// Elements zero with probability `p` (default 0.5), the others scaled, while `training`
     /// ([`F.dropout`](https://pytorch.org/docs/stable/generated/torch.nn.functional.dropout.html)).
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// use flambeau_nn::functional::dropout;
     /// manual_seed(0);

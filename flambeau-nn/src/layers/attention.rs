@@ -156,7 +156,7 @@ impl Sizes {
 /// first two dimensions change places; without a batch the second is missing. The result has the
 /// queries' shape.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed};
 /// use flambeau_nn::{MultiheadAttention, MultiheadAttentionOptions};
 /// manual_seed(0);

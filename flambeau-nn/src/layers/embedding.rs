@@ -12,7 +12,7 @@ use flambeau_macros::Module;
 ///
 /// The table begins with normal numbers, as PyTorch's.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed};
 /// use flambeau_nn::{Embedding, Forward};
 /// manual_seed(0);

@@ -11,7 +11,7 @@ use flambeau_macros::Module;
 ///
 /// Weight `[out, in]` and bias `[out]` are drawn as PyTorch draws them:
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed};
 /// use flambeau_nn::{Forward, Linear};
 /// manual_seed(0);
@@ -56,7 +56,7 @@ impl Linear {
 
     /// Whether there is a bias (true). Draws the values anew, from where the generator was before.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// use flambeau_nn::Linear;
     /// manual_seed(0);
@@ -105,7 +105,7 @@ forward!(Linear, |m, x| x.linear(&m.weight, m.bias.as_deref()),
 /// `y = x1ᵀ A x2 + b`
 /// ([`torch.nn.Bilinear`](https://pytorch.org/docs/stable/generated/torch.nn.Bilinear.html)).
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed};
 /// use flambeau_nn::Bilinear;
 /// manual_seed(0);

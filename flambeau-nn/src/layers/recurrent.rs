@@ -462,7 +462,7 @@ layers! {
     /// output alike, of `hidden` numbers, twice as many in both directions. States are `[layers ·
     /// directions, batch, hidden]`.
     ///
-    /// ```
+    /// ```standalone_crate
     /// use flambeau_core::{Tensor, manual_seed};
     /// use flambeau_nn::LSTM;
     /// manual_seed(0);

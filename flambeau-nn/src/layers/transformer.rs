@@ -64,7 +64,7 @@ struct Sizes {
 /// Input and output `[length, batch, d_model]`; with `batch_first` `[batch, length, d_model]`;
 /// without a batch `[length, d_model]`.
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed};
 /// use flambeau_nn::{Activation, EncoderOptions, Forward, TransformerEncoderLayer};
 /// manual_seed(0);

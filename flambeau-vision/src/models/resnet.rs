@@ -144,7 +144,7 @@ impl Default for ResNetOptions {
 /// Input `[batch, 3, height, width]`, output `[batch, classes]` logits. Its parts are fields to
 /// replace, as torchvision's are. For CIFAR's small pictures the stem keeps their size:
 ///
-/// ```
+/// ```standalone_crate
 /// use flambeau_core::{Tensor, manual_seed, no_grad};
 /// use flambeau_nn::{Conv2d, Forward, Identity, Module};
 /// use flambeau_vision::models::resnet18;
