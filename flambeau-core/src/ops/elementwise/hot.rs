@@ -106,6 +106,7 @@ macro_rules! hot_unary {
         use half::bf16;
         flambeau_cpu::simd_fn! {
             fn f32_in_place(x: &mut [f32], params: $crate::ops::elementwise::unary::Params) {
+                // Most rows take no numbers.
                 #[allow(unused_variables)]
                 let $p = params.map(|v| v as f32);
                 for o in x.iter_mut() {
@@ -114,6 +115,7 @@ macro_rules! hot_unary {
                 }
             }
             fn low(x: &[bf16], out: &mut [bf16], params: $crate::ops::elementwise::unary::Params) {
+                // Most rows take no numbers.
                 #[allow(unused_variables)]
                 let $p = params.map(|v| v as f32);
                 for (o, x) in out.iter_mut().zip(x) {
@@ -122,6 +124,7 @@ macro_rules! hot_unary {
                 }
             }
             fn low_in_place(x: &mut [bf16], params: $crate::ops::elementwise::unary::Params) {
+                // Most rows take no numbers.
                 #[allow(unused_variables)]
                 let $p = params.map(|v| v as f32);
                 for o in x.iter_mut() {
