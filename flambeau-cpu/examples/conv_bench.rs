@@ -1,6 +1,6 @@
 //! Times the convolution kernels on the shapes of LeNet, ResNet and others.
 //!
-//! `cargo run --release -p flambeau-cpu --example conv_bench -- [threads [name-filter [bf16]]]`
+//! `cargo run --release -p flambeau-cpu --example conv_bench -- [threads [name-filter,... [bf16]]]`
 //! prints, per shape: forward, gradient of the input, gradient of the weight in microseconds (best
 //! of several rounds), and the GFLOP/s of the three together. Names are as in
 //! `d2_n128_c64_h32_k64_r3_s1_p1_d1_g1`: axes, batch, channels, side, output channels, kernel,
@@ -98,6 +98,11 @@ const ROWS: &[Row] = &[
     (3, [8, 1, 24, 16, 5, 1, 2, 1, 1], false),
     (2, [32, 64, 28, 64, 7, 1, 3, 1, 64], false),
     (2, [32, 64, 56, 64, 3, 2, 1, 1, 64], false),
+    (2, [32, 96, 28, 96, 5, 1, 2, 1, 96], false),
+    (2, [32, 96, 14, 96, 3, 1, 1, 1, 96], false),
+    (2, [32, 96, 7, 96, 3, 1, 1, 1, 96], false),
+    (2, [8, 48, 112, 48, 3, 2, 1, 1, 48], false),
+    (2, [32, 48, 28, 96, 3, 1, 1, 1, 48], false),
 ];
 
 /// The three times with maps of bf16.
@@ -121,7 +126,7 @@ fn main() {
         let t = if transposed { "_t" } else { "" };
         let name =
             format!("d{axes}_n{n}_c{c}_h{h}_k{k}_r{r}_s{stride}_p{pad}_d{dilation}_g{groups}{t}");
-        if !name.contains(&filter) {
+        if !filter.split(',').any(|part| name.contains(part)) {
             continue;
         }
         let all = |value: usize, other: usize| -> [usize; 3] {

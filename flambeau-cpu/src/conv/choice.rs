@@ -1,6 +1,6 @@
 //! Which algorithm computes a convolution: the table, from measured shapes.
 
-use super::{ConvShape, winograd};
+use super::{ConvShape, depthwise, winograd};
 
 /// The part of a convolution that is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +22,15 @@ pub(super) enum Path {
     Winograd,
     /// The same along one axis, for few channels: `winograd::rows`.
     Rows,
+    /// Groups of one input channel: `depthwise`.
+    Depthwise,
 }
 
-/// The element type of the maps, where it is not f64, which is always direct.
+/// The element type of the maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Maps {
     F32,
+    F64,
     /// Of bf16, on a CPU that multiplies pairs of them twice as fast as values of f32.
     Pairs,
     /// Of bf16, elsewhere.
@@ -40,6 +43,8 @@ pub(super) fn choose(s: &ConvShape, part: Part, maps: Maps) -> Path {
     // transforms cost more than they spare.
     let worth = s.in_channels.min(s.out_channels) >= 16 && s.pixels() >= 4;
     match (winograd::kind(s), maps) {
+        _ if depthwise::is_for(s, part, maps == Maps::Pairs) => Path::Depthwise,
+        (_, Maps::F64) => Path::Direct,
         (Some(winograd::Kind::Dense | winograd::Kind::PointStrided), _) if worth => Path::Winograd,
         // A quarter less multiplications, or none, do not make up for half the speed.
         (Some(_), Maps::F32 | Maps::Bf16) if worth => Path::Winograd,

@@ -12,6 +12,7 @@
 
 mod choice;
 mod correlate;
+mod depthwise;
 mod operand;
 mod planes;
 pub mod reference;
@@ -196,6 +197,7 @@ impl Sealed for f32 {
             Path::Direct => correlate::forward::<f32, f32, f32>(s, x, w, bias, out),
             Path::Winograd => winograd::forward(s, x, w, bias, out),
             Path::Rows => winograd::rows::forward(s, x, w, bias, out),
+            Path::Depthwise => depthwise::forward::<f32, f32, f32>(s, x, w, bias, out),
         }
     }
 
@@ -204,6 +206,7 @@ impl Sealed for f32 {
             Path::Direct => correlate::backward_data::<f32, f32, f32>(s, grad_out, w, grad_in),
             Path::Winograd => winograd::backward_data(s, grad_out, w, grad_in),
             Path::Rows => winograd::rows::backward_data(s, grad_out, w, grad_in),
+            Path::Depthwise => depthwise::backward_data::<f32, f32, f32>(s, grad_out, w, grad_in),
         }
     }
 
@@ -213,21 +216,31 @@ impl Sealed for f32 {
                 weight::backward_weight::<f32, f32, f32>(s, x, grad_out, grad_w)
             }
             Path::Winograd => winograd::backward_weight(s, x, grad_out, grad_w),
+            Path::Depthwise => depthwise::backward_weight::<f32, f32, f32>(s, x, grad_out, grad_w),
         }
     }
 }
 
 impl Sealed for f64 {
     fn forward(s: &ConvShape, x: &[f64], w: &[f64], bias: Option<&[f64]>, out: &mut [f64]) {
-        correlate::forward::<f64, f64, f64>(s, x, w, bias, out);
+        match choose(s, Part::Forward, Maps::F64) {
+            Path::Depthwise => depthwise::forward::<f64, f64, f64>(s, x, w, bias, out),
+            _ => correlate::forward::<f64, f64, f64>(s, x, w, bias, out),
+        }
     }
 
     fn backward_data(s: &ConvShape, grad_out: &[f64], w: &[f64], grad_in: &mut [f64]) {
-        correlate::backward_data::<f64, f64, f64>(s, grad_out, w, grad_in);
+        match choose(s, Part::Data, Maps::F64) {
+            Path::Depthwise => depthwise::backward_data::<f64, f64, f64>(s, grad_out, w, grad_in),
+            _ => correlate::backward_data::<f64, f64, f64>(s, grad_out, w, grad_in),
+        }
     }
 
     fn backward_weight(s: &ConvShape, x: &[f64], grad_out: &[f64], grad_w: &mut [f64]) {
-        weight::backward_weight::<f64, f64, f64>(s, x, grad_out, grad_w);
+        match choose(s, Part::Weight, Maps::F64) {
+            Path::Depthwise => depthwise::backward_weight::<f64, f64, f64>(s, x, grad_out, grad_w),
+            _ => weight::backward_weight::<f64, f64, f64>(s, x, grad_out, grad_w),
+        }
     }
 }
 
@@ -272,8 +285,9 @@ pub fn conv_backward_weight<T: Convolve>(s: &ConvShape, x: &[T], grad_out: &[T],
 }
 
 /// What multiplies maps of bf16.
-fn bf16_maps() -> Maps {
-    match has_pairs() {
+fn bf16_maps(s: &ConvShape, part: Part) -> Maps {
+    let single = depthwise::is_for(s, part, false) && !depthwise::is_for(s, part, true);
+    match has_pairs() && !single {
         true => Maps::Pairs,
         false => Maps::Bf16,
     }
@@ -299,9 +313,10 @@ pub fn conv_forward_bf16(
     out: &mut [bf16],
 ) {
     s.check(x.len(), w.len(), out.len());
-    let maps = bf16_maps();
+    let maps = bf16_maps(s, Part::Forward);
     match (choose(s, Part::Forward, maps), maps) {
         (Path::Winograd, _) => winograd::forward(s, x, w, bias, out),
+        (Path::Depthwise, Maps::Pairs) => depthwise::forward::<f32, bf16, Pair>(s, x, w, bias, out),
         (_, Maps::Pairs) => correlate::forward::<f32, bf16, Pair>(s, x, w, bias, out),
         _ => {
             let mut wide = scratch::<f32>(out.len(), false);
@@ -318,9 +333,12 @@ pub fn conv_forward_bf16(
 /// As [`conv_forward`].
 pub fn conv_backward_data_bf16(s: &ConvShape, grad_out: &[bf16], w: &[f32], grad_in: &mut [bf16]) {
     s.check(grad_in.len(), w.len(), grad_out.len());
-    let maps = bf16_maps();
+    let maps = bf16_maps(s, Part::Data);
     match (choose(s, Part::Data, maps), maps) {
         (Path::Winograd, _) => winograd::backward_data(s, grad_out, w, grad_in),
+        (Path::Depthwise, Maps::Pairs) => {
+            depthwise::backward_data::<f32, bf16, Pair>(s, grad_out, w, grad_in)
+        }
         (_, Maps::Pairs) => correlate::backward_data::<f32, bf16, Pair>(s, grad_out, w, grad_in),
         _ => {
             let mut wide = scratch::<f32>(grad_in.len(), false);
@@ -337,9 +355,12 @@ pub fn conv_backward_data_bf16(s: &ConvShape, grad_out: &[bf16], w: &[f32], grad
 /// As [`conv_forward`].
 pub fn conv_backward_weight_bf16(s: &ConvShape, x: &[bf16], grad_out: &[bf16], grad_w: &mut [f32]) {
     s.check(x.len(), grad_w.len(), grad_out.len());
-    let maps = bf16_maps();
+    let maps = bf16_maps(s, Part::Weight);
     match (choose(s, Part::Weight, maps), maps) {
         (Path::Winograd, _) => winograd::backward_weight(s, x, grad_out, grad_w),
+        (Path::Depthwise, Maps::Pairs) => {
+            depthwise::backward_weight::<f32, bf16, Pair>(s, x, grad_out, grad_w)
+        }
         (_, Maps::Pairs) => weight::backward_weight::<f32, bf16, Pair>(s, x, grad_out, grad_w),
         _ => {
             let (x, grad_out) = (widened(x), widened(grad_out));

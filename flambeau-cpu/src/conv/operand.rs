@@ -55,6 +55,14 @@ pub(super) trait Dots<T, L: Lanes<T>, X>: 'static {
     unsafe fn load(p: *const X) -> Self::V;
     /// `c` plus the products of `a` with `b`.
     unsafe fn dot(a: Self::V, b: Self::V, c: L::V) -> L::V;
+    /// How results are stored.
+    type Out: Pod;
+    /// 0.
+    const NONE: Self::Out;
+    /// `L::N` sums to `to`.
+    unsafe fn put(sums: L::V, to: *mut Self::Out);
+    /// The sums of `a` and `b` in turns.
+    unsafe fn put_turns(a: L::V, b: L::V, to: *mut Self::Out);
 }
 
 /// A computation written over [`Lanes`] and [`Dots`].
@@ -110,6 +118,20 @@ impl<T: Float, L: Lanes<T>> Dots<T, L, T> for Values {
     #[inline(always)]
     unsafe fn dot(a: L::V, b: L::V, c: L::V) -> L::V {
         unsafe { L::fma(a, b, c) }
+    }
+    type Out = T;
+    const NONE: T = T::ZERO;
+    #[inline(always)]
+    unsafe fn put(sums: L::V, to: *mut T) {
+        unsafe { L::store(to, sums) }
+    }
+    #[inline(always)]
+    unsafe fn put_turns(a: L::V, b: L::V, to: *mut T) {
+        unsafe {
+            let (low, high) = L::merge(a, b);
+            L::store(to, low);
+            L::store(to.add(L::N), high);
+        }
     }
 }
 
@@ -249,6 +271,8 @@ mod pairs {
     use std::arch::x86_64::*;
     use std::mem::transmute;
 
+    use half::bf16;
+
     use super::{DotKernel, Dots, Pair};
     use crate::lanes::{Lanes, Vectors};
     use crate::simd::{Level, level};
@@ -299,6 +323,32 @@ mod pairs {
                     transmute::<__m512i, __m512bh>(b),
                 );
                 _mm512_dpbf16_ps(c, a, b)
+            }
+        }
+        type Out = bf16;
+        const NONE: bf16 = bf16::ZERO;
+        #[inline(always)]
+        unsafe fn put(sums: __m512, to: *mut bf16) {
+            unsafe {
+                to.cast::<__m256bh>()
+                    .write_unaligned(_mm512_cvtneps_pbh(sums))
+            }
+        }
+        #[inline(always)]
+        unsafe fn put_turns(a: __m512, b: __m512, to: *mut bf16) {
+            const TURNS: [u16; 32] = {
+                let mut turns = [0; 32];
+                let mut i = 0;
+                while i < 32 {
+                    turns[i] = i as u16 / 2 + i as u16 % 2 * 16;
+                    i += 1;
+                }
+                turns
+            };
+            unsafe {
+                let both = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a));
+                let turns = _mm512_loadu_si512(TURNS.as_ptr().cast());
+                _mm512_storeu_si512(to.cast(), _mm512_permutexvar_epi16(turns, both));
             }
         }
     }

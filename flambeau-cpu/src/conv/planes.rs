@@ -42,11 +42,11 @@ pub(super) fn flat(s: &ConvShape) -> ConvShape {
 #[derive(Debug, Clone)]
 pub(super) struct Planes {
     /// Size of the source plane.
-    source: [usize; 3],
+    pub source: [usize; 3],
     /// Padded position of the source's first element; negative where it is cropped.
     before: [isize; 3],
     /// Interleaved planes of each axis.
-    step: [usize; 3],
+    pub step: [usize; 3],
     /// Places of each axis, the last being the distance between rows.
     size: [usize; 3],
     /// Rows that hold something (the row distance may be less than the last axis' extent).
@@ -82,6 +82,16 @@ impl Planes {
         Self::new(s.input, before, s.stride, extent)
     }
 
+    /// The same where columns are not taken apart: output `o` reads from place `o * stride` of its
+    /// row on.
+    pub fn of_input_in_rows(s: &ConvShape) -> Self {
+        let all = Self::of_input(s);
+        let span = s.dilation[2] * (s.kernel[2] - 1) + 1;
+        let width = (s.valid_output()[2] - 1) * s.stride[2] + span;
+        let step = [s.stride[0], s.stride[1], 1];
+        Self::new(s.input, all.before, step, [all.size[0], all.size[1], width])
+    }
+
     /// What the gradient of the input reads: the gradient of the output. `at(o)` is place
     /// `o + before`, and input `i` reads places from `(i + padding) / stride + before` down.
     pub fn of_output(s: &ConvShape) -> Self {
@@ -94,6 +104,16 @@ impl Planes {
             (last as isize + before[d] + 1) as usize
         });
         Self::new(s.valid_output(), before, [1; 3], extent)
+    }
+
+    /// The same with rows that begin where `cells` of them do, if that takes little more room.
+    pub fn aligned(mut self, cells: usize) -> Self {
+        let pitch = self.size[2].next_multiple_of(cells);
+        if 4 * pitch <= 5 * self.size[2] {
+            self.size[2] = pitch;
+            self.channel = self.size.iter().chain(&self.step).product();
+        }
+        self
     }
 
     /// Whether the planes are the source, so that a reader that stays within them needs no copy.
@@ -139,7 +159,7 @@ impl Planes {
 
     /// The part of the source's axis `d` that lies in plane `phase`: first source index, first
     /// place, count.
-    fn run(&self, d: usize, phase: usize) -> (usize, usize, usize) {
+    pub fn run(&self, d: usize, phase: usize) -> (usize, usize, usize) {
         let (step, before) = (self.step[d] as isize, self.before[d]);
         let mut first = (phase as isize - before).rem_euclid(step);
         while first + before < 0 {

@@ -294,6 +294,43 @@ fn sweep() -> Vec<ConvShape> {
             ..two
         },
     ];
+    // Depthwise: kernels of every height of a column, widths around the registers', few rows.
+    for (i, width) in [1, 2, 5, 7, 14, 16, 17, 31, 33, 64, 66, 100]
+        .into_iter()
+        .enumerate()
+    {
+        let kernel = 1 + i % 7;
+        let s = ConvShape {
+            in_channels: 3,
+            out_channels: 3,
+            groups: 3,
+            input: [1, 3 + i, width],
+            kernel: [1, kernel, (kernel + i % 2).min(width)],
+            padding: [0, kernel / 2, kernel / 2],
+            ..two
+        };
+        for (step, dilation) in [(1, 1), (2, 1), (1, 2), (2, 2), (3, 1), (2, 3)] {
+            let stride = [1, step, if i % 3 == 0 { 1 } else { step }];
+            let dilation = [1, dilation, dilation];
+            shapes.push(ConvShape {
+                stride,
+                dilation,
+                padding: [0, 3, 6],
+                ..s
+            });
+            shapes.push(ConvShape {
+                stride,
+                out_channels: 6,
+                ..s
+            });
+        }
+        shapes.push(ConvShape {
+            input: [1, 1, 31 * width],
+            kernel: [1, 1, 31],
+            padding: [0, 0, 15],
+            ..s
+        });
+    }
     for channels in 1..=17 {
         shapes.push(ConvShape {
             in_channels: 18 - channels,

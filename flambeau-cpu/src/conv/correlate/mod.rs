@@ -7,7 +7,6 @@
 
 mod by_channel;
 mod by_position;
-mod depthwise;
 mod pack;
 
 use std::marker::PhantomData;
@@ -489,10 +488,7 @@ pub(super) fn forward<T: Float + Held<E>, E: Stored<T>, X: Operand<T, E>>(
         return;
     }
     let plan = Plan::forward(&flat(s), X::LEN);
-    match depthwise::is_for(s) {
-        true => plan.run_depthwise(s.batch, x, w, bias, out),
-        false => plan.run::<T, E, X>(s.batch, x, w, bias, out),
-    }
+    plan.run::<T, E, X>(s.batch, x, w, bias, out);
 }
 
 /// See [`super::conv_backward_data`]; operands are of `X`.
@@ -506,8 +502,5 @@ pub(super) fn backward_data<T: Float + Held<E>, E: Stored<T>, X: Operand<T, E>>(
         return;
     }
     let plan = Plan::backward_data(&flat(s), X::LEN);
-    match depthwise::is_for_data(s) {
-        true => plan.run_depthwise(s.batch, grad_out, w, None, grad_in),
-        false => plan.run::<T, E, X>(s.batch, grad_out, w, None, grad_in),
-    }
+    plan.run::<T, E, X>(s.batch, grad_out, w, None, grad_in);
 }
