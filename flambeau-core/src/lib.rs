@@ -21,6 +21,7 @@ mod storage;
 
 pub mod autocast;
 pub mod autograd;
+pub mod backends;
 pub mod dispatch;
 pub mod fused;
 pub mod ops;
@@ -48,6 +49,7 @@ pub mod memory {
 
 pub use autocast::{Autocast, autocast, autocast_dtype};
 pub use autograd::{Ctx, enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled};
+pub use backends::{float32_matmul_precision, set_float32_matmul_precision};
 pub use device::{Device, default_device, set_default_device};
 pub use dtype::{DType, Element, Scalar, Stored};
 pub use error::{Error, Result};

@@ -4,6 +4,8 @@ use crate::Launch;
 use crate::driver::{self, Address, Driver, Open, Pattern};
 use crate::error::{Error, Result, fail};
 use crate::pool::{Pool, Stats};
+use crate::vendor::{Blas, Dnn, settings};
+use std::ffi::c_void;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -15,6 +17,8 @@ pub struct Device {
     pool: Mutex<Pool>,
     /// Whether each launch is waited for, so that what fails is reported where it was started.
     waits: bool,
+    blas: OnceLock<Result<Blas>>,
+    dnn: OnceLock<Result<Dnn>>,
 }
 
 impl fmt::Debug for Device {
@@ -79,6 +83,8 @@ pub fn device(index: usize) -> Result<&'static Device> {
             driver: (slot.open)()?,
             pool: Mutex::default(),
             waits: std::env::var("FLAMBEAU_CUDA_SYNC").is_ok_and(|v| v == "1"),
+            blas: OnceLock::new(),
+            dnn: OnceLock::new(),
         })
     });
     device.as_ref().map_err(Error::clone)
@@ -186,10 +192,57 @@ impl Device {
     pub(crate) unsafe fn launch(&self, mut launch: Launch) -> Result<()> {
         // SAFETY: the caller's; a buffer that is dropped is reused only by what runs later.
         unsafe { self.driver.launch(&mut launch)? };
+        self.started()
+    }
+
+    /// To be called after work was put on the stream: waits for it where that is asked for.
+    pub(crate) fn started(&self) -> Result<()> {
         if self.waits {
             self.synchronize()?;
         }
         Ok(())
+    }
+
+    /// The stream, for a library that is called on this thread: the device is made current for it.
+    pub(crate) fn stream(&self) -> Result<*mut c_void> {
+        self.driver.stream()
+    }
+
+    fn start_blas(&self) -> &Result<Blas> {
+        self.blas.get_or_init(|| {
+            self.driver.stream()?;
+            Blas::open(self.driver.cublas()?, self.capability())
+        })
+    }
+
+    fn start_dnn(&self) -> &Result<Dnn> {
+        self.dnn
+            .get_or_init(|| Dnn::open(self.driver.cudnn()?, self.driver.stream()?))
+    }
+
+    /// cuBLASLt, where it is wanted and there.
+    pub(crate) fn blas(&self) -> Option<&Blas> {
+        settings::CUBLAS
+            .get()
+            .then(|| self.start_blas().as_ref().ok())?
+    }
+
+    /// cuDNN, where it is wanted and there.
+    pub(crate) fn dnn(&self) -> Option<&Dnn> {
+        settings::CUDNN
+            .get()
+            .then(|| self.start_dnn().as_ref().ok())?
+    }
+
+    /// Whether cuBLASLt and cuDNN start on this device.
+    ///
+    /// # Errors
+    /// Each with what is missing.
+    pub fn libraries(&self) -> [Result<()>; 2] {
+        [
+            self.start_blas().as_ref().map(drop).map_err(Error::clone),
+            self.start_dnn().as_ref().map(drop).map_err(Error::clone),
+        ]
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {

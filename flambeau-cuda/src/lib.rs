@@ -8,8 +8,11 @@
 //! - [`tensor`] runs them on buffers, checked: the safe way in for the crates above.
 //! - [`device()`] finds NVIDIA's driver and compiler at run time and opens a [`Device`]: one stream
 //!   that all work goes through in order, and a caching allocator that gives out [`Buffer`]s.
+//! - `vendor` has cuBLASLt compute products and cuDNN convolutions where they are found;
+//!   [`settings`] switches them.
 //! - `emulate` (feature `emulate`, for tests) compiles a unit with the system's C++ compiler and
-//!   runs a launch on the CPU, so that indexing and numerics are checked without a GPU.
+//!   runs a launch on the CPU, so that indexing and numerics are checked without a GPU; stand-ins
+//!   take the libraries' place.
 
 mod device;
 mod driver;
@@ -22,11 +25,13 @@ mod pool;
 pub mod tensor;
 mod types;
 mod unit;
+mod vendor;
 
 pub use device::{Buffer, Device, available, count, device};
-pub use driver::{compiler_version, driver_version};
+pub use driver::{compiler_version, cublas_version, cudnn_version, driver_version};
 pub use error::{Error, Result};
 pub use launch::{Args, Launch, Pod};
 pub use pool::Stats;
 pub use types::{Layout, MAX_DIMS, Ptr, Type, View, row_major};
 pub use unit::{HEADERS, Unit};
+pub use vendor::settings;

@@ -127,9 +127,15 @@ pub fn report() -> Vec<String> {
         Ok((major, minor)) => format!("{major}.{minor}"),
         Err(e) => e.to_string(),
     };
+    let library = |r: cuda::Result<(usize, usize, usize)>| match r {
+        Ok((major, minor, patch)) => format!("{major}.{minor}.{patch}"),
+        Err(e) => e.to_string(),
+    };
     let mut lines = vec![
         format!("driver: {}", version(cuda::driver_version())),
         format!("nvrtc: {}", version(cuda::compiler_version())),
+        format!("cublasLt: {}", library(cuda::cublas_version())),
+        format!("cudnn: {}", library(cuda::cudnn_version())),
     ];
     match cuda::available() {
         Err(e) => lines.push(format!("not available: {e}")),
@@ -138,7 +144,20 @@ pub fn report() -> Vec<String> {
             let memory = memory_info(i)
                 .map(|(free, total)| format!("{:.1} of {:.1} GiB free", gib(free), gib(total)));
             let text = |r: Result<String>| r.unwrap_or_else(|e| e.message().to_owned());
-            format!("cuda:{i}: {}, {}", text(device_name(i)), text(memory))
+            // What is missing stands above; here stands what is there and does not start.
+            let found = [
+                cuda::cublas_version().is_ok(),
+                cuda::cudnn_version().is_ok(),
+            ];
+            let started = device("report", i).map(cuda::Device::libraries);
+            let failures = (started.into_iter().flatten().zip(found))
+                .filter_map(|(started, found)| started.err().filter(|_| found));
+            let failures: String = failures.map(|e| format!("; {e}")).collect();
+            format!(
+                "cuda:{i}: {}, {}{failures}",
+                text(device_name(i)),
+                text(memory)
+            )
         })),
     }
     lines

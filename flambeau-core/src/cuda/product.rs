@@ -19,7 +19,16 @@ pub(crate) fn product(
     shape: &[usize],
 ) -> Result<Tensor> {
     let out = Tensor::empty_with(shape, (a.dtype(), a.device()))?;
+    let columns = shape[shape.len() - 1];
+    let is_bias = |c: &Tensor| {
+        c.on_cuda() && c.dtype() == a.dtype() && c.shape() == [columns] && c.is_contiguous()
+    };
+    // A number for each column is added on the way out.
+    let bias = c
+        .filter(|&(c, beta)| beta == 1.0 && is_bias(c))
+        .map(|c| c.0);
     let beta = match c {
+        _ if bias.is_some() => 0.0,
         // What factor 0 multiplies is not read, so that NaN in it does not spread.
         Some((c, beta)) if beta != 0.0 => {
             copy_into(&c.detach().to_dtype(a.dtype())?.expand(shape)?, &out)?;
@@ -33,10 +42,16 @@ pub(crate) fn product(
     let (a_read, b_read) = (a.read(), b.read());
     let x = slice(op, a, &a_read, &x.0, &x.1)?;
     let y = slice(op, b, &b_read, &y.0, &y.1)?;
+    let c_read = bias.map(Tensor::read);
+    let bias = match (bias, &c_read) {
+        (Some(c), Some(read)) => Some(slice(op, c, read, c.shape(), c.strides())?),
+        _ => None,
+    };
     {
         let mut write = out.write();
         let mut to = slice_mut(op, &out, &mut write)?;
-        tensor::product(&x, &y, [alpha, beta], &mut to).map_err(|e| failed(op, e))?;
+        tensor::product(&x, &y, [alpha, beta], bias.as_ref(), &mut to)
+            .map_err(|e| failed(op, e))?;
     }
     Ok(out)
 }

@@ -150,7 +150,28 @@ macro_rules! library {
                     _library: library,
                 })
             }
+
+            /// Name, parameters and result of each function, for the comparison with the header.
+            #[cfg(test)]
+            pub(crate) const SIGNATURES: &'static [$crate::driver::library::Signature] =
+                &[$((stringify!($f), &[$(stringify!($t)),*], stringify!($r))),*];
         }
     };
 }
 pub(crate) use library;
+
+/// Name, types of the parameters and type of the result of a C function.
+#[cfg(test)]
+pub(crate) type Signature = (&'static str, &'static [&'static str], &'static str);
+
+/// Constants under the names that a library's header has for them.
+macro_rules! constants {
+    ($($(#[$doc:meta])* $name:ident: $t:ty = $value:expr;)*) => {
+        $($(#[$doc])* pub(crate) const $name: $t = $value;)*
+
+        /// Name and value of each, for the comparison with the header.
+        #[cfg(test)]
+        pub(crate) const CONSTANTS: &[(&str, i64)] = &[$((stringify!($name), $name as i64)),*];
+    };
+}
+pub(crate) use constants;

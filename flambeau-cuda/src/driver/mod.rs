@@ -1,17 +1,26 @@
-//! What the runtime asks of a device: memory, copies, kernels. Two things
-//! answer: NVIDIA's driver, and plain memory with the emulator in tests.
+//! What the runtime asks of a device: memory, copies, kernels, the libraries that compute on it. Two
+//! things answer: NVIDIA's driver, and plain memory with the emulator in tests.
 
 mod api;
+pub(crate) mod cublas;
+pub(crate) mod cudnn;
+#[cfg(test)]
+mod headers;
 pub(crate) mod library;
 mod nvidia;
 pub(crate) mod nvrtc;
 
+pub use cublas::version as cublas_version;
+pub use cudnn::version as cudnn_version;
 pub(crate) use nvidia::devices;
 pub use nvidia::version as driver_version;
 pub use nvrtc::version as compiler_version;
 
 use crate::Launch;
 use crate::error::Result;
+use cublas::CublasLt;
+use cudnn::Cudnn;
+use std::ffi::c_void;
 
 /// An address in a device's memory.
 pub(crate) type Address = u64;
@@ -66,6 +75,12 @@ pub(crate) trait Driver: Send + Sync {
     fn mailbox(&self) -> Address;
     /// Waits for all work; reports what failed since.
     fn synchronize(&self) -> Result<()>;
+    /// The stream, for a library that is called on this thread: the device is made current for it.
+    fn stream(&self) -> Result<*mut c_void>;
+    /// cuBLASLt.
+    fn cublas(&self) -> Result<&'static CublasLt>;
+    /// cuDNN.
+    fn cudnn(&self) -> Result<&'static Cudnn>;
 }
 
 /// Opens a device.

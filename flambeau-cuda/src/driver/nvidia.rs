@@ -1,7 +1,7 @@
 //! NVIDIA's driver.
 
 use super::api::{self, Cuda, Handle, Status};
-use super::{Address, Driver, Fault, Open, Pattern, library, nvrtc};
+use super::{Address, Driver, Fault, Open, Pattern, cublas, cudnn, library, nvrtc};
 use crate::error::{Error, Result, fail};
 use crate::{Launch, Unit};
 use std::cell::Cell;
@@ -346,5 +346,18 @@ impl Driver for Nvidia {
         // SAFETY: the stream lives as long as the process.
         let status = unsafe { (cuda.cuStreamSynchronize)(self.stream) };
         cuda.check(status, "work on the device")
+    }
+
+    fn stream(&self) -> Result<Handle> {
+        self.enter()?;
+        Ok(self.stream)
+    }
+
+    fn cublas(&self) -> Result<&'static cublas::CublasLt> {
+        cublas::library()
+    }
+
+    fn cudnn(&self) -> Result<&'static cudnn::Cudnn> {
+        cudnn::library()
     }
 }

@@ -1,10 +1,14 @@
 //! A device in plain memory, for tests: kernels run on the CPU, one after another.
 
+use super::libraries;
+use crate::driver::cublas::CublasLt;
+use crate::driver::cudnn::Cudnn;
 use crate::driver::{Address, Driver, Fault, Pattern, nvrtc};
 use crate::error::{Error, Result};
 use crate::{Launch, Unit};
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::{HashMap, HashSet};
+use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 
@@ -47,6 +51,8 @@ fn compiles(unit: &Unit) -> Result<()> {
 
 /// How much memory the device has.
 const TOTAL: u64 = 4 << 30;
+/// What the stand-in libraries want to see as the device's stream.
+const STREAM: usize = 0x57ae;
 /// cuMemAlloc's alignment.
 const ALIGN: usize = 256;
 
@@ -152,5 +158,17 @@ impl Driver for Plain {
 
     fn synchronize(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn stream(&self) -> Result<*mut c_void> {
+        Ok(STREAM as *mut c_void)
+    }
+
+    fn cublas(&self) -> Result<&'static CublasLt> {
+        libraries::cublas()
+    }
+
+    fn cudnn(&self) -> Result<&'static Cudnn> {
+        libraries::cudnn()
     }
 }

@@ -7,6 +7,7 @@
 //! race.
 
 mod device;
+pub(crate) mod libraries;
 
 pub use device::install;
 pub(crate) use device::{Plain, installed};

@@ -1,5 +1,6 @@
 //! Tensors in buffers: what launches are made of, checked against the memory that they lie in.
 
+mod convolution;
 mod elementwise;
 mod index;
 mod loss;
@@ -10,11 +11,12 @@ mod reduce;
 mod update;
 mod windows;
 
+pub use convolution::Convolution;
 pub use elementwise::{Operand, elementwise};
 pub use index::{gather, pick, put, scan, scatter, sort};
 pub use loss::{ClassLoss, Losses};
 pub use norm::{channel_norm, channel_norm_backward, row_norm, row_norm_backward};
-pub use product::{Convolution, product};
+pub use product::product;
 pub use random::random;
 pub use reduce::{reduce, softmax, softmax_backward};
 pub use update::{Update, update};

@@ -2,7 +2,7 @@
 //! without any, one in plain memory whose kernels a C++ compiler makes for the CPU.
 
 use super::{alone, close, pattern, values};
-use flambeau_core::{Device, Result, Tensor, cuda, manual_seed};
+use flambeau_core::{Device, Result, Tensor, backends, cuda, manual_seed};
 use flambeau_nn::optim::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, NAdam, Optimizer, RAdam, RMSprop, Sgd,
 };
@@ -11,7 +11,9 @@ use flambeau_nn::{
     Sequential,
 };
 
+/// The device; convolutions there are as exact as on the CPU.
 fn device() -> Option<Device> {
+    backends::cudnn::set_allow_tf32(false);
     if !cuda::is_available()
         && let Err(e) = cuda::install_emulated()
     {

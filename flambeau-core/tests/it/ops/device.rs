@@ -3,11 +3,14 @@
 
 use super::{check_all, gradients, leaves, map_tensors};
 use flambeau_core::autograd::Grad;
+use flambeau_core::backends::cuda::BlasLibrary;
 use flambeau_core::ops::spec::{Arg, Case, OpSpec};
-use flambeau_core::{DType, Device, Result, Tensor, cuda};
+use flambeau_core::{DType, Device, Result, Tensor, backends, cuda};
+use std::sync::{PoisonError, RwLock};
 
-/// The device to test on, where there is one.
+/// The device to test on, where there is one. Convolutions there are as exact as on the CPU.
 pub fn device() -> Option<Device> {
+    backends::cudnn::set_allow_tf32(false);
     if !cuda::is_available()
         && let Err(e) = cuda::install_emulated()
     {
@@ -78,9 +81,41 @@ fn differences(spec: &OpSpec, case: &Case, device: Device) -> Result<Vec<String>
     Ok(found)
 }
 
+/// Whether products or convolutions are all there is to an operation: cuBLASLt and cuDNN compute it.
+fn for_libraries(name: &str) -> bool {
+    let products = [
+        "matmul", "mm", "bmm", "mv", "dot", "addmm", "baddbmm", "linear",
+    ];
+    products.contains(&name) || name.starts_with("conv")
+}
+
+/// Held by tests while the libraries are as they were; exclusively by the one that turns them off.
+static LIBRARIES: RwLock<()> = RwLock::new(());
+
+#[test]
+fn cuda_without_libraries_gives_what_the_cpu_gives() {
+    let Some(device) = device() else { return };
+    let _alone = LIBRARIES.write().unwrap_or_else(PoisonError::into_inner);
+    backends::cudnn::set_enabled(false);
+    backends::cuda::set_preferred_blas_library(BlasLibrary::Own);
+    let mut wrong = Vec::new();
+    for spec in super::specs() {
+        let cases = spec.cases().unwrap();
+        let usual = |c: &&Case| for_libraries(spec.name) && c.dtype == DType::F32;
+        for case in cases.iter().filter(usual) {
+            let found = differences(&spec, case, device);
+            wrong.extend(found.unwrap_or_else(|e| vec![format!("{}: {e}", spec.name)]));
+        }
+    }
+    backends::cudnn::set_enabled(true);
+    backends::cuda::set_preferred_blas_library(BlasLibrary::CublasLt);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Tests every `of`-th operation, from number `part` on: several tests, for they run side by side.
 fn compare_devices(part: usize, of: usize) {
     let Some(device) = device() else { return };
+    let _with = LIBRARIES.read().unwrap_or_else(PoisonError::into_inner);
     let all = std::env::var("FLAMBEAU_CUDA_DTYPES").is_ok_and(|v| v == "all");
     let mut number = 0;
     check_all(|spec, failures| {
@@ -92,7 +127,9 @@ fn compare_devices(part: usize, of: usize) {
         let usual = cases.iter().any(|c| c.dtype == DType::F32);
         for case in cases {
             // Each type is a kernel to be compiled: only a device does that fast.
-            if !all && usual && case.dtype != DType::F32 {
+            let costly = case.dtype != DType::F32
+                && !(for_libraries(spec.name) && case.dtype.is_floating_point());
+            if !all && usual && costly {
                 continue;
             }
             match differences(spec, &case, device) {
