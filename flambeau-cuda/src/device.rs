@@ -234,6 +234,20 @@ impl Device {
             .then(|| self.start_dnn().as_ref().ok())?
     }
 
+    /// What cuBLASLt and cuDNN were asked and refused, so that our own kernels compute it: a line each,
+    /// for people to read.
+    pub fn refused(&self) -> Vec<String> {
+        let blas = self
+            .blas
+            .get()
+            .and_then(|b| Some(b.as_ref().ok()?.refused()));
+        let dnn = self
+            .dnn
+            .get()
+            .and_then(|d| Some(d.as_ref().ok()?.refused()));
+        blas.into_iter().chain(dnn).flatten().collect()
+    }
+
     /// Whether cuBLASLt and cuDNN start on this device.
     ///
     /// # Errors

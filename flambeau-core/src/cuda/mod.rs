@@ -121,6 +121,17 @@ pub fn empty_cache(index: usize) -> Result<()> {
     Ok(())
 }
 
+/// The products and convolutions that cuBLASLt and cuDNN refused on a device, so that flambeau's own
+/// kernels, which are slower, compute them: a line each, for people to read. Empty where the libraries
+/// are missing, which [`report`] tells.
+///
+/// # Errors
+/// Where there is no such device.
+#[track_caller]
+pub fn library_refusals(index: usize) -> Result<Vec<String>> {
+    Ok(device("library_refusals", index)?.refused())
+}
+
 /// What is there of what CUDA needs, a line each, for people to read.
 pub fn report() -> Vec<String> {
     let version = |r: cuda::Result<(i32, i32)>| match r {

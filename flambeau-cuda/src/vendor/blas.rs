@@ -171,6 +171,15 @@ impl Blas {
         Ok(done)
     }
 
+    /// What the library has no way to compute, of what it was asked.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = plans.iter().filter(|(_, plan)| plan.is_none());
+        refused
+            .map(|(key, _)| format!("cuBLASLt: {:?}", key.gemm))
+            .collect()
+    }
+
     /// Asks for the best algorithm.
     fn plan(&self, key: &Key, bias: Ptr) -> std::result::Result<Plan, Refusal> {
         let (l, gemm) = (self.library, &key.gemm);

@@ -216,9 +216,17 @@ impl Dnn {
         let Some(plan) = plan else {
             return Ok(false);
         };
-        // The best for whose workspace there is memory; where there is none, our own kernel needs none.
-        let fits = |c: &Algorithm| Some((*c, device.allocate(c.workspace).ok()?));
-        let Some((choice, workspace)) = plan.choices.iter().find_map(fits) else {
+        // The best for whose workspace there is memory. The others are not asked for again: to find that
+        // there is none empties the allocator's cache. Our own kernel needs none.
+        let mut works = None;
+        while let Some(&choice) = plan.choices.first() {
+            if let Ok(workspace) = device.allocate(choice.workspace) {
+                works = Some((choice, workspace));
+                break;
+            }
+            plan.choices.remove(0);
+        }
+        let Some((choice, workspace)) = works else {
             return Ok(false);
         };
         // SAFETY: the caller's.
@@ -228,6 +236,15 @@ impl Dnn {
             plans.insert(key, None);
         }
         Ok(done)
+    }
+
+    /// What the library has no way to compute, of what it was asked.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = plans.iter().filter(|(_, plan)| plan.is_none());
+        refused
+            .map(|(key, _)| format!("cuDNN: {:?} of {:?}, {:?}", key.kind, key.ty, key.of))
+            .collect()
     }
 
     /// # Safety

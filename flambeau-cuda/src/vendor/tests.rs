@@ -261,6 +261,11 @@ fn what_the_library_refuses_is_said_and_remembered() {
         ..gemm
     }));
     assert_eq!(blas.plans(), [4, 1]);
+    let refused = blas.refused();
+    assert!(
+        refused.len() == 3 && refused.iter().any(|r| r.contains("leading: 3")),
+        "{refused:?}"
+    );
     settings::set_matmul_precision(0);
     assert!(run(&gemm));
     assert_eq!(blas.plans(), [4, 1]);

@@ -5,7 +5,7 @@ use super::{check_all, gradients, leaves, map_tensors};
 use flambeau_core::autograd::Grad;
 use flambeau_core::backends::cuda::BlasLibrary;
 use flambeau_core::ops::spec::{Arg, Case, OpSpec};
-use flambeau_core::{DType, Device, Result, Tensor, backends, cuda};
+use flambeau_core::{ConvOptions, DType, Device, Result, Tensor, backends, cuda};
 use std::sync::{PoisonError, RwLock};
 
 /// The device to test on, where there is one. Convolutions there are as exact as on the CPU.
@@ -87,6 +87,44 @@ fn for_libraries(name: &str) -> bool {
         "matmul", "mm", "bmm", "mv", "dot", "addmm", "baddbmm", "linear",
     ];
     products.contains(&name) || name.starts_with("conv")
+}
+
+/// What anybody would expect of the libraries they take, in every type and as views.
+#[test]
+fn cuda_libraries_refuse_nothing_usual() -> Result<()> {
+    let Some(device) = device() else {
+        return Ok(());
+    };
+    let _with = LIBRARIES.read().unwrap_or_else(PoisonError::into_inner);
+    let floats = [DType::F32, DType::F64, DType::F16, DType::BF16];
+    for dtype in floats {
+        let new = |shape: &[usize]| Tensor::ones(shape)?.to_dtype(dtype)?.to_device(device);
+        let (a, b) = (new(&[1, 48, 72])?, new(&[3, 72, 40])?);
+        for a in [
+            &a,
+            &new(&[2, 3, 48, 72])?,
+            &new(&[3, 72, 48])?.transpose(1, 2)?,
+        ] {
+            a.matmul(&b)?;
+            b.transpose(1, 2)?.matmul(&a.transpose(-2, -1)?)?;
+        }
+        let x = new(&[2, 48, 9, 11])?.requires_grad_(true)?;
+        let w = new(&[48, 24, 3, 3])?.requires_grad_(true)?;
+        let options = ConvOptions {
+            stride: [2, 1],
+            padding: [1, 1],
+            groups: 2,
+            ..ConvOptions::default()
+        };
+        x.conv2d(&w, None, &options)?.sum()?.backward()?;
+    }
+    let ours = |r: &String| r.contains("48");
+    let refused: Vec<_> = cuda::library_refusals(0)?
+        .into_iter()
+        .filter(ours)
+        .collect();
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+    Ok(())
 }
 
 /// Held by tests while the libraries are as they were; exclusively by the one that turns them off.
