@@ -66,10 +66,11 @@ pub fn set_num_threads(n: usize) {
     THREADS.store(n.clamp(1, MAX_THREADS), Ordering::Relaxed);
 }
 
-/// Calls `f` on the chunks `0..grain`, `grain..2 * grain`, ... of `0..n`, possibly at the same
-/// time on several threads. Returns when all are done.
+/// Cuts `0..n` into chunks of at most `grain`, equal to within one, and calls `f` on each, possibly
+/// at the same time on several threads. Returns when all are done.
 ///
-/// The chunks depend on `n` and `grain` (0 counts as 1) alone. Every chunk is run by the caller,
+/// The chunks depend on `n` and `grain` (0 counts as 1) alone; a few are made 2, 4, 8 or 16, so that
+/// threads, whose number is mostly even, have as much to do each. Every chunk is run by the caller,
 /// in order, if there is only one, if [`num_threads`] is 1, inside another parallel loop, or
 /// while another thread uses the pool. A chunk should last some microseconds or more.
 ///
@@ -89,9 +90,13 @@ pub fn parallel_for(n: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
 
 /// The body of [`parallel_for`], compiled once.
 fn run_chunks(n: usize, grain: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
-    let grain = grain.max(1);
-    let chunks = n.div_ceil(grain);
-    let run = |i: usize| f(i * grain..n.min((i + 1).saturating_mul(grain)));
+    let chunks = match n.div_ceil(grain.max(1)) {
+        few @ ..16 => few.next_power_of_two().min(n),
+        many => many,
+    };
+    let (each, longer) = (n / chunks.max(1), n % chunks.max(1));
+    let start = |i: usize| i * each + i.min(longer);
+    let run = |i: usize| f(start(i)..start(i + 1));
     if chunks <= 1 || num_threads() == 1 || INSIDE.get() {
         return (0..chunks).for_each(run);
     }
@@ -420,7 +425,19 @@ mod tests {
     fn every_index_once_whatever_the_threads() {
         for threads in [1, 2, 3, 8] {
             with_threads(threads, || {
-                for (n, grain) in [(0, 1), (1, 1), (7, 0), (1000, 1), (1000, 7), (5, 100)] {
+                let cases = [
+                    (0, 1, 0),
+                    (1, 1, 1),
+                    (7, 0, 7),
+                    (1000, 1, 1000),
+                    (1000, 7, 143),
+                    (5, 100, 1),
+                    (24, 21, 2),
+                    (1000, 400, 4),
+                    (1000, 100, 16),
+                    (5, 1, 5),
+                ];
+                for (n, grain, count) in cases {
                     let hits: Vec<AtomicU32> = (0..n).map(|_| AtomicU32::new(0)).collect();
                     let chunks = Mutex::new(Vec::new());
                     parallel_for(n, grain, |r| {
@@ -432,11 +449,10 @@ mod tests {
                     assert!(hits.iter().all(|h| h.load(Ordering::Relaxed) == 1));
                     let mut chunks = chunks.into_inner().unwrap();
                     chunks.sort_unstable();
-                    let g = grain.max(1);
-                    let want: Vec<_> = (0..n.div_ceil(g))
-                        .map(|i| (i * g, n.min(i * g + g)))
-                        .collect();
-                    assert_eq!(chunks, want);
+                    assert_eq!(chunks.len(), count, "{n} by {grain}");
+                    let lengths = chunks.iter().map(|(start, end)| end - start);
+                    assert!(lengths.clone().max() <= Some(grain.max(1)));
+                    assert!(lengths.clone().max() <= lengths.min().map(|least| least + 1));
                 }
             });
         }

@@ -53,13 +53,20 @@ pub(super) fn choose(s: &ConvShape, part: Part, maps: Maps) -> Path {
     }
 }
 
-/// Whether what `rows` spares is more than what is lost to the rest of a row's last two registers.
+/// Whether what `rows` spares is more than what is lost to the rest of a row's last two registers
+/// (one, where a row fits it) and of the last four rows.
 fn rows_pay(s: &ConvShape, part: Part) -> bool {
-    let width = match part {
-        Part::Forward => s.valid_output()[2],
-        Part::Data => s.input[2],
+    let [_, height, width] = match part {
+        Part::Forward => s.valid_output(),
+        Part::Data => s.input,
         Part::Weight => return false,
     };
     let saving = if s.kernel[1] == 5 { 2.5 } else { 2.0 };
-    winograd::rows::possible(s) && width as f64 * saving > 1.5 * width.next_multiple_of(32) as f64
+    let filled = if width <= 16 {
+        16
+    } else {
+        width.next_multiple_of(32)
+    };
+    winograd::rows::possible(s)
+        && (height * width) as f64 * saving > 1.5 * (height.next_multiple_of(4) * filled) as f64
 }

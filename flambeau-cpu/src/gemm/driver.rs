@@ -641,14 +641,16 @@ impl Pass<'_> {
             // SAFETY: handed on.
             return unsafe { self.blocks((0, tiles), (0, panels)) };
         }
-        // At least two tasks a thread where the work allows; columns are cut when there are few
-        // rows, as the rows of `a` are packed once for each group of columns.
+        // At least two tasks a thread where the work allows, and more where rows are enough, so that
+        // the threads end together; columns are cut when there are few rows, as the rows of `a` are
+        // packed once for each group of columns.
         let (k0, k1) = self.elements(self.steps.0, self.steps.1);
         let work = self.p.m * (self.cols.1 - self.cols.0) * (k1 - k0);
         let tasks = (work / super::TASK).clamp(1, 4 * threads);
+        let most = (work / super::TASK).clamp(1, 16 * threads);
         let down = match tiles < tasks.max(8) && !self.pack_a && panels >= tasks {
             true => Cut::new(tiles, tiles),
-            false => Cut::new(tiles, (tiles / tasks).max(1)),
+            false => Cut::new(tiles, (tiles / most).max(1)),
         };
         let across = Cut::new(panels, panels.div_ceil(tasks.div_ceil(down.parts)));
         parallel_for(down.parts * across.parts, 1, |range| {

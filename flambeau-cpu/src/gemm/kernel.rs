@@ -116,6 +116,15 @@ pub(super) unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(t: &Tile)
         let last = t.cols - (NV - 1) * V::LANES;
         let mut acc = [[zero; NV]; MR];
         let (mut a, mut b) = (t.a, t.b);
+        // Asked for now, what is written after a long sum is there by then.
+        if t.k >= 128 {
+            for i in 0..MR {
+                let c: *const V::Scalar = t.c.add(i * t.c_row).cast();
+                for v in 0..NV {
+                    V::prefetch(c.wrapping_add(v * V::LANES));
+                }
+            }
+        }
         for _ in 0..t.k {
             let row: *const V::Scalar = b.cast();
             // Unpacked rows far apart are beyond what the hardware foresees.

@@ -98,13 +98,18 @@ fn two_by_two<T: Float, const PLACES: bool>(
         for h in 0..s.input[1] / 2 {
             let start = (d * s.input[1] + 2 * h) * width;
             let first = (d * (s.input[1] / 2) + h) * half;
-            let out = &mut out[first..][..half];
+            // A short row is one block where the rows after it have room for what is too much: that is
+            // written again, by the next row.
+            let block = half.next_power_of_two().clamp(4, 16);
+            let room = first + block <= out.len() && start + width + 2 * block <= x.len();
+            let count = if half < block && room { block } else { half };
+            let out = &mut out[first..][..count];
             let indices = if PLACES {
-                &mut indices[first..][..half]
+                &mut indices[first..][..count]
             } else {
                 &mut indices[..0]
             };
-            match half {
+            match count {
                 16.. => row_of_two::<T, 16, PLACES>(x, start, width, out, indices),
                 8.. => row_of_two::<T, 8, PLACES>(x, start, width, out, indices),
                 4.. => row_of_two::<T, 4, PLACES>(x, start, width, out, indices),

@@ -1,8 +1,10 @@
 //! Convolutions with few channels: a scheme along the columns' direction only, so that every row of
 //! products is a row of direct sums over channels and the kernel's columns. Registers hold positions
-//! of a row. 3 rows of a kernel take half of the multiplications, 5 take two fifths.
+//! of a row, or of two rows where one fills no more than a register. 3 rows of a kernel take half of
+//! the multiplications, 5 take two fifths.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::scheme::{Dense, Five, Scheme};
 use super::weights::Weights;
@@ -12,7 +14,7 @@ use crate::lanes::{Kernel, Lanes, register_shape, with_lanes};
 use crate::threads::{SyncPtr, parallel_for};
 
 /// Multiplications of the plain sums below which a further thread does not pay.
-const GRAIN: usize = 200_000;
+const GRAIN: usize = 60_000;
 
 /// Output channels of a tile.
 const TILE: usize = 6;
@@ -129,22 +131,29 @@ impl Rows<'_> {
         let lanes = register_shape::<f32>().0;
         let [inputs, outputs] = self.channels;
         let [height, width] = self.target;
-        let blocks = height.div_ceil(S::OUT);
-        let work = inputs * outputs * self.columns * S::TAPS * S::OUT * width;
-        // A row's registers go in pairs; beyond its end the kernel's columns are read.
-        let pitch = width.next_multiple_of(2 * lanes) + (self.columns - 1).next_multiple_of(lanes);
+        let bands = self.batch * height.div_ceil(S::OUT);
+        // Two registers at a time: of one band's rows, or of two bands' whose rows fit one.
+        let together = if width <= lanes { 2 } else { 1 };
+        let wide = width.next_multiple_of(2 * lanes / together);
+        // Beyond a row's end the kernel's columns are read.
+        let pitch = wide + (self.columns - 1).next_multiple_of(lanes);
+        let work = inputs * outputs * self.columns * S::TAPS * S::OUT * width * together;
         let out = SyncPtr(out.as_mut_ptr());
-        parallel_for(self.batch * blocks, GRAIN / (work + 1) + 1, |tasks| {
-            let sums = S::N * inputs * pitch;
+        // Few chunks are small, so that threads end together; more than 64 gain nothing.
+        let grain = (GRAIN / (work + 1) + 1).max(bands / (64 * together));
+        parallel_for(bands.div_ceil(together), grain, |tasks| {
+            let sums = together * S::N * inputs * pitch;
             let room = sums + S::IN * pitch + (S::N * TILE * 2 + S::OUT * 2) * lanes;
-            let mut buffer = scratch::<f32>(room, true);
+            let mut buffer = scratch::<f32>(room, false);
+            // Zeros before and after the rows of inputs; the rest is written before it is read.
+            buffer.as_mut_slice::<f32>()[sums..][..S::IN * pitch].fill(0.0);
             for task in tasks {
                 with_lanes(Block::<S> {
                     rows: self,
                     x,
                     packed: &packed,
-                    sample: task / blocks,
-                    y: task % blocks * S::OUT,
+                    bands: task * together..bands.min((task + 1) * together),
+                    together,
                     pitch,
                     buffer: buffer.as_mut_slice(),
                     out: out.get(),
@@ -173,42 +182,48 @@ impl<S: Scheme> Kernel<f32> for Prepare<'_, S> {
             turned,
         } = self.rows.weights;
         let (inputs, columns) = (self.rows.channels[0], self.rows.columns);
-        // Kernel rows and sums, at most 8 each, of a register of output channels.
+        // A register of a kernel's columns: its rows, and their sums.
         let (mut taps, mut sums) = ([0.0f32; 8 * 16], [0.0f32; 8 * 16]);
-        const { assert!(S::TAPS <= 8 && S::N <= 8 && S::WEIGHTS == S::N) };
-        for first in (0..outputs).step_by(L::N) {
-            let lanes = L::N.min(outputs - first);
-            for (c, x) in (0..inputs).flat_map(|c| (0..columns).map(move |x| (c, x))) {
-                for (t, lane) in (0..S::TAPS).flat_map(|t| (0..lanes).map(move |l| (t, l))) {
-                    let place = match turned {
-                        true => (S::TAPS - 1 - t) * columns + columns - 1 - x,
-                        false => t * columns + x,
-                    };
-                    taps[t * L::N + lane] =
-                        w[(first + lane) * output_step + c * input_step + place];
+        const { assert!(S::TAPS <= 8 && S::N <= 8 && S::WEIGHTS == S::N && L::N <= 16) };
+        for (o, c) in (0..outputs).flat_map(|o| (0..inputs).map(move |c| (o, c))) {
+            let kernel = &w[o * output_step + c * input_step..][..S::TAPS * columns];
+            for first in (0..columns).step_by(L::N) {
+                let lanes = L::N.min(columns - first);
+                for t in 0..S::TAPS {
+                    let row = if turned { S::TAPS - 1 - t } else { t };
+                    // SAFETY: inside a kernel; `lanes` elements of the row are left.
+                    unsafe {
+                        let from = kernel.as_ptr().add(row * columns + first);
+                        L::store(taps[t * L::N..].as_mut_ptr(), L::load_first(from, lanes));
+                    }
                 }
                 // SAFETY: inside a kernel; both arrays hold 8 of the widest registers.
                 unsafe { S::weight::<L>(taps.as_ptr(), L::N, sums.as_mut_ptr(), L::N) };
-                for (i, lane) in (0..S::N).flat_map(|i| (0..lanes).map(move |l| (i, l))) {
-                    let (tile, o) = ((first + lane) / TILE, (first + lane) % TILE);
-                    let at = (((tile * S::N + i) * inputs + c) * columns + x) * TILE + o;
-                    self.to[at] = sums[i * L::N + lane];
+                for (i, sums) in sums.chunks_exact(L::N).take(S::N).enumerate() {
+                    let at = ((o / TILE * S::N + i) * inputs + c) * columns * TILE + o % TILE;
+                    let to = &mut self.to[at..][..(columns - 1) * TILE + 1];
+                    for (x, sum) in (first..).zip(&sums[..lanes]) {
+                        let column = if turned { columns - 1 - x } else { x };
+                        to[column * TILE] = *sum;
+                    }
                 }
             }
         }
     }
 }
 
-/// `S::OUT` rows of a sample's outputs, from row `y` on.
+/// One or two bands of outputs, each `S::OUT` rows of a sample.
 struct Block<'a, S> {
     rows: &'a Rows<'a>,
     x: &'a [f32],
     packed: &'a [f32],
-    sample: usize,
-    y: usize,
+    /// The bands, counted over all samples.
+    bands: Range<usize>,
+    /// How many there is room for.
+    together: usize,
     /// Distance of rows in the buffer.
     pitch: usize,
-    /// Sums of inputs, rows of inputs, products, outputs.
+    /// Sums of inputs of each band, rows of inputs, products, outputs.
     buffer: &'a mut [f32],
     out: *mut f32,
     scheme: PhantomData<fn() -> S>,
@@ -222,12 +237,13 @@ impl<S: Scheme> Kernel<f32> for Block<'_, S> {
             target: [_, width],
             ..
         } = *self.rows;
-        assert!(
-            self.buffer.len()
-                >= (S::N * inputs + S::IN) * self.pitch + (S::N * TILE * 2 + S::OUT * 2) * L::N
-        );
-        for c in 0..inputs {
-            self.gather::<L>(c);
+        let room = self.products_at() + (S::N * TILE * 2 + S::OUT * 2) * L::N;
+        assert!(self.buffer.len() >= room);
+        assert!(self.together == 1 || width <= L::N);
+        for band in 0..self.bands.len() {
+            for c in 0..inputs {
+                self.gather::<L>(band, c);
+            }
         }
         for (tile, first) in (0..outputs).step_by(TILE).enumerate() {
             let count = TILE.min(outputs - first);
@@ -251,9 +267,29 @@ impl<S: Scheme> Kernel<f32> for Block<'_, S> {
 }
 
 impl<S: Scheme> Block<'_, S> {
-    /// Sums of the rows of input channel `c`: `[sum, channel, column]`.
+    /// Length of a band's sums of inputs.
     #[inline(always)]
-    fn gather<L: Lanes<f32>>(&mut self, c: usize) {
+    fn sums(&self) -> usize {
+        S::N * self.rows.channels[0] * self.pitch
+    }
+
+    /// Where the products begin in the buffer.
+    #[inline(always)]
+    fn products_at(&self) -> usize {
+        self.together * self.sums() + S::IN * self.pitch
+    }
+
+    /// The sample of a band of the block, and its first row.
+    #[inline(always)]
+    fn place(&self, band: usize) -> (usize, usize) {
+        let bands = self.rows.target[0].div_ceil(S::OUT);
+        let index = self.bands.start + band;
+        (index / bands, index % bands * S::OUT)
+    }
+
+    /// Sums of a band's rows of input channel `c`: `[band, sum, channel, column]`.
+    #[inline(always)]
+    fn gather<L: Lanes<f32>>(&mut self, band: usize, c: usize) {
         let Rows {
             channels: [inputs, _],
             source: [height, width],
@@ -261,16 +297,19 @@ impl<S: Scheme> Block<'_, S> {
             ..
         } = *self.rows;
         let pitch = self.pitch;
-        let (sums, rest) = self.buffer.split_at_mut(S::N * inputs * pitch);
+        let (sample, first) = self.place(band);
+        let each = self.sums();
+        let (sums, rest) = self.buffer.split_at_mut(self.together * each);
+        let sums = &mut sums[band * each..][..each];
         let strip = &mut rest[..S::IN * pitch + L::N];
         let inside = width.min(pitch - before[1]);
         for r in 0..S::IN {
-            let y = (self.y + r).wrapping_sub(before[0]);
+            let y = (first + r).wrapping_sub(before[0]);
             if y >= height {
                 strip[r * pitch..][..pitch].fill(0.0);
                 continue;
             }
-            let at = ((self.sample * inputs + c) * height + y) * width;
+            let at = ((sample * inputs + c) * height + y) * width;
             let from = &self.x[at..][..inside];
             for i in (0..from.len()).step_by(L::N) {
                 let count = L::N.min(from.len() - i);
@@ -305,8 +344,15 @@ impl<S: Scheme> Block<'_, S> {
         let (inputs, columns) = (self.rows.channels[0], self.rows.columns);
         let each = inputs * columns * TILE;
         let weights = &self.packed[tile * S::N * each..][..S::N * each];
+        // From the first register to the second; a band that is alone is computed twice.
+        let second = match (self.together, self.bands.len()) {
+            (1, _) => L::N,
+            (_, 2) => self.sums(),
+            _ => 0,
+        };
+        let products = self.products_at();
         let from = self.buffer.as_ptr();
-        let to = self.buffer[(S::N * inputs + S::IN) * self.pitch..].as_mut_ptr();
+        let to = self.buffer[products..].as_mut_ptr();
         for i in 0..S::N {
             // SAFETY: the caller's promise; the weights were sliced above.
             unsafe {
@@ -315,7 +361,7 @@ impl<S: Scheme> Block<'_, S> {
                 for c in 0..inputs {
                     let x = from.add((i * inputs + c) * self.pitch + column);
                     for k in 0..columns {
-                        let x = [L::load(x.add(k)), L::load(x.add(k + L::N))];
+                        let x = [L::load(x.add(k)), L::load(x.add(k + second))];
                         for (o, sums) in sums.iter_mut().enumerate() {
                             let w = L::splat(*w.add(o));
                             sums[0] = L::fma(w, x[0], sums[0]);
@@ -338,15 +384,16 @@ impl<S: Scheme> Block<'_, S> {
     #[inline(always)]
     unsafe fn scatter<L: Lanes<f32>>(&mut self, channel: usize, o: usize, column: usize) {
         let Rows {
-            channels: [inputs, outputs],
+            channels: [_, outputs],
             target: [height, width],
             bias,
             ..
         } = *self.rows;
-        let products = (S::N * inputs + S::IN) * self.pitch;
-        let rows = S::OUT.min(height - self.y);
-        let plane = (self.sample * outputs + channel) * height;
-        let registers = (width - column).div_ceil(L::N).min(2);
+        let products = self.products_at();
+        let registers = match self.together {
+            1 => (width - column).div_ceil(L::N).min(2),
+            _ => self.bands.len(),
+        };
         // SAFETY: the caller's promise; the rows lie in the output, and each is written by one task.
         unsafe {
             let stage = self
@@ -358,16 +405,26 @@ impl<S: Scheme> Block<'_, S> {
                 S::output::<L>(from, TILE * 2 * L::N, stage.add(v * L::N), 2 * L::N);
             }
             let bias = L::splat(bias.map_or(0.0, |b| b[channel]));
-            for r in 0..rows {
-                // Whole registers may run into a next row that is written after this one.
-                let whole = r + 1 < rows && width <= 2 * L::N;
-                for v in 0..registers {
-                    let x = column + v * L::N;
-                    let y = L::add(L::load(stage.add((r * 2 + v) * L::N)), bias);
-                    let to = self.out.add((plane + self.y + r) * width + x);
-                    match width - x {
-                        left if left >= L::N || (whole && left + width >= L::N) => L::store(to, y),
-                        left => L::store_first(to, y, left),
+            let bands = self.bands.len();
+            for band in 0..bands {
+                let (sample, y) = self.place(band);
+                let rows = S::OUT.min(height - y);
+                let plane = (sample * outputs + channel) * height;
+                for r in 0..rows {
+                    // Whole registers may run into a next row that is written after this one.
+                    let whole = r + 1 < rows && width <= 2 * L::N;
+                    // Registers of a row: those of its columns, or the band's own.
+                    for v in 0..registers / bands {
+                        let x = column + v * L::N;
+                        let from = stage.add((r * 2 + v + band) * L::N);
+                        let value = L::add(L::load(from), bias);
+                        let to = self.out.add((plane + y + r) * width + x);
+                        match width - x {
+                            left if left >= L::N || (whole && left + width >= L::N) => {
+                                L::store(to, value);
+                            }
+                            left => L::store_first(to, value, left),
+                        }
                     }
                 }
             }
