@@ -164,20 +164,6 @@ pub(crate) fn allocate(op: &'static str, bytes: usize) -> Result<Buffer> {
     Buffer::uninit(bytes).map_err(|e| Error::new(op, e.to_string()))
 }
 
-/// A list of `count` copies of `value`.
-#[track_caller]
-pub(crate) fn filled<T: Clone>(op: &'static str, value: T, count: usize) -> Result<Vec<T>> {
-    let mut list = Vec::new();
-    if list.try_reserve_exact(count).is_err() {
-        return Err(Error::new(
-            op,
-            format!("{count} positions do not fit into memory"),
-        ));
-    }
-    list.resize(count, value);
-    Ok(list)
-}
-
 impl Storage {
     pub(crate) fn new(buffer: Buffer) -> Storage {
         Storage::of(Memory::Host(buffer))

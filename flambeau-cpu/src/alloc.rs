@@ -53,7 +53,8 @@ pod!(
     u16,
     u8,
     usize,
-    isize
+    isize,
+    u128
 );
 
 /// The system has no memory left, or the size asked for is no possible size.

@@ -3,6 +3,7 @@
 use std::fmt::{Debug, Display};
 use std::ops::{AddAssign, Div, MulAssign, Neg, Sub, SubAssign};
 
+use crate::fold::{Extremes, Sums};
 use crate::gemm::GemmScalar;
 use crate::lanes::Vectors;
 use crate::math::Real;
@@ -12,6 +13,8 @@ use crate::math::Real;
 pub trait Float:
     GemmScalar
     + Real
+    + Extremes
+    + Sums
     + Vectors
     + Default
     + PartialOrd

@@ -74,7 +74,12 @@ pub(crate) fn fold16<T: Copy>(lanes: [T; 16], join: impl Fn(T, T) -> T) -> T {
 /// `step(running result, element)` over a slice in [`LANES`] lanes, from `start` on. What is missing in
 /// the last chunk is read as `pad` and not counted.
 #[inline(always)]
-fn run_lanes<T: Copy, A: Copy>(x: &[T], start: A, pad: T, step: impl Fn(A, T) -> A) -> [A; LANES] {
+pub(crate) fn run_lanes<T: Copy, A: Copy>(
+    x: &[T],
+    start: A,
+    pad: T,
+    step: impl Fn(A, T) -> A,
+) -> [A; LANES] {
     let mut acc = [start; LANES];
     let (chunks, rest) = x.as_chunks::<LANES>();
     for x in chunks {
@@ -94,8 +99,8 @@ fn run_lanes<T: Copy, A: Copy>(x: &[T], start: A, pad: T, step: impl Fn(A, T) ->
     acc
 }
 
-/// Lanes of [`sums`].
-const PAIR_LANES: usize = 32;
+/// Slices shorter than this are added up in half of the lanes by [`sums`].
+const FEW: usize = 128;
 
 /// `W` sums over the pairs of elements of two slices of the same length.
 #[inline(always)]
@@ -104,29 +109,24 @@ pub(crate) fn sums<T: Float, const W: usize>(
     y: &[T],
     term: impl Fn(T, T) -> [T; W],
 ) -> [T; W] {
-    let mut acc = [[T::ZERO; PAIR_LANES]; W];
-    let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks(), y.as_chunks());
-    for (x, y) in xs.iter().zip(ys) {
-        let (x, y): (&[T; PAIR_LANES], &[T; PAIR_LANES]) = (x, y);
-        for i in 0..PAIR_LANES {
-            let t = term(x[i], y[i]);
-            for w in 0..W {
-                acc[w][i] += t[w];
-            }
-        }
-    }
-    if !x_rest.is_empty() {
-        let (mut x, mut y) = ([T::ZERO; PAIR_LANES], [T::ZERO; PAIR_LANES]);
-        x[..x_rest.len()].copy_from_slice(x_rest);
-        y[..y_rest.len()].copy_from_slice(y_rest);
-        for i in 0..PAIR_LANES {
-            let t = term(x[i], y[i]);
-            for w in 0..W {
-                acc[w][i] += if i < x_rest.len() { t[w] } else { T::ZERO };
-            }
-        }
-    }
     let mut out = [T::ZERO; W];
+    if x.len() < 16 {
+        for (&x, &y) in x.iter().zip(y) {
+            let t = term(x, y);
+            for w in 0..W {
+                out[w] += t[w];
+            }
+        }
+        return out;
+    }
+    if x.len() < FEW {
+        let acc = sums_in::<T, 16, W>(x, y, term);
+        for w in 0..W {
+            out[w] = fold16(acc[w], |a, b| a + b);
+        }
+        return out;
+    }
+    let acc = sums_in::<T, 32, W>(x, y, term);
     for w in 0..W {
         let mut half = [T::ZERO; 16];
         for i in 0..16 {
@@ -135,6 +135,35 @@ pub(crate) fn sums<T: Float, const W: usize>(
         out[w] = fold16(half, |a, b| a + b);
     }
     out
+}
+
+/// [`sums`] in `L` lanes, for `L` elements at least.
+#[inline(always)]
+fn sums_in<T: Float, const L: usize, const W: usize>(
+    x: &[T],
+    y: &[T],
+    term: impl Fn(T, T) -> [T; W],
+) -> [[T; L]; W] {
+    let mut acc = [[T::ZERO; L]; W];
+    let ((xs, rest), (ys, _)) = (x.as_chunks::<L>(), y.as_chunks::<L>());
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..L {
+            let t = term(x[i], y[i]);
+            for w in 0..W {
+                acc[w][i] += t[w];
+            }
+        }
+    }
+    if let (false, Some(x), Some(y)) = (rest.is_empty(), x.last_chunk::<L>(), y.last_chunk::<L>()) {
+        // The last whole chunk once more, where what has been counted is left out.
+        for i in 0..L {
+            let t = term(x[i], y[i]);
+            for w in 0..W {
+                acc[w][i] += if i + rest.len() >= L { t[w] } else { T::ZERO };
+            }
+        }
+    }
+    acc
 }
 
 /// The element that `$better` ends with, or `$nan` if any element is one.
@@ -234,6 +263,23 @@ macro_rules! reductions {
             )
         }
     };
+}
+
+/// The least and the greatest of some integers; of none, nothing.
+///
+/// ```
+/// assert_eq!(flambeau_cpu::reduce::range_i64(&[3, -1, 2]), Some((-1, 3)));
+/// ```
+pub fn range_i64(x: &[i64]) -> Option<(i64, i64)> {
+    dispatch(
+        #[inline(always)]
+        || {
+            let first = *x.first()?;
+            Some(x.iter().fold((first, first), |(least, most), &v| {
+                (least.min(v), most.max(v))
+            }))
+        },
+    )
 }
 
 /// Rows shorter than this are reduced element by element: filling the lanes would cost more.
@@ -400,20 +446,37 @@ mod x86 {
         }
     }
 
-    /// The sum of a row that fills no more than a few registers.
+    /// The sums of four rows of `n` elements, which fill no more than a few registers.
     ///
     /// # Safety
     /// The CPU must have the enabled feature.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn short_sum(x: &[f32]) -> f32 {
-        let mut sums = [_mm512_setzero_ps(); 2];
-        for (i, x) in x.chunks(16).enumerate() {
-            let there = ((1u32 << x.len()) - 1) as u16;
-            // SAFETY: no more is read than the piece has.
-            let v = unsafe { _mm512_maskz_loadu_ps(there, x.as_ptr()) };
-            sums[i % 2] = _mm512_add_ps(sums[i % 2], v);
+    pub(super) unsafe fn short_sums(x: &[f32], n: usize) -> [f32; 4] {
+        let there = ((1u32 << (n % 16)) - 1) as u16;
+        let mut sums = [_mm512_setzero_ps(); 4];
+        for (sum, x) in sums.iter_mut().zip(x.chunks_exact(n)) {
+            let (whole, rest) = x.as_chunks::<16>();
+            for x in whole {
+                // SAFETY: the chunk is a register's worth.
+                *sum = _mm512_add_ps(*sum, unsafe { _mm512_loadu_ps(x.as_ptr()) });
+            }
+            // SAFETY: no more is read than the rest has.
+            let v = unsafe { _mm512_maskz_loadu_ps(there, rest.as_ptr()) };
+            *sum = _mm512_add_ps(*sum, v);
         }
-        _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]))
+        let [a, b, c, d] = sums;
+        let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+        let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+        let (low, high) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
+        // Each quarter holds a part of the four sums.
+        let quarters = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+        let halves = _mm512_add_ps(quarters, _mm512_shuffle_f32x4::<0x4e>(quarters, quarters));
+        let all = _mm512_add_ps(halves, _mm512_shuffle_f32x4::<0xb1>(halves, halves));
+        let mut out = [0.0; 4];
+        // SAFETY: four elements are written where there are four.
+        unsafe { _mm_storeu_ps(out.as_mut_ptr(), _mm512_castps512_ps128(all)) };
+        out
     }
 }
 
@@ -422,9 +485,10 @@ pub fn sum_rows_f32(x: &[f32], n: usize, out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     if (SHORT..MIDDLING).contains(&n) && level() == Level::Avx512 {
         assert_eq!(x.len(), n * out.len(), "lengths of the rows");
-        for (x, o) in x.chunks_exact(n).zip(out) {
+        for (x, out) in x.chunks(4 * n).zip(out.chunks_mut(4)) {
             // SAFETY: `level` returns Avx512 only where the CPU has what is enabled there.
-            *o = unsafe { x86::short_sum(x) };
+            let sums = unsafe { x86::short_sums(x, n) };
+            out.copy_from_slice(&sums[..out.len()]);
         }
         return;
     }

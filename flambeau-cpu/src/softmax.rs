@@ -31,6 +31,9 @@ pub fn forward<T: Float>(x: &[T], out: &mut [T], shape: [usize; 3], log: bool) {
             dispatch(
                 #[inline(always)]
                 || {
+                    if n <= NARROW {
+                        return narrow(&x[at..at + out.len()], out, n, log);
+                    }
                     let x = x[at..at + out.len()].chunks_exact(n);
                     // No `for_each`: its closure would be a function of its own, for the baseline.
                     for (x, out) in x.zip(out.chunks_exact_mut(n)) {
@@ -173,11 +176,179 @@ fn row<T: Float>(x: &[T], out: &mut [T], log: bool) {
     out.copy_from_slice(&results[..x.len()]);
 }
 
-/// The longest row that is worth a copy of it.
-const SHORT: usize = 64;
+/// The longest rows that are dealt with side by side.
+const NARROW: usize = 16;
 
+/// Calls `f` for `LANES` rows of `n` elements at a time, the last time for fewer: with the first
+/// element of each, then the second, and so on.
 #[inline(always)]
-fn whole_row<T: Float>(x: &[T], out: &mut [T], log: bool) {
+fn side_by_side<T: Float>(x: &[T], n: usize, mut f: impl FnMut(usize, usize, &mut [[T; LANES]])) {
+    let mut turned = [[T::ZERO; LANES]; NARROW];
+    for (i, x) in x.chunks(LANES * n).enumerate() {
+        for (r, x) in x.chunks_exact(n).enumerate() {
+            for (turned, &v) in turned.iter_mut().zip(x) {
+                turned[r] = v;
+            }
+        }
+        f(i * LANES, x.len() / n, &mut turned[..n]);
+    }
+}
+
+/// The greatest of each column.
+#[inline(always)]
+fn greatest<T: Float>(x: &[[T; LANES]]) -> [T; LANES] {
+    let mut max = [T::NEG_INFINITY; LANES];
+    for x in x {
+        for i in 0..LANES {
+            max[i] = if x[i] > max[i] { x[i] } else { max[i] };
+        }
+    }
+    max
+}
+
+/// Narrow rows: a register holds an element of each of several rows.
+#[inline(always)]
+fn narrow<T: Float>(x: &[T], out: &mut [T], n: usize, log: bool) {
+    side_by_side(
+        x,
+        n,
+        #[inline(always)]
+        |first, rows, x| {
+            let (max, mut sum) = (greatest(x), [T::ZERO; LANES]);
+            for x in x.iter_mut() {
+                for i in 0..LANES {
+                    let shifted = x[i] - max[i];
+                    let e = shifted.exp();
+                    sum[i] += e;
+                    x[i] = if log { shifted } else { e };
+                }
+            }
+            for s in &mut sum {
+                *s = if log { s.log() } else { T::from_f64(1.0) / *s };
+            }
+            for x in x.iter_mut() {
+                for i in 0..LANES {
+                    x[i] = if log { x[i] - sum[i] } else { x[i] * sum[i] };
+                }
+            }
+            let out = &mut out[first * n..][..rows * n];
+            for (r, out) in out.chunks_exact_mut(n).enumerate() {
+                for (o, x) in out.iter_mut().zip(&*x) {
+                    *o = x[r];
+                }
+            }
+        },
+    );
+}
+
+/// The logarithm of the sum of exponentials along the middle dimension, without overflow.
+///
+/// ```
+/// let mut out = [0.0f32];
+/// flambeau_cpu::softmax::log_sum_exp(&[1000.0, 1000.0], &mut out, [1, 2, 1]);
+/// assert!((out[0] - 1000.69318).abs() < 1e-4);
+/// ```
+///
+/// # Panics
+/// If the lengths do not fit, or the middle dimension is empty.
+pub fn log_sum_exp<T: Float>(x: &[T], out: &mut [T], [outer, n, inner]: [usize; 3]) {
+    assert!(
+        n > 0 && x.len() == outer * n * inner && out.len() == outer * inner,
+        "log_sum_exp: lengths"
+    );
+    // An infinite greatest element is not subtracted: it would turn into NaN.
+    let (low, high) = (T::NEG_INFINITY, -T::NEG_INFINITY);
+    let shift = |max: T| {
+        if max > low && max < high {
+            max
+        } else {
+            T::ZERO
+        }
+    };
+    if inner == 1 {
+        let rows = (GRAIN / n).max(1);
+        return parallel_chunks_mut(out, rows, |i, out| {
+            let x = &x[i * rows * n..][..out.len() * n];
+            dispatch(
+                #[inline(always)]
+                || {
+                    if n <= NARROW {
+                        return side_by_side(
+                            x,
+                            n,
+                            #[inline(always)]
+                            |first, rows, x| {
+                                let (max, mut sum) = (greatest(x).map(shift), [T::ZERO; LANES]);
+                                for x in x.iter() {
+                                    for i in 0..LANES {
+                                        sum[i] += (x[i] - max[i]).exp();
+                                    }
+                                }
+                                for i in 0..LANES {
+                                    sum[i] = sum[i].log() + max[i];
+                                }
+                                out[first..first + rows].copy_from_slice(&sum[..rows]);
+                            },
+                        );
+                    }
+                    for (x, o) in x.chunks_exact(n).zip(&mut *out) {
+                        let max = shift(greatest_of(x));
+                        let [sum] = sums(
+                            x,
+                            x,
+                            #[inline(always)]
+                            |x, _| [(x - max).exp()],
+                        );
+                        *o = sum.log() + max;
+                    }
+                },
+            );
+        });
+    }
+    let groups = inner.div_ceil(COLUMNS);
+    let out = SyncPtr(out.as_mut_ptr());
+    parallel_for(
+        outer * groups,
+        GRAIN / (n * inner.min(COLUMNS)) + 1,
+        |range| {
+            for i in range {
+                let (o, from) = (i / groups, i % groups * COLUMNS);
+                let width = (inner - from).min(COLUMNS);
+                let x = &x[o * n * inner + from..];
+                // SAFETY: each group of columns is handed out once.
+                let out = unsafe {
+                    std::slice::from_raw_parts_mut(out.get().add(o * inner + from), width)
+                };
+                dispatch(
+                    #[inline(always)]
+                    || {
+                        let (mut max, mut sum) = ([T::NEG_INFINITY; COLUMNS], [T::ZERO; COLUMNS]);
+                        let (max, sum) = (&mut max[..width], &mut sum[..width]);
+                        for k in 0..n {
+                            for (m, &v) in max.iter_mut().zip(&x[k * inner..][..width]) {
+                                *m = if v > *m { v } else { *m };
+                            }
+                        }
+                        max.iter_mut().for_each(|m| *m = shift(*m));
+                        for k in 0..n {
+                            let x = &x[k * inner..][..width];
+                            for ((s, &m), &x) in sum.iter_mut().zip(&*max).zip(x) {
+                                *s += (x - m).exp();
+                            }
+                        }
+                        for ((o, &s), &m) in out.iter_mut().zip(&*sum).zip(&*max) {
+                            *o = s.log() + m;
+                        }
+                    },
+                );
+            }
+        },
+    );
+}
+
+/// The greatest element of a row; of NaNs nothing is said.
+#[inline(always)]
+fn greatest_of<T: Float>(x: &[T]) -> T {
     // Slices, not arrays: a loop over an array is unrolled before it could be vectorised.
     let chunks = x.chunks_exact(LANES);
     let mut best = [T::NEG_INFINITY; LANES];
@@ -189,7 +360,28 @@ fn whole_row<T: Float>(x: &[T], out: &mut [T], log: bool) {
             best[i] = if x[i] > best[i] { x[i] } else { best[i] };
         }
     }
-    let max = fold16(best, |a, b| if b > a { b } else { a });
+    fold16(best, |a, b| if b > a { b } else { a })
+}
+
+/// The longest row that is worth a copy of it.
+const SHORT: usize = 64;
+
+#[inline(always)]
+fn whole_row<T: Float>(x: &[T], out: &mut [T], log: bool) {
+    let max = greatest_of(x);
+    if log {
+        let [sum] = sums(
+            x,
+            x,
+            #[inline(always)]
+            |x, _| [(x - max).exp()],
+        );
+        let ln = sum.log();
+        for (o, &x) in out.iter_mut().zip(x) {
+            *o = x - max - ln;
+        }
+        return;
+    }
     for (o, &x) in out.iter_mut().zip(x) {
         *o = (x - max).exp();
     }
@@ -199,16 +391,9 @@ fn whole_row<T: Float>(x: &[T], out: &mut [T], log: bool) {
         #[inline(always)]
         |e, _| [e],
     );
-    if log {
-        let ln = sum.log();
-        for (o, &x) in out.iter_mut().zip(x) {
-            *o = x - max - ln;
-        }
-    } else {
-        let scale = T::from_f64(1.0) / sum;
-        for o in out {
-            *o *= scale;
-        }
+    let scale = T::from_f64(1.0) / sum;
+    for o in out {
+        *o *= scale;
     }
 }
 
@@ -252,6 +437,8 @@ mod tests {
     fn every_layout_is_the_textbooks() {
         for shape in [
             [3, 1, 1],
+            [53, 3, 1],
+            [16, 16, 1],
             [5, 37, 1],
             [2, 5, 3],
             [1, 2000, 70],
@@ -288,6 +475,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn sums_of_exponentials() {
+        for shape in [
+            [50, 1, 1],
+            [37, 3, 1],
+            [20, 16, 1],
+            [5, 37, 1],
+            [2, 5, 3],
+            [2, 3, 600],
+        ] {
+            let [outer, n, inner] = shape;
+            let len = outer * n * inner;
+            let x: Vec<f32> = (0..len).map(|i| ((i * 7919) % 101) as f32 / 9.0).collect();
+            let mut out = vec![0.0; outer * inner];
+            log_sum_exp(&x, &mut out, shape);
+            for (at, got) in out.iter().enumerate() {
+                let (o, i) = (at / inner, at % inner);
+                let each = (0..n).map(|k| f64::from(x[(o * n + k) * inner + i]).exp());
+                let want = each.sum::<f64>().ln();
+                assert!((f64::from(*got) - want).abs() < 1e-5, "{shape:?}");
+            }
+        }
+        let (low, high) = (f32::NEG_INFINITY, f32::INFINITY);
+        let mut out = [0.0; 3];
+        log_sum_exp(&[low, low, high, 1.0, 0.0, f32::NAN], &mut out, [3, 2, 1]);
+        assert!(out[0] == low && out[1] == high && out[2].is_nan());
     }
 
     #[test]

@@ -113,48 +113,76 @@ impl ClassLossOp {
         );
         let wr = weight.map(Tensor::read);
         let w = wr.as_ref().map(|g| &g.slice::<T>()[..classes]);
-        self.check(targets, classes)?;
-        let mut losses = vec![0.0f64; rows];
         let class_weight = |c: usize| w.map_or(1.0, |w| wide(w[c]));
-        let log_probabilities = Tensor::build::<T>(self.name, x.shape(), x.dtype(), |out| {
-            if self.logits {
+        // What is given as log-probabilities is not copied: of it the gradient reads the sizes alone.
+        let log_probabilities = match self.logits {
+            true => Tensor::build::<T>(self.name, x.shape(), x.dtype(), |out| {
                 softmax::forward(x_all, out, [rows, classes, 1], true);
-            } else {
-                out.copy_from_slice(x_all);
+            })?,
+            false => x.clone(),
+        };
+        let lr = log_probabilities.read();
+        let l_all = &lr.slice::<T>()[..rows * classes];
+        let loss = |row: usize, y: usize| {
+            let l = &l_all[row * classes..(row + 1) * classes];
+            let mut loss = -(1.0 - self.smoothing) * class_weight(y) * wide(l[y]);
+            if self.smoothing > 0.0 {
+                let weighted = |(c, &v): (usize, &T)| class_weight(c) * wide(v);
+                let spread: f64 = l.iter().enumerate().map(weighted).sum();
+                loss -= self.smoothing / classes as f64 * spread;
             }
-            let out: &[T] = out;
-            let per_chunk = GRAIN.div_ceil(classes.max(1));
-            parallel_chunks_mut(&mut losses, per_chunk, |i, losses| {
-                for (k, loss) in losses.iter_mut().enumerate() {
-                    let row = i * per_chunk + k;
-                    let y = targets[row];
-                    if y == self.ignore_index {
+            loss
+        };
+        let per_chunk = match self.smoothing > 0.0 {
+            true => GRAIN.div_ceil(classes.max(1)),
+            false => GRAIN / 4,
+        };
+        let (dtype, each) = (x.dtype(), self.reduction == Reduction::None);
+        // Of each chunk of rows the sum, the weight, and whether all targets are classes.
+        let mut parts = vec![(0.0f64, 0.0f64, true); rows.div_ceil(per_chunk)];
+        let sum = |i: usize, part: &mut (f64, f64, bool), mut out: Option<&mut [T]>| {
+            for (k, &y) in targets[i * per_chunk..].iter().take(per_chunk).enumerate() {
+                let found = match y {
+                    y if y == self.ignore_index => 0.0,
+                    y if y < 0 || y >= classes as i64 => {
+                        part.2 = false;
                         continue;
                     }
-                    let l = &out[row * classes..(row + 1) * classes];
-                    *loss =
-                        -(1.0 - self.smoothing) * class_weight(y as usize) * wide(l[y as usize]);
-                    if self.smoothing > 0.0 {
-                        let weighted = |(c, &v): (usize, &T)| class_weight(c) * wide(v);
-                        let spread: f64 = l.iter().enumerate().map(weighted).sum();
-                        *loss -= self.smoothing / classes as f64 * spread;
+                    y => {
+                        part.1 += class_weight(y as usize);
+                        loss(i * per_chunk + k, y as usize)
                     }
+                };
+                part.0 += found;
+                if let Some(out) = &mut out {
+                    out[k] = narrow::<T>(found);
                 }
-            });
-        })?;
-        let counted = targets.iter().filter(|&&y| y != self.ignore_index);
-        let total_weight: f64 = counted.map(|&y| class_weight(y as usize)).sum();
-        let dtype = x.dtype();
+            }
+        };
+        let mut tensor = None;
+        if each {
+            tensor = Some(Tensor::build::<T>(self.name, &[rows], dtype, |out| {
+                let mut both: Vec<_> = parts.iter_mut().zip(out.chunks_mut(per_chunk)).collect();
+                parallel_chunks_mut(&mut both, 1, |i, both| {
+                    let (part, out) = &mut both[0];
+                    sum(i, part, Some(out));
+                });
+            })?);
+        } else {
+            parallel_chunks_mut(&mut parts, 1, |i, part| sum(i, &mut part[0], None));
+        }
+        if !parts.iter().all(|p| p.2) {
+            self.check(targets, classes)?;
+        }
+        drop(lr);
+        let (losses, total_weight) =
+            (parts.iter()).fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
         let scalar =
             |v: f64| Tensor::build::<T>(self.name, &[], dtype, |out| out[0] = narrow::<T>(v));
-        let tensor = match self.reduction {
-            Reduction::None => Tensor::build::<T>(self.name, &[rows], dtype, |out| {
-                out.iter_mut()
-                    .zip(&losses)
-                    .for_each(|(o, &l)| *o = narrow::<T>(l));
-            })?,
-            Reduction::Sum => scalar(losses.iter().sum())?,
-            Reduction::Mean => scalar(losses.iter().sum::<f64>() / total_weight)?,
+        let tensor = match (tensor, self.reduction) {
+            (Some(tensor), _) => tensor,
+            (_, Reduction::Mean) => scalar(losses / total_weight)?,
+            _ => scalar(losses)?,
         };
         Ok(Output {
             tensor,
@@ -207,6 +235,9 @@ impl ClassLossOp {
         Tensor::build::<T>(self.name, l.shape(), l.dtype(), |out| {
             let per_chunk = GRAIN.div_ceil(classes.max(1));
             parallel_chunks_mut(out, per_chunk * classes.max(1), |i, out| {
+                if !self.logits {
+                    out.fill(T::ZERO);
+                }
                 for (k, row) in out.chunks_exact_mut(classes.max(1)).enumerate() {
                     let i = i * per_chunk + k;
                     let y = targets[i];
@@ -227,8 +258,6 @@ impl ClassLossOp {
                                 }
                             },
                         );
-                    } else {
-                        row.fill(T::ZERO);
                     }
                     if self.smoothing > 0.0 {
                         for (c, p) in row.iter_mut().enumerate() {

@@ -18,11 +18,14 @@ pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod pad;
 pub(crate) mod pool;
-
+pub(crate) mod rearrange;
 pub(crate) mod recurrent;
 pub(crate) mod reduce;
+pub(crate) mod repeat;
 pub mod spec;
+pub(crate) mod split;
 pub(crate) mod strided;
+pub(crate) mod triangle;
 pub(crate) mod view;
 
 pub use attention::AttentionOptions;

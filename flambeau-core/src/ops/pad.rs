@@ -1,6 +1,7 @@
-//! Padding: a composite over slices and index selection.
+//! Padding: a copy into a larger tensor, or a rearrangement of the input's elements.
 
 use crate::autocast::{Cast, Composite};
+use crate::ops::rearrange::{Runs, runs, unchanged};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::sizes;
 use crate::tensor::Tensor;
@@ -82,9 +83,13 @@ impl Tensor {
         match mode {
             PadMode::Zeros => self.pad_constant(&padded, pairs(), 0.0),
             PadMode::Constant(value) => self.pad_constant(&padded, pairs(), value),
-            _ => pairs().try_fold(x.clone(), |x, (d, before, after)| {
-                x.pad_by_index(d, before, after, mode)
-            }),
+            _ => {
+                let mut dims: Vec<Runs> = self.shape().iter().map(|&n| unchanged(n)).collect();
+                for (d, before, after) in pairs() {
+                    dims[d] = self.padded_runs(d, before, after, mode)?;
+                }
+                x.rearranged("pad", dims)
+            }
         }
     }
 
@@ -107,9 +112,9 @@ impl Tensor {
         Ok(out)
     }
 
-    /// One dimension padded with elements of its own.
+    /// What a dimension padded with elements of its own consists of.
     #[track_caller]
-    fn pad_by_index(&self, d: usize, before: i64, after: i64, mode: PadMode) -> Result<Tensor> {
+    fn padded_runs(&self, d: usize, before: i64, after: i64, mode: PadMode) -> Result<Runs> {
         let n = self.shape()[d] as i64;
         let most = match mode {
             PadMode::Reflect => n - 1,
@@ -122,23 +127,26 @@ impl Tensor {
                 "padding ({before}, {after}) in mode {mode:?} needs more than dimension {d} of size {n} has; at most {most} here"
             );
         }
-        if before == 0 && after == 0 {
-            return Ok(self.clone());
-        }
-        let place = |i: i64| match mode {
-            PadMode::Reflect if i < 0 => -i,
-            PadMode::Reflect if i >= n => 2 * (n - 1) - i,
-            PadMode::Circular => i.rem_euclid(n),
-            _ => i.clamp(0, n - 1),
+        // Indices in the input from `first` on, where those out of it are the padding; wide enough
+        // for what is cut off and added to be counted one after the other.
+        let (n, first) = (i128::from(n), -i128::from(before));
+        let end = n + i128::from(after);
+        sizes("pad", [i64::try_from(end - first).unwrap_or(i64::MAX)])?;
+        let count =
+            |from: i128, to: i128| usize::try_from((to - from).max(0)).unwrap_or(usize::MAX);
+        let left = count(first, end.min(0));
+        let inside = first.max(0);
+        let right = first.max(n);
+        let (from_left, from_right, step) = match mode {
+            PadMode::Reflect => (-first, 2 * (n - 1) - right, -1),
+            PadMode::Circular => (n + first, right - n, 1),
+            _ => (0, n - 1, 0),
         };
-        let count = sizes("pad", [n.saturating_add(before).saturating_add(after)])?;
-        let places = Tensor::build::<i64>("pad", &count, DType::I64, |out| {
-            let first = before.saturating_neg();
-            for (o, i) in out.iter_mut().zip(0..) {
-                *o = place(first.saturating_add(i));
-            }
-        })?;
-        self.index_select(d as i64, &places)
+        Ok(runs([
+            (from_left as usize, left, step),
+            (inside as usize, count(inside, end.min(n)), 1),
+            (from_right as usize, count(right, end), step),
+        ]))
     }
 }
 

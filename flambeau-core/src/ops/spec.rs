@@ -360,6 +360,10 @@ pub fn all() -> Vec<OpSpec> {
         super::pool::specs(),
         super::reduce::specs(),
         super::join::specs(),
+        super::split::specs(),
+        super::repeat::specs(),
+        super::rearrange::specs(),
+        super::triangle::specs(),
         super::index::specs(),
     ]
     .concat()

@@ -2,7 +2,8 @@
 //! assignment.
 
 use super::{Operand, Tensor};
-use crate::autograd::{is_grad_enabled, note_writer};
+use crate::autograd::note_writer;
+use crate::ops::elementwise::lane_of;
 use crate::ops::index::plan::{Plan, pick, put, put_in_memory};
 use crate::shape::Shape;
 use crate::{DType, Result, bail};
@@ -183,11 +184,19 @@ fn uses(item: &IndexItem) -> usize {
 }
 
 impl Tensor {
+    /// The mask, where the index is one for each element.
+    fn whole_mask<'a>(&self, items: &'a [IndexItem]) -> Option<&'a Tensor> {
+        match items {
+            [IndexItem::Tensor(mask)] => Some(mask)
+                .filter(|m| m.dtype() == DType::Bool && m.dim() > 0 && m.shape() == self.shape()),
+            _ => None,
+        }
+    }
+
     /// The view that integers, slices and new axes give, and what index tensors and masks pick
     /// from it.
     #[track_caller]
-    fn resolve(&self, index: impl TensorIndex) -> Result<(Tensor, Option<Plan>)> {
-        let items = index.items();
+    fn resolve(&self, items: SmallVec<[IndexItem; 6]>) -> Result<(Tensor, Option<Plan>)> {
         let used: usize = items.iter().map(uses).sum();
         let ellipses = items
             .iter()
@@ -320,7 +329,11 @@ impl Tensor {
     /// is not above zero, or there are more items than dimensions.
     #[track_caller]
     pub fn i(&self, index: impl TensorIndex) -> Result<Tensor> {
-        match self.resolve(index)? {
+        let items = index.items();
+        if let Some(mask) = self.whole_mask(&items) {
+            return self.masked_select(mask);
+        }
+        match self.resolve(items)? {
             (view, Some(plan)) => pick(&view, &plan),
             // `x[...]` and the like make a new tensor on the same memory.
             (view, None) if view.is(self) => {
@@ -368,8 +381,15 @@ impl Tensor {
         accumulate: bool,
     ) -> Result<Tensor> {
         self.check_inplace("index_put_")?;
-        let value = value.operand()?;
-        let (view, plan) = self.resolve(index)?;
+        let (items, value) = (index.items(), value.operand()?);
+        if let Some(mask) = self.whole_mask(&items)
+            && !accumulate
+            && value.dim() == 0
+            && !value.tracked()
+        {
+            return self.masked_fill_(mask, &value.to_dtype(self.dtype())?);
+        }
+        let (view, plan) = self.resolve(items)?;
         let shape = match &plan {
             Some(plan) => plan.result_shape(view.shape()),
             None => Shape::from_slice(view.shape()),
@@ -380,10 +400,12 @@ impl Tensor {
             view.copy_(&value)?;
             return Ok(self.clone());
         };
-        if accumulate || (is_grad_enabled() && (self.tracked() || value.tracked())) {
+        // Sums of other types are added up in a lane first.
+        let in_memory = !accumulate || lane_of(self.dtype()) == self.dtype();
+        if !in_memory || !self.changes_unrecorded(&[&value]) {
             view.assign("index_put_", put(&view, &plan, &value, accumulate)?)?;
         } else {
-            put_in_memory(&view, &plan, &value, false)?;
+            put_in_memory(&view, &plan, &value, accumulate)?;
             view.0.storage.bump_version();
             note_writer(&view.0.storage, "index_put_", Location::caller());
         }

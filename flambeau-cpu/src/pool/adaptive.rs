@@ -3,10 +3,9 @@
 
 use std::ops::Range;
 
+use crate::extreme::extreme;
 use crate::float::{Float, ShapeError};
 use crate::pieces::{for_pieces, for_planes};
-use crate::reduce::sums;
-use crate::simd::dispatch;
 
 /// The geometry of an adaptive pooling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,29 +54,25 @@ impl AdaptiveShape {
         o * input / output..((o + 1) * input).div_ceil(output)
     }
 
-    /// Calls `visit(output, rows)` for each window of a plane in order; `rows` yields the ranges of
-    /// input elements that it covers, and its size.
-    fn windows(&self, mut visit: impl FnMut(usize, &mut dyn Iterator<Item = Range<usize>>, usize)) {
-        let [_, h, w] = self.input;
-        let mut output = 0;
+    /// The windows of each axis.
+    fn axes(&self) -> [Vec<Range<usize>>; 3] {
         if self.outputs() == 0 {
-            return;
+            // The other axes may be as long as a number can say.
+            return Default::default();
         }
-        for od in 0..self.output[0] {
-            let ds = self.window(0, od);
-            for oh in 0..self.output[1] {
-                let hs = self.window(1, oh);
-                for ow in 0..self.output[2] {
-                    let ws = self.window(2, ow);
-                    let size = ds.len() * hs.len() * ws.len();
-                    let mut rows = ds.clone().flat_map(|d| {
-                        let ws = ws.clone();
-                        hs.clone().map(move |y| {
-                            let row = (d * h + y) * w;
-                            row + ws.start..row + ws.end
-                        })
-                    });
-                    visit(output, &mut rows, size);
+        std::array::from_fn(|a| (0..self.output[a]).map(|o| self.window(a, o)).collect())
+    }
+
+    /// Calls `visit(output, window)` for each output of a plane whose windows `axes` has.
+    #[inline(always)]
+    fn windows(&self, axes: &[Vec<Range<usize>>; 3], mut visit: impl FnMut(usize, Window<'_>)) {
+        let [ds, hs, ws] = axes;
+        let mut output = 0;
+        for d in ds {
+            for h in hs {
+                for w in ws {
+                    let input = self.input;
+                    visit(output, Window { d, h, w, input });
                     output += 1;
                 }
             }
@@ -98,6 +93,34 @@ impl AdaptiveShape {
     }
 }
 
+/// The elements that an output is made of.
+#[derive(Clone, Copy)]
+struct Window<'a> {
+    d: &'a Range<usize>,
+    h: &'a Range<usize>,
+    w: &'a Range<usize>,
+    input: [usize; 3],
+}
+
+impl Window<'_> {
+    /// How many.
+    #[inline(always)]
+    fn size(&self) -> usize {
+        self.d.len() * self.h.len() * self.w.len()
+    }
+
+    /// Calls `f` for the places of each row of them.
+    #[inline(always)]
+    fn rows(&self, mut f: impl FnMut(Range<usize>)) {
+        for d in self.d.clone() {
+            for h in self.h.clone() {
+                let row = (d * self.input[1] + h) * self.input[2];
+                f(row + self.w.start..row + self.w.end);
+            }
+        }
+    }
+}
+
 /// The average of each window.
 ///
 /// ```
@@ -112,35 +135,27 @@ impl AdaptiveShape {
 /// When a slice's length is not that of the shape, or the shape fails its check.
 pub fn adaptive_avg_pool_forward<T: Float>(s: &AdaptiveShape, x: &[T], out: &mut [T]) {
     let (plane, _) = s.assert(x.len(), out.len());
+    let axes = s.axes();
+    if s.output == [1; 3] {
+        T::SUM.run(x, plane, 1, out);
+        let count = T::from_f64(plane as f64);
+        return out.iter_mut().for_each(|o| *o = *o / count);
+    }
     for_planes(s.planes, plane, out, |i, out| {
         let x = &x[i * plane..][..plane];
-        if s.output == [1; 3] {
-            let [sum] = dispatch(
-                #[inline(always)]
-                || {
-                    sums(
-                        x,
-                        x,
-                        #[inline(always)]
-                        |x, _| [x],
-                    )
-                },
-            );
-            out[0] = sum / T::from_f64(plane as f64);
-            return;
-        }
-        s.windows(|o, rows, size| {
+        s.windows(&axes, |o, window| {
             let mut sum = T::ZERO;
-            for row in rows {
-                sum += lanes_sum(&x[row]);
-            }
-            out[o] = sum / T::from_f64(size as f64);
+            window.rows(|row| sum += lanes_sum(&x[row]));
+            out[o] = sum / T::from_f64(window.size() as f64);
         });
     });
 }
 
 /// A sum in eight interleaved parts: vectorises, and rounds less than one running sum.
 fn lanes_sum<T: Float>(x: &[T]) -> T {
+    if x.len() < 8 {
+        return x.iter().fold(T::ZERO, |sum, &v| sum + v);
+    }
     let mut parts = [T::ZERO; 8];
     let (chunks, rest) = x.as_chunks::<8>();
     for chunk in chunks {
@@ -161,15 +176,15 @@ fn lanes_sum<T: Float>(x: &[T]) -> T {
 /// As [`adaptive_avg_pool_forward`].
 pub fn adaptive_avg_pool_backward<T: Float>(s: &AdaptiveShape, grad_out: &[T], grad_in: &mut [T]) {
     let (plane, outputs) = s.assert(grad_in.len(), grad_out.len());
+    let axes = s.axes();
     for_planes(s.planes, plane, grad_in, |i, grad_in| {
+        if s.output == [1; 3] {
+            return grad_in.fill(grad_out[i] / T::from_f64(plane as f64));
+        }
         grad_in.fill(T::ZERO);
-        s.windows(|o, rows, size| {
-            let share = grad_out[i * outputs + o] / T::from_f64(size as f64);
-            for row in rows {
-                for grad in &mut grad_in[row] {
-                    *grad += share;
-                }
-            }
+        s.windows(&axes, |o, window| {
+            let share = grad_out[i * outputs + o] / T::from_f64(window.size() as f64);
+            window.rows(|row| grad_in[row].iter_mut().for_each(|grad| *grad += share));
         });
     });
 }
@@ -186,6 +201,7 @@ pub fn adaptive_max_pool_forward<T: Float>(
     indices: &mut [i64],
 ) {
     let (plane, _) = s.assert(x.len(), out.len());
+    let axes = s.axes();
     assert_eq!(
         indices.len(),
         out.len(),
@@ -193,13 +209,22 @@ pub fn adaptive_max_pool_forward<T: Float>(
     );
     for_pieces(s.planes, plane, out, indices, |i, out, indices| {
         let x = &x[i * plane..][..plane];
-        s.windows(|o, rows, _| {
-            let (mut max, mut at) = (T::NEG_INFINITY, None);
-            for at_x in rows.flatten() {
-                if x[at_x] > max || x[at_x].is_nan() || at.is_none() {
-                    (max, at) = (x[at_x], Some(at_x));
-                }
+        if s.output == [1; 3] {
+            extreme(x, [1, plane, 1], true, out, indices);
+            // Of several NaNs the last one wins here.
+            if !out[0].is_nan() {
+                return;
             }
+        }
+        s.windows(&axes, |o, window| {
+            let (mut max, mut at) = (T::NEG_INFINITY, None);
+            window.rows(|row| {
+                for at_x in row {
+                    if x[at_x] > max || x[at_x].is_nan() || at.is_none() {
+                        (max, at) = (x[at_x], Some(at_x));
+                    }
+                }
+            });
             out[o] = max;
             indices[o] = at.map_or(-1, |at| at as i64);
         });

@@ -1,6 +1,7 @@
 //! Average pooling.
 
 use super::PoolShape;
+use super::canvas::{Canvas, blocks, with_block};
 use crate::float::Float;
 use crate::pieces::for_planes;
 use crate::simd::dispatch;
@@ -73,33 +74,50 @@ fn check(s: &PoolShape, options: AvgOptions, x: usize, out: usize) -> [usize; 3]
 pub fn avg_pool_forward<T: Float>(s: &PoolShape, options: AvgOptions, x: &[T], out: &mut [T]) {
     let o = check(s, options, x.len(), out.len());
     let plane: usize = s.input.iter().product();
-    let stride = s.stride[2];
     let divisors = divisors::<T>(s, options, o);
+    let canvas = Canvas::new(s);
     for_planes(s.planes, plane, out, |i, out| {
         let x = &x[i * plane..][..plane];
         dispatch(
             #[inline(always)]
             || {
+                let mut buffer = Vec::new();
+                let x = canvas.paint(x, T::ZERO, &mut buffer);
                 let rows = out.chunks_exact_mut(o[2]).zip(divisors.chunks_exact(o[2]));
                 for (row, (out, divisors)) in rows.enumerate() {
-                    out.fill(T::ZERO);
-                    s.row_parts(row / o[1], row % o[1], o[2], |first, windows| {
-                        for (i, sum) in out[windows].iter_mut().enumerate() {
-                            *sum += x[first + i * stride];
-                        }
+                    with_block!(o[2], s.stride[2], |B, S| {
+                        means::<T, B, S>(&canvas, (x, canvas.row(row)), divisors, out);
                     });
-                    for (out, divisor) in out.iter_mut().zip(divisors) {
-                        // A window with nothing in it is 0, not 0 / 0.
-                        *out = if *out == T::ZERO {
-                            *out
-                        } else {
-                            *out / *divisor
-                        };
-                    }
                 }
             },
         );
     });
+}
+
+/// The averages of a row of windows, the first of which begins at `at` of the canvas `x`.
+#[inline(always)]
+fn means<T: Float, const B: usize, const S: usize>(
+    canvas: &Canvas,
+    (x, at): (&[T], usize),
+    divisors: &[T],
+    out: &mut [T],
+) {
+    let stride = if S == 0 { canvas.stride[2] } else { S };
+    for o in blocks(out.len(), B) {
+        let mut sum = [T::ZERO; B];
+        for &(tap, _) in &canvas.taps {
+            let x = &x[at + tap + o * stride..][..(B - 1) * stride + 1];
+            for i in 0..B {
+                sum[i] += x[i * stride];
+            }
+        }
+        let (out, divisors) = (&mut out[o..][..B], &divisors[o..][..B]);
+        for i in 0..B {
+            // A window with nothing in it is 0, not 0 / 0.
+            let mean = sum[i] / divisors[i];
+            out[i] = if sum[i] == T::ZERO { sum[i] } else { mean };
+        }
+    }
 }
 
 /// The gradient of the input of [`avg_pool_forward`]: `grad_in` is overwritten.
@@ -115,25 +133,55 @@ pub fn avg_pool_backward<T: Float>(
     let o = check(s, options, grad_in.len(), grad_out.len());
     let plane: usize = s.input.iter().product();
     let outputs: usize = o.iter().product();
-    let stride = s.stride[2];
     let divisors = divisors::<T>(s, options, o);
+    let canvas = Canvas::new(s);
     for_planes(s.planes, plane, grad_in, |i, grad_in| {
-        grad_in.fill(T::ZERO);
-        let grads = grad_out[i * outputs..][..outputs].chunks_exact(o[2]);
+        let grads = &grad_out[i * outputs..][..outputs];
         dispatch(
             #[inline(always)]
             || {
-                for (row, (grads, divisors)) in
-                    grads.clone().zip(divisors.chunks_exact(o[2])).enumerate()
-                {
-                    s.row_parts(row / o[1], row % o[1], o[2], |first, windows| {
-                        let shares = grads[windows.clone()].iter().zip(&divisors[windows]);
-                        for (i, (grad, divisor)) in shares.enumerate() {
-                            grad_in[first + i * stride] += *grad / *divisor;
+                canvas.paint_back(
+                    grad_in,
+                    #[inline(always)]
+                    |grad_in| {
+                        let rows = grads.chunks_exact(o[2]).zip(divisors.chunks_exact(o[2]));
+                        for (row, (grads, divisors)) in rows.enumerate() {
+                            with_block!(o[2], s.stride[2], |B, S| {
+                                let _ = B;
+                                let at = canvas.row(row);
+                                shares::<T, S>(&canvas, (grads, divisors), &mut grad_in[at..]);
+                            });
                         }
-                    });
-                }
+                    },
+                );
             },
         );
     });
+}
+
+/// Adds to each element of a row of windows, the first of which begins where `grad_in` does, its share
+/// of the window's gradient.
+#[inline(always)]
+fn shares<T: Float, const S: usize>(
+    canvas: &Canvas,
+    (grads, divisors): (&[T], &[T]),
+    grad_in: &mut [T],
+) {
+    const PIECE: usize = 64;
+    let stride = if S == 0 { canvas.stride[2] } else { S };
+    let pieces = grads.chunks(PIECE).zip(divisors.chunks(PIECE));
+    for (piece, (grads, divisors)) in pieces.enumerate() {
+        let mut shares = [T::ZERO; PIECE];
+        let shares = &mut shares[..grads.len()];
+        for ((share, &g), &by) in shares.iter_mut().zip(grads).zip(divisors) {
+            *share = g / by;
+        }
+        for &(tap, _) in &canvas.taps {
+            let grad_in = &mut grad_in[tap + piece * PIECE * stride..];
+            let grad_in = &mut grad_in[..(shares.len() - 1) * stride + 1];
+            for (i, &share) in shares.iter().enumerate() {
+                grad_in[i * stride] += share;
+            }
+        }
+    }
 }

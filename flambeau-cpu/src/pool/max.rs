@@ -1,6 +1,7 @@
 //! Maximum pooling. NaN wins over every number; of equal values the first wins.
 
 use super::PoolShape;
+use super::canvas::{Canvas, blocks, with_block};
 use crate::float::Float;
 use crate::pieces::{for_pieces, for_planes};
 use crate::simd::dispatch;
@@ -32,6 +33,7 @@ pub fn max_pool_forward<T: Float>(s: &PoolShape, x: &[T], out: &mut [T], indices
         "max pooling: length of the indices"
     );
     let plane: usize = s.input.iter().product();
+    let canvas = Canvas::new(s);
     for_pieces(s.planes, plane, out, indices, |i, out, indices| {
         let x = &x[i * plane..][..plane];
         if is_two_by_two(s) && plane <= i32::MAX as usize {
@@ -42,7 +44,7 @@ pub fn max_pool_forward<T: Float>(s: &PoolShape, x: &[T], out: &mut [T], indices
         } else {
             dispatch(
                 #[inline(always)]
-                || windows(s, x, out, indices),
+                || windows::<T, true>(&canvas, (s, x), out, indices),
             );
         }
     });
@@ -60,6 +62,7 @@ pub fn max_pool_values<T: Float>(s: &PoolShape, x: &[T], out: &mut [T]) {
         "max pooling: length of the output"
     );
     let plane: usize = s.input.iter().product();
+    let canvas = Canvas::new(s);
     for_planes(s.planes, plane, out, |i, out| {
         let x = &x[i * plane..][..plane];
         if is_two_by_two(s) {
@@ -70,7 +73,7 @@ pub fn max_pool_values<T: Float>(s: &PoolShape, x: &[T], out: &mut [T]) {
         } else {
             dispatch(
                 #[inline(always)]
-                || window_values(s, x, out),
+                || windows::<T, false>(&canvas, (s, x), out, &mut []),
             );
         }
     });
@@ -159,45 +162,83 @@ fn row_of_two<T: Float, const B: usize, const PLACES: bool>(
     }
 }
 
+/// The maxima of the windows of a plane, and where `PLACES` their places.
 #[inline(always)]
-fn windows<T: Float>(s: &PoolShape, x: &[T], out: &mut [T], indices: &mut [i64]) {
-    out.fill(T::NEG_INFINITY);
-    indices.fill(-1);
-    let o = s.valid_output();
-    let stride = s.stride[2];
-    let rows = out
-        .chunks_exact_mut(o[2])
-        .zip(indices.chunks_exact_mut(o[2]));
-    for (row, (out, indices)) in rows.enumerate() {
-        s.row_parts(row / o[1], row % o[1], o[2], |first, windows| {
-            let (out, indices) = (&mut out[windows.clone()], &mut indices[windows]);
-            for (i, (max, at)) in out.iter_mut().zip(indices).enumerate() {
-                let v = x[first + i * stride];
-                let wins = (v > *max) | v.is_nan() | (*at < 0);
-                *max = if wins { v } else { *max };
-                *at = if wins {
-                    (first + i * stride) as i64
-                } else {
-                    *at
-                };
-            }
+fn windows<T: Float, const PLACES: bool>(
+    canvas: &Canvas,
+    (shape, x): (&PoolShape, &[T]),
+    out: &mut [T],
+    indices: &mut [i64],
+) {
+    let width = canvas.output[2];
+    let mut buffer = Vec::new();
+    let x = canvas.paint(x, T::NEG_INFINITY, &mut buffer);
+    for (row, out) in out.chunks_exact_mut(width).enumerate() {
+        let indices = if PLACES {
+            &mut indices[row * width..][..width]
+        } else {
+            &mut indices[..0]
+        };
+        with_block!(width, canvas.stride[2], |B, S| {
+            let at = canvas.row(row);
+            row_of_windows::<T, B, S, PLACES>((canvas, shape), (x, at), row, out, indices);
         });
     }
 }
 
+/// [`windows`] of row `row`, whose first window begins at `at` of the canvas `x`.
 #[inline(always)]
-fn window_values<T: Float>(s: &PoolShape, x: &[T], out: &mut [T]) {
-    out.fill(T::NEG_INFINITY);
-    let o = s.valid_output();
-    let stride = s.stride[2];
-    for (row, out) in out.chunks_exact_mut(o[2]).enumerate() {
-        s.row_parts(row / o[1], row % o[1], o[2], |first, windows| {
-            for (i, max) in out[windows].iter_mut().enumerate() {
-                let v = x[first + i * stride];
-                *max = if (v > *max) | v.is_nan() { v } else { *max };
+fn row_of_windows<T: Float, const B: usize, const S: usize, const PLACES: bool>(
+    (canvas, shape): (&Canvas, &PoolShape),
+    (x, at): (&[T], usize),
+    row: usize,
+    out: &mut [T],
+    indices: &mut [i64],
+) {
+    let stride = if S == 0 { canvas.stride[2] } else { S };
+    let in_input = canvas.row_of_input(row);
+    for o in blocks(out.len(), B) {
+        let mut max = [T::NEG_INFINITY; B];
+        // Which element of the window it is.
+        let mut taps = [-1i32; B];
+        for (k, &(tap, _)) in canvas.taps.iter().enumerate() {
+            let x = &x[at + tap + o * stride..][..(B - 1) * stride + 1];
+            for i in 0..B {
+                let v = x[i * stride];
+                let wins = (v > max[i]) | v.is_nan();
+                max[i] = if wins { v } else { max[i] };
+                taps[i] = if PLACES && wins { k as i32 } else { taps[i] };
             }
-        });
+        }
+        out[o..][..B].copy_from_slice(&max);
+        if !PLACES {
+            continue;
+        }
+        for (i, (index, tap)) in indices[o..][..B].iter_mut().zip(taps).enumerate() {
+            *index = match canvas.taps.get(tap as usize) {
+                Some(&(_, tap)) => (in_input + tap as isize + ((o + i) * stride) as isize) as i64,
+                // Nothing is greater than the padding: the first element that is not in it.
+                None => first_of_window(shape, canvas, row, o + i),
+            };
+        }
     }
+}
+
+/// The place of the first element of a window that lies in the input; -1 where none does.
+#[cold]
+fn first_of_window(s: &PoolShape, canvas: &Canvas, row: usize, column: usize) -> i64 {
+    let o = [row / canvas.output[1], row % canvas.output[1], column];
+    let mut at = 0;
+    for (a, o) in o.into_iter().enumerate() {
+        let start = o * s.stride[a];
+        let before = s.padding[a].saturating_sub(start).div_ceil(s.dilation[a]);
+        let place = start + before * s.dilation[a] - s.padding[a];
+        if before >= s.kernel[a] || place >= s.input[a] {
+            return -1;
+        }
+        at = at * s.input[a] + place;
+    }
+    at as i64
 }
 
 /// The gradient of the input of [`max_pool_forward`] (or of adaptive maximum pooling): each plane's

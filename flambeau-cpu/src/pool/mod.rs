@@ -6,6 +6,7 @@
 
 mod adaptive;
 mod average;
+mod canvas;
 mod max;
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,6 @@ pub use adaptive::{
 };
 pub use average::{AvgOptions, avg_pool_backward, avg_pool_forward};
 pub use max::{max_pool_backward, max_pool_forward, max_pool_values};
-
-use std::ops::Range;
 
 use crate::float::ShapeError;
 
@@ -130,56 +129,5 @@ impl PoolShape {
     fn valid_output(&self) -> [usize; 3] {
         self.output()
             .unwrap_or_else(|e| panic!("pooling of an impossible shape: {e}"))
-    }
-
-    /// The windows (of outputs below `outputs`) whose element `k` along `axis` lies in the input.
-    fn windows(&self, axis: usize, k: usize, outputs: usize) -> Range<usize> {
-        let (at, pad, stride) = (
-            k * self.dilation[axis],
-            self.padding[axis],
-            self.stride[axis],
-        );
-        let first = pad.saturating_sub(at).div_ceil(stride);
-        let last = (self.input[axis] + pad).saturating_sub(at).div_ceil(stride);
-        first.min(outputs)..last.clamp(first.min(outputs), outputs)
-    }
-
-    /// Where element `k` of window `o` lies along `axis`, if in the input.
-    fn at(&self, axis: usize, o: usize, k: usize) -> Option<usize> {
-        (o * self.stride[axis] + k * self.dilation[axis])
-            .checked_sub(self.padding[axis])
-            .filter(|&i| i < self.input[axis])
-    }
-
-    /// Calls `visit(first input element, range of ow)` for each part of the row of windows
-    /// `(od, oh)` that one kernel element meets in the input, in the order of the kernel; the windows
-    /// of the range read every `stride[2]`th element.
-    #[inline(always)]
-    fn row_parts(
-        &self,
-        od: usize,
-        oh: usize,
-        ow: usize,
-        mut visit: impl FnMut(usize, Range<usize>),
-    ) {
-        for kd in 0..self.kernel[0] {
-            let Some(d) = self.at(0, od, kd) else {
-                continue;
-            };
-            for kh in 0..self.kernel[1] {
-                let Some(h) = self.at(1, oh, kh) else {
-                    continue;
-                };
-                let row = (d * self.input[1] + h) * self.input[2];
-                for kw in 0..self.kernel[2] {
-                    let windows = self.windows(2, kw, ow);
-                    if let Some(w) = self.at(2, windows.start, kw)
-                        && !windows.is_empty()
-                    {
-                        visit(row + w, windows);
-                    }
-                }
-            }
-        }
     }
 }

@@ -531,9 +531,10 @@ macro_rules! with_size {
         }
     };
 }
+pub(crate) use with_size;
 
 /// The dimensions of a copy between strides.
-fn axes(shape: &[usize], from: &[usize], to: &[usize]) -> SmallVec<[Axis; 6]> {
+pub(crate) fn axes(shape: &[usize], from: &[usize], to: &[usize]) -> SmallVec<[Axis; 6]> {
     let strides = from.iter().zip(to);
     (shape.iter().zip(strides))
         .map(|(&size, (&from, &to))| Axis { size, from, to })

@@ -1,94 +1,51 @@
 //! `gather`, `scatter`, `scatter_add`: an index of its own for every element.
 
-use super::plan::{Accumulate, out_of_range, positions, with_lane};
+use super::plan::{out_of_range, positions, with_lane};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
-use crate::dtype::Stored;
-use crate::ops::elementwise::{lane_of, to_contiguous};
-use crate::shape::{Shape, contiguous_strides, numel};
+use crate::ops::elementwise::{lane_of, to_contiguous, with_size};
+use crate::shape::Shape;
 use crate::tensor::{Operand, Tensor};
-use crate::{Ctx, Result, bail, cuda, with_stored};
-use flambeau_cpu::threads::parallel_chunks_mut;
+use crate::{Ctx, Result, bail, cuda};
+use flambeau_cpu::index::{self as kernels, Along};
 use smallvec::smallvec;
 
-/// Elements a thread takes at a time.
-const GRAIN: usize = 1 << 14;
-
-/// Where the elements that an index names lie in a contiguous tensor.
-struct Places<'a> {
-    index: &'a [i64],
-    /// The index's sizes, and the tensor's strides but 0 along the indexed dimension.
-    shape: Shape,
-    strides: Shape,
-    /// The stride of the indexed dimension.
-    step: usize,
+/// The sizes of a tensor and of its index along `dim`, of one dimension at least.
+///
+/// # Errors
+/// Where the index does not fit the tensor.
+#[track_caller]
+fn ranked(op: &'static str, x: &Tensor, dim: usize, index: &Tensor) -> Result<(Shape, Shape)> {
+    let one = [1];
+    let at_least_1d = |s: &[usize]| Shape::from_slice(if s.is_empty() { &one } else { s });
+    let (sizes, shape) = (at_least_1d(x.shape()), at_least_1d(index.shape()));
+    let fits =
+        sizes.len() == shape.len() && (0..sizes.len()).all(|d| d == dim || shape[d] <= sizes[d]);
+    // An empty index names nothing, whatever its shape.
+    if !fits && index.numel() > 0 {
+        bail!(
+            op,
+            "an index of shape {:?} does not fit a tensor of shape {:?}: they must have as many dimensions, and the index be no longer but along dimension {dim}",
+            index.shape(),
+            &sizes[..]
+        );
+    }
+    Ok((sizes, shape))
 }
 
-impl<'a> Places<'a> {
-    /// Checks the index, whose elements are `values`, against a tensor of sizes `shape`.
-    fn new(
-        op: &'static str,
-        shape: &[usize],
-        dim: usize,
-        index: &Tensor,
-        values: &'a [i64],
-    ) -> Result<Places<'a>> {
-        let one = [1];
-        let at_least_1d = |s: &[usize]| Shape::from_slice(if s.is_empty() { &one } else { s });
-        let (sizes, shape) = (at_least_1d(shape), at_least_1d(index.shape()));
-        let fits = sizes.len() == shape.len()
-            && (0..sizes.len()).all(|d| d == dim || shape[d] <= sizes[d]);
-        if !fits && index.numel() > 0 {
-            bail!(
-                op,
-                "an index of shape {:?} does not fit a tensor of shape {:?}: they must have as many dimensions, and the index be no longer but along dimension {dim}",
-                index.shape(),
-                &sizes[..]
-            );
-        }
-        // An empty index names nothing, whatever its shape.
-        let shape = if fits {
-            shape
-        } else {
-            Shape::from_elem(0, sizes.len())
-        };
-        if let Some(bad) = out_of_range(values, 0, sizes[dim] as i64) {
-            bail!(
-                op,
-                "index {bad} is out of range for dimension {dim} of size {}",
-                sizes[dim]
-            );
-        }
-        let mut strides = contiguous_strides(&sizes);
-        let step = strides[dim];
-        strides[dim] = 0;
-        Ok(Places {
-            index: values,
-            shape,
-            strides,
-            step,
-        })
-    }
-
-    /// Calls `f(i, place)` for elements `from..to` of the index.
-    #[inline(always)]
-    fn each(&self, from: usize, to: usize, mut f: impl FnMut(usize, usize)) {
-        let last = self.shape.len() - 1;
-        let (width, stride) = (self.shape[last], self.strides[last]);
-        let mut i = from;
-        while i < to {
-            let (mut rest, column) = (i / width, i % width);
-            let mut base = 0;
-            for d in (0..last).rev() {
-                base += rest % self.shape[d] * self.strides[d];
-                rest /= self.shape[d];
-            }
-            let n = (width - column).min(to - i);
-            base += column * stride;
-            for (j, &index) in self.index[i..i + n].iter().enumerate() {
-                f(i + j, base + j * stride + index as usize * self.step);
-            }
-            i += n;
-        }
+/// Says that index `bad` is out of range.
+#[track_caller]
+fn expect_in_range(
+    op: &'static str,
+    found: std::result::Result<(), i64>,
+    dim: usize,
+    size: usize,
+) -> Result<()> {
+    match found {
+        Ok(()) => Ok(()),
+        Err(bad) => bail!(
+            op,
+            "index {bad} is out of range for dimension {dim} of size {size}"
+        ),
     }
 }
 
@@ -106,19 +63,26 @@ impl Op for Gather {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let (x, index) = (inputs[0].contiguous()?, inputs[1]);
         let positions = positions("gather", index)?;
+        let (sizes, shape) = ranked("gather", &x, self.dim, index)?;
+        if index.numel() == 0 {
+            return Ok(Tensor::empty_with(index.shape(), x.dtype())?.into());
+        }
         let guard = positions.read();
-        let values = &guard.slice::<i64>()[..index.numel()];
-        let places = Places::new("gather", x.shape(), self.dim, index, values)?;
-        let out = with_stored!(x.dtype(), S => {
+        let along = Along::new(
+            &guard.slice::<i64>()[..index.numel()],
+            &shape,
+            &sizes,
+            self.dim,
+        );
+        let mut found = Ok(());
+        let out = with_size!(x.dtype(), S => {
             let read = x.read();
             let src = read.slice::<S>();
             Tensor::build::<S>("gather", index.shape(), x.dtype(), |out| {
-                parallel_chunks_mut(out, GRAIN, |i, out| {
-                    let start = i * GRAIN;
-                    places.each(start, start + out.len(), |i, at| out[i - start] = src[at]);
-                });
+                found = kernels::gather(src, along, out);
             })
         })?;
+        expect_in_range("gather", found, self.dim, sizes[self.dim])?;
         Ok(out.into())
     }
 
@@ -195,59 +159,38 @@ impl Scatter {
     /// False, with nothing done, where a thread is using the memory.
     fn write(&self, x: &Tensor, index: &Tensor, src: &Tensor) -> Result<bool> {
         let positions = positions(self.name(), index)?;
+        let (sizes, shape) = ranked(self.name(), x, self.dim, index)?;
+        if index.numel() == 0 {
+            return Ok(true);
+        }
+        let size = sizes[self.dim];
         let guard = positions.read();
         let values = &guard.slice::<i64>()[..index.numel()];
-        let places = Places::new(self.name(), x.shape(), self.dim, index, values)?;
+        // Before anything is written.
+        let bad = out_of_range(values, 0, size as i64);
+        expect_in_range(self.name(), bad.map_or(Ok(()), Err), self.dim, size)?;
+        let along = Along::new(values, &shape, &sizes, self.dim);
         let mut copy = None;
         if !(src.is_contiguous() && src.dtype() == x.dtype()) {
             copy = Some(to_contiguous(self.name(), src, x.dtype())?);
         }
         let src = copy.as_ref().unwrap_or(src);
-        // What the dimensions before the indexed one tell apart does not meet.
-        let shape = index.shape();
-        let apart =
-            x.dim() > 0 && shape.len() == x.dim() && shape[..self.dim] == x.shape()[..self.dim];
-        let slabs = if apart {
-            numel(&x.shape()[..self.dim])
-        } else {
-            1
+        let (read, n) = (src.read(), index.numel());
+        // Never waited for: the operands are locked already.
+        let Some(mut write) = x.0.storage.try_write(x.0.offset) else {
+            return Ok(false);
         };
-        // In order: of several values for one place the last stays, and sums have one order.
-        fn run<T: Stored>(
-            places: &Places<'_>,
-            slabs: usize,
-            src: &Tensor,
-            out: &Tensor,
-            with: impl Fn(T, T) -> T + Sync,
-        ) -> bool {
-            let n = places.index.len();
-            if n == 0 {
-                return true;
-            }
-            let read = src.read();
-            let src = read.slice::<T>();
-            // Never waited for: the operands are locked already.
-            let Some(mut write) = out.0.storage.try_write(out.0.offset) else {
-                return false;
-            };
-            let out = &mut write.slice::<T>()[..out.numel()];
-            let (slab, of_index) = (out.len() / slabs, n / slabs);
-            let per_chunk = (GRAIN / slab.max(of_index)).max(1);
-            parallel_chunks_mut(out, per_chunk * slab, |i, out| {
-                let first = i * per_chunk;
-                let (from, to) = (first * of_index, (first + out.len() / slab) * of_index);
-                places.each(from, to, |i, at| {
-                    let o = &mut out[at - first * slab];
-                    *o = with(*o, src[i]);
-                });
-            });
-            true
-        }
-        Ok(if self.add {
-            with_lane!(x.dtype(), T => run::<T>(&places, slabs, src, x, T::plus))
+        let found = if self.add {
+            with_lane!(x.dtype(), T => {
+                kernels::scatter_add(write.slice::<T>(), along, &read.slice::<T>()[..n])
+            })
         } else {
-            with_stored!(x.dtype(), S => run::<S>(&places, slabs, src, x, |_, v| v))
-        })
+            with_size!(x.dtype(), S => {
+                kernels::scatter(write.slice::<S>(), along, &read.slice::<S>()[..n])
+            })
+        };
+        expect_in_range(self.name(), found, self.dim, size)?;
+        Ok(true)
     }
 
     /// The operation in the memory of `x` without a history; false, with nothing done, where that

@@ -12,7 +12,7 @@ use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Shape, numel};
 use crate::tensor::{Operand, Tensor};
 use crate::{Ctx, DType, Result, bail};
-use plan::{Plan, index_values, pick, put, put_in_memory};
+use plan::{Plan, index_values, pick, positions, put, put_in_memory};
 use smallvec::smallvec;
 
 /// Rows of the first input, the weights, by the integers of the second.
@@ -313,13 +313,15 @@ impl Tensor {
     /// For negative numbers, other than one dimension, and weights of another shape.
     #[track_caller]
     pub fn bincount(&self, weights: Option<&Tensor>, minlength: usize) -> Result<Tensor> {
-        let values = index_values("bincount", self)?;
-        if self.dim() != 1 || values.iter().any(|&v| v < 0) {
+        let index = positions("bincount", self)?;
+        let read = index.read();
+        let values = &read.slice::<i64>()[..self.numel()];
+        let (least, most) = flambeau_cpu::reduce::range_i64(values).unwrap_or((0, -1));
+        if self.dim() != 1 || least < 0 {
             bail!(
                 "bincount",
-                "takes integers that are not negative in 1 dimension; got shape {:?}, least {:?}",
-                self.shape(),
-                values.iter().min()
+                "takes integers that are not negative in 1 dimension; got shape {:?}, least {least}",
+                self.shape()
             );
         }
         if let Some(w) = weights
@@ -332,30 +334,20 @@ impl Tensor {
                 self.shape()
             );
         }
-        let n = values
-            .iter()
-            .max()
-            .map_or(0, |&m| m as usize + 1)
-            .max(minlength);
-        match weights {
-            None => Tensor::zeros_with(n, (DType::I64, self.device()))?.scatter_add(
-                0,
-                &self.detach(),
-                self.ones_like()?.to_dtype(DType::I64)?,
-            ),
-            Some(w) => {
-                let dtype = if w.dtype() == DType::F32 {
-                    DType::F32
-                } else {
-                    DType::F64
-                };
-                Tensor::zeros_with(n, (dtype, self.device()))?.scatter_add(
-                    0,
-                    &self.detach(),
-                    w.detach().to_dtype(dtype)?,
-                )
-            }
-        }
+        let n = (most as usize).wrapping_add(1).max(minlength);
+        let Some(w) = weights else {
+            let counts = Tensor::build::<i64>("bincount", &[n], DType::I64, |out| {
+                flambeau_cpu::index::count(values, out);
+            })?;
+            return counts.to_device(self.device());
+        };
+        let dtype = if w.dtype() == DType::F32 {
+            DType::F32
+        } else {
+            DType::F64
+        };
+        let zeros = Tensor::zeros_with(n, (dtype, self.device()))?;
+        zeros.scatter_add(0, &self.detach(), w.detach().to_dtype(dtype)?)
     }
 
     /// For each integer a vector of `classes` zeros with a one at its place, as `i64`; without

@@ -3,16 +3,15 @@
 //! all this.
 
 use crate::dispatch::{self, Grads, Op, Output, Saves};
-use crate::dtype::Stored;
-use crate::ops::elementwise::{lane_of, to_contiguous};
-use crate::shape::{Shape, broadcast, check_numel, contiguous_strides};
-use crate::storage::filled;
+use crate::ops::elementwise::{lane_of, to_contiguous, with_size};
+use crate::shape::{Shape, broadcast, check_numel};
+use crate::storage::{Read, Write};
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result, bail, cuda, with_stored};
+use crate::{Ctx, DType, Device, Result, bail, cuda};
+use flambeau_cpu::index::{self as kernels, Places};
 use flambeau_cpu::threads::parallel_chunks_mut;
 use flambeau_cuda::kernels::Indexed;
 use smallvec::{SmallVec, smallvec};
-use std::sync::Arc;
 
 /// Elements a thread takes at a time.
 const GRAIN: usize = 1 << 14;
@@ -24,8 +23,8 @@ pub(crate) struct Plan {
     dims: SmallVec<[usize; 4]>,
     sizes: SmallVec<[usize; 4]>,
     /// For each position of the index's shape, the row-major position among the indexed
-    /// dimensions. A copy: later changes of the index tensors are not seen.
-    index: Arc<[usize]>,
+    /// dimensions, on the host. A copy: later changes of the index tensors are not seen.
+    index: Tensor,
     /// The index's shape, all index tensors broadcast.
     shape: Shape,
     /// How many of the other dimensions come before the index's in the result.
@@ -102,26 +101,43 @@ impl Plan {
             };
             common = both;
         }
-        let mut flat = filled(op, 0usize, check_numel(op, &common)?)?;
-        for (&dim, index) in dims.iter().zip(indices) {
-            let size = shape[dim];
-            let values = index_values(op, &index.expand(&common)?)?;
-            let low = if wrap { -(size as i64) } else { 0 };
-            if let Some(bad) = out_of_range(&values, low, size as i64) {
-                bail!(
-                    op,
-                    "index {bad} is out of range for dimension {dim} of size {size}"
-                );
-            }
-            for (f, i) in flat.iter_mut().zip(values) {
-                *f = *f * size + if i < 0 { i + size as i64 } else { i } as usize;
-            }
+        check_numel(op, &common)?;
+        let indices: Vec<Tensor> = indices
+            .iter()
+            .map(|index| positions(op, &index.to_device(Device::Cpu)?.expand(&common)?))
+            .collect::<Result<_>>()?;
+        let reads: Vec<_> = indices.iter().map(Tensor::read).collect();
+        let mut bad: Option<(i64, usize)> = None;
+        for ((read, index), &dim) in reads.iter().zip(&indices).zip(dims) {
+            let (values, size) = (&read.slice::<i64>()[..index.numel()], shape[dim] as i64);
+            let low = if wrap { -size } else { 0 };
+            bad = bad.or(out_of_range(values, low, size).map(|bad| (bad, dim)));
         }
+        if let Some((bad, dim)) = bad {
+            bail!(
+                op,
+                "index {bad} is out of range for dimension {dim} of size {}",
+                shape[dim]
+            );
+        }
+        let index = Tensor::build::<i64>(op, &common, DType::I64, |out| {
+            parallel_chunks_mut(out, GRAIN, |i, out| {
+                let at = i * GRAIN..i * GRAIN + out.len();
+                for (k, (read, &dim)) in reads.iter().zip(dims).enumerate() {
+                    combine(
+                        out,
+                        &read.slice::<i64>()[at.clone()],
+                        shape[dim] as i64,
+                        k == 0,
+                    );
+                }
+            });
+        })?;
         let adjacent = dims.windows(2).all(|w| w[1] == w[0] + 1);
         Ok(Plan {
             dims: SmallVec::from_slice(dims),
             sizes: dims.iter().map(|&d| shape[d]).collect(),
-            index: flat.into(),
+            index,
             shape: common,
             front: if adjacent { dims[0] } else { 0 },
         })
@@ -142,27 +158,30 @@ impl Plan {
             shape,
             dims: &self.dims,
             front: self.front,
-            count: self.index.len(),
+            count: self.index.numel(),
         }
     }
 
     /// The positions among the indexed dimensions.
     fn flat(&self) -> Vec<i64> {
-        self.index.iter().map(|&i| i as i64).collect()
+        self.index.read().slice::<i64>()[..self.index.numel()].to_vec()
     }
 
     fn rest(&self, ndim: usize) -> impl Iterator<Item = usize> {
         (0..ndim).filter(|d| !self.dims.contains(d))
     }
 
-    fn places(&self, shape: &[usize], strides: &[usize]) -> Places {
+    /// Calls `f` with the places in memory of these sizes and strides; not where there are none.
+    fn with_places(&self, shape: &[usize], strides: &[usize], f: impl FnOnce(Places<'_>)) {
         let rest: Vec<(usize, usize)> = self
             .rest(shape.len())
             .map(|d| (shape[d], strides[d]))
             .collect();
-        if self.index.is_empty() || rest.iter().any(|&(size, _)| size == 0) {
+        let read = self.index.read();
+        let index = &read.slice::<i64>()[..self.index.numel()];
+        if index.is_empty() || rest.iter().any(|&(size, _)| size == 0) {
             // The other sizes may be as large as a number can say.
-            return Places::default();
+            return;
         }
         let (before, mut after) = rest.split_at(self.front);
         let mut block = 1;
@@ -173,154 +192,43 @@ impl Plan {
             after = outer;
         }
         let picked: SmallVec<[usize; 4]> = self.dims.iter().map(|&d| strides[d]).collect();
-        let index = self.index.iter().map(|&flat| {
-            if let [stride] = picked[..] {
-                return flat * stride;
-            }
-            let (mut rest, mut at) = (flat, 0);
-            for (size, stride) in self.sizes.iter().zip(&picked).rev() {
-                at += rest % size * stride;
-                rest /= size;
-            }
-            at
-        });
-        Places {
-            whole_rows: picked[..] == [block] && after.is_empty() && before.is_empty(),
-            before: offsets(before),
-            index: index.collect(),
-            after: offsets(after),
+        // Dimensions that are one run in memory: a position is a multiple of the last one's stride.
+        let run = (1..picked.len()).all(|k| picked[k - 1] == picked[k] * self.sizes[k]);
+        let mut offsets = Vec::new();
+        if !run {
+            offsets.extend(index.iter().map(|&flat| {
+                let (mut rest, mut at) = (flat as usize, 0);
+                for (size, stride) in self.sizes.iter().zip(&picked).rev() {
+                    at += rest % size * stride;
+                    rest /= size;
+                }
+                at as i64
+            }));
+        }
+        f(Places {
+            before,
+            index: if run { index } else { &offsets },
+            scale: if run { picked[picked.len() - 1] } else { 1 },
+            after,
             block,
-        }
-    }
-}
-
-/// The offsets of all combinations of indices of dimensions (size, stride), in row-major order.
-fn offsets(dims: &[(usize, usize)]) -> Vec<usize> {
-    let mut out = vec![0];
-    for &(size, stride) in dims {
-        out = out
-            .iter()
-            .flat_map(|&at| (0..size).map(move |i| at + i * stride))
-            .collect();
-    }
-    out
-}
-
-/// Where the picked elements lie: sums of one offset of each list, then `block` in a row.
-#[derive(Default)]
-struct Places {
-    before: Vec<usize>,
-    index: Vec<usize>,
-    after: Vec<usize>,
-    block: usize,
-    /// Whether the positions name contiguous rows of `block` elements, one after the other.
-    whole_rows: bool,
-}
-
-impl Places {
-    /// Elements that belong to one position of the index.
-    fn row(&self) -> usize {
-        self.after.len() * self.block
-    }
-
-    /// The base offset of row `i`, rows counted in the result's order.
-    fn base(&self, i: usize) -> usize {
-        if let [before] = self.before[..] {
-            return before + self.index[i];
-        }
-        self.before[i / self.index.len()] + self.index[i % self.index.len()]
-    }
-
-    fn pick<S: Stored>(&self, x: &[S], out: &mut [S]) {
-        let row = self.row();
-        if out.is_empty() {
-            return;
-        }
-        let per_chunk = (GRAIN / row).max(1);
-        parallel_chunks_mut(out, per_chunk * row, |i, out| {
-            for (k, out) in out.chunks_exact_mut(row).enumerate() {
-                let base = self.base(i * per_chunk + k);
-                if row == 1 {
-                    out[0] = x[base];
-                    continue;
-                }
-                for (out, &at) in out.chunks_exact_mut(self.block).zip(&self.after) {
-                    out.copy_from_slice(&x[base + at..base + at + self.block]);
-                }
-            }
         });
     }
+}
 
-    /// [`put`](Places::put) of whole rows of the target: each thread deals with its own rows.
-    fn put_rows<S: Stored>(&self, values: &[S], out: &mut [S], with: impl Fn(S, S) -> S + Sync) {
-        let row = self.block;
-        let rows = (out.len() / row).div_ceil(PARTS).max(TARGETS / row).max(1);
-        parallel_chunks_mut(out, rows * row, |i, out| {
-            let from = i * rows * row;
-            flambeau_cpu::simd::dispatch(
-                #[inline(always)]
-                || {
-                    for (&at, values) in self.index.iter().zip(values.chunks_exact(row)) {
-                        let Some(at) = at.checked_sub(from).filter(|&at| at < out.len()) else {
-                            continue;
-                        };
-                        for (o, &v) in out[at..at + row].iter_mut().zip(values) {
-                            *o = with(*o, v);
-                        }
-                    }
-                },
-            );
-        });
-    }
-
-    /// In order, so that of several values for one place the last stays, and sums do not depend
-    /// on threads.
-    fn put<S: Stored>(&self, values: &[S], out: &mut [S], with: impl Fn(S, S) -> S + Sync) {
-        let row = self.row();
-        if values.is_empty() {
-            return;
-        }
-        if self.whole_rows && values.len() >= GRAIN {
-            return self.put_rows(values, out, with);
-        }
-        for (i, values) in values.chunks_exact(row).enumerate() {
-            let base = self.base(i);
-            for (values, &at) in values.chunks_exact(self.block).zip(&self.after) {
-                let out = &mut out[base + at..base + at + self.block];
-                for (o, &v) in out.iter_mut().zip(values) {
-                    *o = with(*o, v);
-                }
+/// Positions `flat` of the dimensions before, and `index` along one of `size` more; nothing before it
+/// where `first`. What is negative counts from the end.
+fn combine(flat: &mut [i64], index: &[i64], size: i64, first: bool) {
+    let wrapped = |i: i64| if i < 0 { i + size } else { i };
+    flambeau_cpu::simd::dispatch(
+        #[inline(always)]
+        || {
+            if first {
+                (flat.iter_mut().zip(index)).for_each(|(f, &i)| *f = wrapped(i));
+            } else {
+                (flat.iter_mut().zip(index)).for_each(|(f, &i)| *f = *f * size + wrapped(i));
             }
-        }
-    }
-}
-
-/// Targets of [`Places::put_rows`] that a thread takes at a time, and the most parts of them: each
-/// looks through the whole index.
-const TARGETS: usize = 1 << 16;
-const PARTS: usize = 16;
-
-/// A type that sums are accumulated in: one of the four lanes.
-pub(crate) trait Accumulate: Stored {
-    /// The sum; integers wrap.
-    fn plus(self, other: Self) -> Self;
-}
-macro_rules! accumulate {
-    ($($t:ty, |$a:ident, $b:ident| $e:expr;)*) => {$(
-        impl Accumulate for $t {
-            #[inline(always)]
-            fn plus(self, other: $t) -> $t {
-                let ($a, $b) = (self, other);
-                $e
-            }
-        }
-    )*};
-}
-accumulate! {
-    f32, |a, b| a + b;
-    f64, |a, b| a + b;
-    i32, |a, b| a.wrapping_add(b);
-    i64, |a, b| a.wrapping_add(b);
+        },
+    );
 }
 
 /// Runs `$body` with `$t` standing for the lane of `$dtype`.
@@ -359,12 +267,13 @@ impl Op for Index {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let x = inputs[0];
-        let places = self.0.places(x.shape(), x.strides());
         let shape = self.0.result_shape(x.shape());
-        let out = with_stored!(x.dtype(), S => {
+        let out = with_size!(x.dtype(), S => {
             let read = x.read();
             let src = read.slice::<S>();
-            Tensor::build::<S>("index", &shape, x.dtype(), |out| places.pick(src, out))
+            Tensor::build::<S>("index", &shape, x.dtype(), |out| {
+                self.0.with_places(x.shape(), x.strides(), |places| kernels::pick(src, places, out));
+            })
         })?;
         Ok(out.into())
     }
@@ -407,24 +316,22 @@ impl Op for IndexPut {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let (x, values) = (inputs[0], inputs[1]);
         let dtype = x.dtype();
-        let strides = contiguous_strides(x.shape());
-        let places = self.plan.places(x.shape(), &strides);
-        if !self.accumulate {
-            let out = to_contiguous("index_put", x, dtype)?;
-            let values = to_contiguous("index_put", values, dtype)?;
-            with_stored!(dtype, S => {
-                let read = values.read();
-                places.put(read.slice::<S>(), out.write().slice::<S>(), |_, v| v);
-            });
-            return Ok(out.into());
-        }
-        let lane = lane_of(dtype);
+        let lane = if self.accumulate {
+            lane_of(dtype)
+        } else {
+            dtype
+        };
         let out = to_contiguous("index_put", x, lane)?;
         let values = to_contiguous("index_put", values, lane)?;
-        with_lane!(dtype, T => {
-            let read = values.read();
-            places.put(read.slice::<T>(), out.write().slice::<T>(), T::plus);
-        });
+        let n = values.numel();
+        write(
+            out.write(),
+            &out,
+            &self.plan,
+            &values.read(),
+            n,
+            self.accumulate,
+        );
         if lane == dtype {
             Ok(out.into())
         } else {
@@ -496,19 +403,46 @@ pub(crate) fn put_in_memory(
             accumulate,
         );
     }
-    let places = plan.places(x.shape(), x.strides());
-    // Contiguous and of its own memory: no read lock is held on what is written.
-    let values = to_contiguous("index_put_", values, x.dtype())?;
-    if accumulate {
-        with_lane!(x.dtype(), T => {
-            let read = values.read();
-            places.put(read.slice::<T>(), x.write().slice::<T>(), T::plus);
-        });
-        return Ok(());
-    }
-    with_stored!(x.dtype(), S => {
+    if values.is_contiguous() && values.dtype() == x.dtype() && !values.shares_storage(x) {
         let read = values.read();
-        places.put(read.slice::<S>(), x.write().slice::<S>(), |_, v| v);
-    });
+        // Never waited for while the values are locked.
+        if let Some(out) = x.0.storage.try_write(x.0.offset) {
+            write(out, x, plan, &read, values.numel(), accumulate);
+            return Ok(());
+        }
+    }
+    // Of its own memory: nobody else locks it.
+    let values = to_contiguous("index_put_", values, x.dtype())?;
+    write(
+        x.write(),
+        x,
+        plan,
+        &values.read(),
+        values.numel(),
+        accumulate,
+    );
     Ok(())
+}
+
+/// Puts or adds `n` contiguous values in the memory of `x`, which is of the same type; sums only
+/// where that is a lane.
+fn write(
+    mut out: Write<'_>,
+    x: &Tensor,
+    plan: &Plan,
+    values: &Read<'_>,
+    n: usize,
+    accumulate: bool,
+) {
+    plan.with_places(x.shape(), x.strides(), |places| {
+        if accumulate {
+            with_lane!(x.dtype(), T => {
+                kernels::put_add(out.slice::<T>(), places, &values.slice::<T>()[..n]);
+            });
+        } else {
+            with_size!(x.dtype(), S => {
+                kernels::put(out.slice::<S>(), places, &values.slice::<S>()[..n]);
+            });
+        }
+    });
 }

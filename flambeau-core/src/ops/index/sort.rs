@@ -1,15 +1,13 @@
 //! `sort`, `topk` and what follows from an order. NaN counts as greater than everything.
 
 use crate::dispatch::{self, Grads, Op, Output, Saves};
-use crate::dtype::Stored;
-use crate::ops::elementwise::to_contiguous;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Device, Result, bail, cuda, with_stored};
+use flambeau_cpu::sort::order;
 use flambeau_cpu::threads::parallel_chunks_mut;
 use smallvec::smallvec;
-use std::cmp::Ordering;
 
 /// The first `k` elements along `dim` in ascending or descending order, equal ones as they
 /// stand; their indices are the extra result.
@@ -32,8 +30,7 @@ impl Op for Order {
         let index = if x.dim() == 0 {
             Tensor::zeros_with((), (DType::I64, Device::Cpu))?
         } else {
-            let rows = x.transpose(dim, -1)?;
-            let rows = to_contiguous(self.name, &rows, x.dtype())?;
+            let rows = x.transpose(dim, -1)?.contiguous()?;
             let n = x.shape()[self.dim];
             let mut shape = Shape::from_slice(rows.shape());
             shape[x.dim() - 1] = self.k;
@@ -84,62 +81,6 @@ impl Op for Order {
         let g = zeros.scatter(self.dim as i64, ctx.extra(0), grad)?;
         Ok(smallvec![Some(g)])
     }
-}
-
-/// The indices of the first elements of `x` in order, as many as `out` takes.
-fn order<S: Stored>(x: &[S], descending: bool, out: &mut [i64]) {
-    let ascending = |a: S, b: S| {
-        a.partial_cmp(&b).unwrap_or_else(|| {
-            let nan = |v: S| v.partial_cmp(&v).is_none();
-            nan(a).cmp(&nan(b))
-        })
-    };
-    let by = |a: &(S, usize), b: &(S, usize)| -> Ordering {
-        let values = if descending {
-            ascending(b.0, a.0)
-        } else {
-            ascending(a.0, b.0)
-        };
-        values.then(a.1.cmp(&b.1))
-    };
-    if out.len() * 16 <= x.len() {
-        return first_few(x, descending, by, out);
-    }
-    let mut items: Vec<(S, usize)> = x.iter().copied().zip(0..).collect();
-    if out.len() < items.len() {
-        items.select_nth_unstable_by(out.len() - 1, by);
-        items.truncate(out.len());
-    }
-    // The index breaks ties, so an unstable sort keeps the order of equal elements.
-    items.sort_unstable_by(by);
-    out.iter_mut()
-        .zip(items)
-        .for_each(|(o, (_, i))| *o = i as i64);
-}
-
-/// [`order`] for few of many: the best so far are kept in order, and hardly any element is compared
-/// with more than the last of them.
-fn first_few<S: Stored>(
-    x: &[S],
-    descending: bool,
-    by: impl Fn(&(S, usize), &(S, usize)) -> Ordering,
-    out: &mut [i64],
-) {
-    let k = out.len();
-    let mut best: Vec<(S, usize)> = x[..k].iter().copied().zip(0..).collect();
-    best.sort_unstable_by(&by);
-    for (i, &v) in x.iter().enumerate().skip(k) {
-        let last = best[k - 1];
-        // Of a NaN this does not hold, whichever of the two it is.
-        let behind = if descending { v <= last.0 } else { v >= last.0 };
-        if behind || by(&(v, i), &last).is_gt() {
-            continue;
-        }
-        best.pop();
-        let at = best.partition_point(|other| by(other, &(v, i)).is_lt());
-        best.insert(at, (v, i));
-    }
-    (out.iter_mut().zip(best)).for_each(|(o, (_, i))| *o = i as i64);
 }
 
 impl Tensor {
@@ -233,36 +174,6 @@ impl Tensor {
         self.ordered("topk", dim, Some(k), largest)
     }
 
-    /// The `k`-th least element along dimension `dim`, counted from 1, and its index
-    /// ([`torch.kthvalue`](https://pytorch.org/docs/stable/generated/torch.kthvalue.html)).
-    ///
-    /// PyTorch's defaults: `dim` -1, `keepdim` false.
-    ///
-    /// ```
-    /// use flambeau_core::Tensor;
-    /// let (value, index) = Tensor::new([3i64, 9, 5])?.kthvalue(2, 0, false)?;
-    /// assert_eq!((value.item::<i64>()?, index.item::<i64>()?), (5, 2));
-    /// # Ok::<(), flambeau_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// Where `k` is zero or there are fewer than `k`.
-    #[track_caller]
-    pub fn kthvalue(&self, k: usize, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
-        if k == 0 {
-            bail!("kthvalue", "k counts from 1");
-        }
-        let (values, indices) = self.ordered("kthvalue", dim, Some(k), false)?;
-        if self.dim() == 0 {
-            return Ok((values, indices));
-        }
-        let last = |t: &Tensor| {
-            let t = t.slice(dim, k - 1, k, 1)?;
-            if keepdim { Ok(t) } else { t.squeeze_dim(dim) }
-        };
-        Ok((last(&values)?, last(&indices)?))
-    }
-
     /// The different elements in ascending order; for each element of this tensor the position of
     /// its value among them; and how often each occurs
     /// ([`torch.unique`](https://pytorch.org/docs/stable/generated/torch.unique.html) with
@@ -283,26 +194,28 @@ impl Tensor {
     #[track_caller]
     pub fn unique(&self) -> Result<(Tensor, Tensor, Tensor)> {
         let (values, index) = self.detach().reshape(-1)?.sort(0, false)?;
-        let index = index.to_vec::<i64>()?;
-        let (mut first, mut counts) = (Vec::<i64>::new(), Vec::<i64>::new());
-        let mut inverse = vec![0i64; index.len()];
-        with_stored!(values.dtype(), S => {
-            let read = values.read();
-            let sorted = &read.slice::<S>()[..values.numel()];
-            for (i, v) in sorted.iter().enumerate() {
-                // Every NaN is a value of its own, as in PyTorch.
-                if i == 0 || *v != sorted[i - 1] {
-                    first.push(i as i64);
-                    counts.push(0);
+        let mut first = Vec::<i64>::new();
+        let inverse = Tensor::build::<i64>("unique", self.shape(), DType::I64, |inverse| {
+            let order = index.read();
+            let order = &order.slice::<i64>()[..index.numel()];
+            with_stored!(values.dtype(), S => {
+                let read = values.read();
+                let sorted = &read.slice::<S>()[..values.numel()];
+                for (i, (v, &at)) in sorted.iter().zip(order).enumerate() {
+                    // Every NaN is a value of its own, as in PyTorch.
+                    if i == 0 || *v != sorted[i - 1] {
+                        first.push(i as i64);
+                    }
+                    inverse[at as usize] = first.len() as i64 - 1;
                 }
-                counts[first.len() - 1] += 1;
-                inverse[index[i] as usize] = first.len() as i64 - 1;
-            }
-        });
+            });
+        })?;
+        let ends = first.iter().skip(1).copied().chain([index.numel() as i64]);
+        let counts: Vec<i64> = first.iter().zip(ends).map(|(from, to)| to - from).collect();
         let n = first.len();
         Ok((
             values.index_select(0, &Tensor::from_vec(first, n)?)?,
-            Tensor::from_vec(inverse, Shape::from_slice(self.shape()))?.to_device(self.device())?,
+            inverse.to_device(self.device())?,
             Tensor::from_vec(counts, n)?.to_device(self.device())?,
         ))
     }
@@ -346,21 +259,6 @@ pub(crate) fn specs() -> Vec<OpSpec> {
         )
         .samples(
             [(2, 1, true), (3, 0, false), (1, -1, false)]
-                .map(|(k, d, b)| Sample::new(vec![x(&[4, 5]), Arg::I(k), Arg::I(d), Arg::B(b)]))
-                .to_vec(),
-        ),
-        OpSpec::new(
-            "kthvalue",
-            "lambda x, k, d, b: tuple(torch.kthvalue(x, k, d, b))",
-            move |a| {
-                let k = a[1].int()? as usize;
-                a[0].tensor()?
-                    .kthvalue(k, a[2].int()?, a[3].bool()?)
-                    .map(pair)
-            },
-        )
-        .samples(
-            [(2, 1, true), (3, 0, false)]
                 .map(|(k, d, b)| Sample::new(vec![x(&[4, 5]), Arg::I(k), Arg::I(d), Arg::B(b)]))
                 .to_vec(),
         ),

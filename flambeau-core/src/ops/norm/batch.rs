@@ -1,7 +1,7 @@
 //! Normalisation of each channel over the batch.
 
 use super::{
-    Norm, Normalise, channel_shape, check, inverse_root, list, per_channel, sample_of,
+    Norm, Normalise, OfAffine, channel_shape, check, inverse_root, list, per_channel, sample_of,
     sample_param, standardised, to_lane,
 };
 use crate::autograd::no_grad;
@@ -12,6 +12,7 @@ use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail, cuda};
 use flambeau_cpu::float::Float;
 use flambeau_cpu::norm as kernels;
+use half::bf16;
 use smallvec::smallvec;
 
 /// `x` is `[batch, channels, …]`; extra results are mean and biased variance of each channel.
@@ -29,6 +30,98 @@ fn inverse<T: Float>(var: &[T], eps: f64) -> Vec<T> {
         .collect()
 }
 
+impl BatchNorm {
+    /// What each channel is multiplied by, and what is added.
+    fn coefficients<T: Float + Stored>(
+        &self,
+        mean: &Tensor,
+        var: &Tensor,
+        [weight, bias]: [Option<&[T]>; 2],
+    ) -> (Vec<T>, Vec<T>) {
+        let n = mean.numel();
+        let mut scale = inverse(&var.read().slice::<T>()[..n], self.eps);
+        if let Some(w) = weight {
+            scale.iter_mut().zip(w).for_each(|(s, &w)| *s *= w);
+        }
+        let mut shift: Vec<T> = (mean.read().slice::<T>()[..n].iter().zip(&scale))
+            .map(|(&m, &s)| -(m * s))
+            .collect();
+        if let Some(b) = bias {
+            shift.iter_mut().zip(b).for_each(|(s, &b)| *s += b);
+        }
+        (scale, shift)
+    }
+
+    fn forward_bf16(&self, x: &Tensor, affine: [Option<&[f32]>; 2]) -> Result<Output> {
+        let (s, op) = (channel_shape(x.shape()), Self::NAME);
+        let guard = x.read();
+        let src = &guard.slice::<bf16>()[..x.numel()];
+        let (tensor, mean, var) = match &self.running {
+            Some((mean, var)) => {
+                let lane = |t: &Tensor| to_lane(op, t, DType::F32);
+                let (mean, var) = (lane(mean)?, lane(var)?);
+                let (scale, shift) = self.coefficients(&mean, &var, affine);
+                let tensor = Tensor::build::<bf16>(op, x.shape(), x.dtype(), |out| {
+                    kernels::scale_shift_bf16(&s, src, [&scale, &shift], out)
+                })?;
+                (tensor, mean, var)
+            }
+            None => {
+                let (mut mean, mut var) = (vec![0.0; s.channels], vec![0.0; s.channels]);
+                let tensor = Tensor::build::<bf16>(op, x.shape(), x.dtype(), |out| {
+                    let stats = [&mut mean[..], &mut var];
+                    kernels::batch_norm_forward_bf16(&s, src, affine, self.eps, out, stats);
+                })?;
+                let stats = |v: Vec<f32>| list(op, DType::F32, &v, &[s.channels]);
+                (tensor, stats(mean)?, stats(var)?)
+            }
+        };
+        Ok(Output {
+            tensor,
+            extras: smallvec![mean, var],
+        })
+    }
+
+    fn backward_bf16(
+        &self,
+        ctx: &Ctx<'_>,
+        [x, grad]: [&Tensor; 2],
+        weight: Option<&[f32]>,
+    ) -> Result<OfAffine<f32>> {
+        let (s, (xr, gr)) = (channel_shape(x.shape()), (x.read(), grad.read()));
+        let (mean, var) = (ctx.extra(0).read(), ctx.extra(1).read());
+        let inverse = inverse(&var.slice::<f32>()[..s.channels], self.eps);
+        let mut scale = inverse.clone();
+        if let Some(w) = weight {
+            scale.iter_mut().zip(w).for_each(|(s, &w)| *s *= w);
+        }
+        let inputs = [&xr, &gr].map(|t| &t.slice::<bf16>()[..x.numel()]);
+        let statistics = [&mean.slice::<f32>()[..s.channels], &inverse, &scale];
+        let training = self.running.is_none();
+        let run = |out: Option<&mut [bf16]>| {
+            kernels::batch_norm_backward_bf16(&s, inputs, statistics, training, out)
+        };
+        let mut sums = Vec::new();
+        let of_x = match ctx.needs(0) {
+            true => Some(Tensor::build::<bf16>(
+                Self::NAME,
+                x.shape(),
+                x.dtype(),
+                |out| {
+                    sums = run(Some(out));
+                },
+            )?),
+            false => {
+                sums = run(None);
+                None
+            }
+        };
+        let of_weight = sums.iter().zip(&inverse).map(|(s, &i)| s[1] as f32 * i);
+        let of_bias = sums.iter().map(|s| s[0] as f32);
+        Ok((of_x, [of_weight.collect(), of_bias.collect()]))
+    }
+}
+
 impl Norm for BatchNorm {
     const NAME: &'static str = "batch_norm";
 
@@ -43,16 +136,7 @@ impl Norm for BatchNorm {
         let (tensor, mean, var) = match &self.running {
             Some((mean, var)) => {
                 let (mean, var) = (to_lane(op, mean, lane)?, to_lane(op, var, lane)?);
-                let mut scale = inverse(&var.read().slice::<T>()[..s.channels], self.eps);
-                if let Some(w) = weight {
-                    scale.iter_mut().zip(w).for_each(|(s, &w)| *s *= w);
-                }
-                let mut shift: Vec<T> = (mean.read().slice::<T>().iter().zip(&scale))
-                    .map(|(&m, &s)| -(m * s))
-                    .collect();
-                if let Some(b) = bias {
-                    shift.iter_mut().zip(b).for_each(|(s, &b)| *s += b);
-                }
+                let (scale, shift) = self.coefficients(&mean, &var, [weight, bias]);
                 let tensor = Tensor::build::<T>(op, x.shape(), lane, |out| {
                     kernels::scale_shift(&s, src, [&scale, &shift], out)
                 })?;
@@ -117,6 +201,19 @@ impl Norm for BatchNorm {
         let of_weight = sums.iter().zip(&inverse).map(|(s, &i)| sum(s[1]) * i);
         let of_bias = sums.iter().map(|s| sum(s[0]));
         Ok((of_x, [of_weight.collect(), of_bias.collect()]))
+    }
+
+    fn run_bf16(&self, x: &Tensor, affine: [Option<&[f32]>; 2]) -> Option<Result<Output>> {
+        Some(self.forward_bf16(x, affine))
+    }
+
+    fn gradient_bf16(
+        &self,
+        ctx: &Ctx<'_>,
+        x_and_grad: [&Tensor; 2],
+        weight: Option<&[f32]>,
+    ) -> Option<Result<OfAffine<f32>>> {
+        Some(self.backward_bf16(ctx, x_and_grad, weight))
     }
 
     fn cuda(&self, x: &Tensor, affine: cuda::Affine<'_>) -> Result<Output> {

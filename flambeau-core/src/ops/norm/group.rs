@@ -45,8 +45,11 @@ impl GroupNorm {
         channels: usize,
         stats: &'a [[T; 2]],
     ) -> impl Iterator<Item = (usize, [T; 2])> + 'a {
-        let of_block = channels / self.groups;
-        (0..stats.len() * of_block).map(move |i| (i % channels, stats[i / of_block]))
+        let (of_block, groups) = (channels / self.groups, self.groups);
+        stats.iter().enumerate().flat_map(move |(i, &block)| {
+            let first = i % groups * of_block;
+            (first..first + of_block).map(move |c| (c, block))
+        })
     }
 }
 
@@ -63,13 +66,10 @@ impl Norm for GroupNorm {
         let src = &guard.slice::<T>()[..x.numel()];
         let mut stats = vec![[T::ZERO; 2]; blocks];
         kernels::row_statistics(x.numel() / blocks, src, self.eps, &mut stats);
-        let coefficients = self.blocks(channels, &stats).map(|(c, [mean, inverse])| {
-            let scale = weight.map_or(inverse, |w| inverse * w[c]);
-            (scale, bias.map_or(T::ZERO, |b| b[c]) - mean * scale)
-        });
-        let (scale, shift): (Vec<T>, Vec<T>) = coefficients.unzip();
+        let [_, _, inner] = self.sizes(x);
+        let sizes = [channels / self.groups, inner];
         let tensor = Tensor::build::<T>(Self::NAME, x.shape(), x.dtype(), |out| {
-            kernels::scale_shift(&Self::shape(x), src, [&scale, &shift], out)
+            kernels::normalise_rows(sizes, src, &stats, [weight, bias], out);
         })?;
         let stats = list(Self::NAME, x.dtype(), stats.as_flattened(), &[blocks, 2])?;
         Ok(Output {

@@ -22,6 +22,9 @@ use flambeau_cpu::float::Float;
 use flambeau_cpu::norm::ChannelShape;
 use smallvec::smallvec;
 
+/// The gradients of the input, where it needs one, and of scale and shift.
+type OfAffine<T> = (Option<Tensor>, [Vec<T>; 2]);
+
 /// What one kind of norm adds to [`Normalise`].
 trait Norm: std::fmt::Debug + Send + Sync + 'static {
     /// PyTorch's name.
@@ -39,7 +42,23 @@ trait Norm: std::fmt::Debug + Send + Sync + 'static {
         x_and_grad: [&Tensor; 2],
         weight: Option<&[T]>,
         affine: bool,
-    ) -> Result<(Option<Tensor>, [Vec<T>; 2])>;
+    ) -> Result<OfAffine<T>>;
+
+    /// As `run` where `x` is of `bf16`, with statistics, scale and shift in `f32`; `None` where there
+    /// is no such kernel.
+    fn run_bf16(&self, _x: &Tensor, _affine: [Option<&[f32]>; 2]) -> Option<Result<Output>> {
+        None
+    }
+
+    /// As `gradient`, of such tensors.
+    fn gradient_bf16(
+        &self,
+        _ctx: &Ctx<'_>,
+        _x_and_grad: [&Tensor; 2],
+        _weight: Option<&[f32]>,
+    ) -> Option<Result<OfAffine<f32>>> {
+        None
+    }
 
     /// As `run` on a CUDA device, of `x` with elements.
     fn cuda(&self, x: &Tensor, affine: cuda::Affine<'_>) -> Result<Output>;
@@ -83,14 +102,23 @@ impl<N: Norm> Normalise<N> {
     }
 
     fn run<T: Float + Stored>(&self, inputs: &[&Tensor], lane: DType) -> Result<Output> {
-        let inputs = inputs
-            .iter()
-            .map(|t| to_lane(N::NAME, t, lane))
-            .collect::<Result<Vec<_>>>()?;
-        let reads: Vec<_> = inputs[1..].iter().map(|t| (t.read(), t.numel())).collect();
+        let x = to_lane(N::NAME, inputs[0], lane)?;
+        self.with_affine(inputs, lane, |affine| self.norm.run::<T>(&x, affine))?
+    }
+
+    /// Calls `f` with scale and shift in a lane.
+    fn with_affine<T: Stored, R>(
+        &self,
+        inputs: &[&Tensor],
+        lane: DType,
+        f: impl FnOnce([Option<&[T]>; 2]) -> R,
+    ) -> Result<R> {
+        let inputs = inputs[1..].iter().map(|t| to_lane(N::NAME, t, lane));
+        let inputs = inputs.collect::<Result<Vec<_>>>()?;
+        let reads: Vec<_> = inputs.iter().map(|t| (t.read(), t.numel())).collect();
         let mut affine = reads.iter().map(|(read, n)| &read.slice::<T>()[..*n]);
         let weight = if self.weighted { affine.next() } else { None };
-        self.norm.run(&inputs[0], [weight, affine.next()])
+        Ok(f([weight, affine.next()]))
     }
 
     fn gradient<T: Float + Stored>(
@@ -99,8 +127,7 @@ impl<N: Norm> Normalise<N> {
         grad: &Tensor,
         lane: DType,
     ) -> Result<Grads> {
-        let x = to_lane(N::NAME, &ctx.input(0)?, lane)?;
-        let grad = to_lane(N::NAME, grad, lane)?;
+        let x = ctx.input(0)?;
         let weight = match self.weighted {
             true => Some(to_lane(N::NAME, &ctx.input(1)?, lane)?),
             false => None,
@@ -108,7 +135,38 @@ impl<N: Norm> Normalise<N> {
         let read = weight.as_ref().map(|w| (w.read(), w.numel()));
         let slice = read.as_ref().map(|(read, n)| &read.slice::<T>()[..*n]);
         let affine = self.weighted || self.biased;
-        let (of_x, [of_weight, of_bias]) = self.norm.gradient(ctx, [&x, &grad], slice, affine)?;
+        let (x, grad) = (to_lane(N::NAME, &x, lane)?, to_lane(N::NAME, grad, lane)?);
+        self.listed(lane, self.norm.gradient(ctx, [&x, &grad], slice, affine)?)
+    }
+
+    /// [`gradient`](Normalise::gradient) where `x` is of `bf16`.
+    fn gradient_bf16(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Option<Grads>> {
+        let x = ctx.input(0)?;
+        if [x.dtype(), grad.dtype()] != [DType::BF16; 2] {
+            return Ok(None);
+        }
+        let weight = match self.weighted {
+            true => Some(to_lane(N::NAME, &ctx.input(1)?, DType::F32)?),
+            false => None,
+        };
+        let (x, grad) = (x.contiguous()?, grad.contiguous()?);
+        let read = weight.as_ref().map(|w| (w.read(), w.numel()));
+        let slice = read.as_ref().map(|(read, n)| &read.slice::<f32>()[..*n]);
+        let found = self
+            .norm
+            .gradient_bf16(ctx, [&x, &grad], slice)
+            .transpose()?;
+        found
+            .map(|found| self.listed(DType::F32, found))
+            .transpose()
+    }
+
+    /// The gradients of the inputs that there are.
+    fn listed<T: Stored>(
+        &self,
+        lane: DType,
+        (of_x, [of_weight, of_bias]): OfAffine<T>,
+    ) -> Result<Grads> {
         let mut grads: Grads = smallvec![of_x];
         for (there, of) in [(self.weighted, of_weight), (self.biased, of_bias)] {
             if there {
@@ -165,6 +223,13 @@ impl<N: Norm> Op for Normalise<N> {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let dtype = inputs[0].dtype();
+        if dtype == DType::BF16 && !inputs[0].is_empty() {
+            let x = inputs[0].contiguous()?.detach();
+            let run = |affine: [Option<&[f32]>; 2]| self.norm.run_bf16(&x, affine);
+            if let Some(out) = self.with_affine(inputs, DType::F32, run)? {
+                return out;
+            }
+        }
         let (mut out, lane) = match dtype {
             DType::F64 => (self.run::<f64>(inputs, dtype)?, dtype),
             _ => (self.run::<f32>(inputs, DType::F32)?, DType::F32),
@@ -193,6 +258,9 @@ impl<N: Norm> Op for Normalise<N> {
         }
         if grad.on_cuda() {
             return self.cuda_gradient(ctx, grad);
+        }
+        if let Some(grads) = self.gradient_bf16(ctx, grad)? {
+            return Ok(grads);
         }
         match ctx.extra(0).dtype() {
             DType::F64 => self.gradient::<f64>(ctx, grad, DType::F64),

@@ -1,22 +1,18 @@
 //! Extremes along a dimension with their indices: `max_dim`, `argmax`, `median`, `cummax`.
 
-use super::fold::{self, Fold};
 use super::{around, expect_elements, in_lane, reduced_last};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
-use crate::ops::elementwise::{Lane, lane_of};
+use crate::ops::elementwise::{Lane, lane_of, to_contiguous};
 use crate::ops::spec::{Arg, OpSpec, Sample};
-use crate::shape::{Dims, Shape};
+use crate::shape::{Dims, Shape, numel};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail, cuda};
+use flambeau_cpu::extreme;
+use flambeau_cpu::fold::Extremes;
+use flambeau_cpu::sort::{self, Ordered};
 use flambeau_cpu::threads::parallel_chunks_mut;
-use smallvec::smallvec;
-
-/// Elements a thread takes at a time.
-const GRAIN: usize = 1 << 15;
-
-/// Rows shorter than this are compared several at a time.
-const NARROW: usize = 64;
+use smallvec::{SmallVec, smallvec};
 
 /// Which element of a slice is taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +21,8 @@ enum Pick {
     Min,
     /// The lower one of the two middle elements where their number is even.
     Median,
+    /// The one that comes so many places behind the least.
+    Nth(usize),
 }
 
 /// One element of each slice along `dim`, with its index as the extra result.
@@ -41,6 +39,7 @@ impl Op for Extreme {
             Pick::Max => "max",
             Pick::Min => "min",
             Pick::Median => "median",
+            Pick::Nth(_) => "kthvalue",
         }
     }
 
@@ -51,13 +50,16 @@ impl Op for Extreme {
             shape[self.dim] = 1;
         }
         let lane = lane_of(x.dtype());
-        let index = match lane {
-            DType::F32 => indices::<f32>(self, x, lane, &shape),
-            DType::F64 => indices::<f64>(self, x, lane, &shape),
-            DType::I64 => indices::<i64>(self, x, lane, &shape),
-            _ => indices::<i32>(self, x, lane, &shape),
+        let (value, index) = match lane {
+            DType::F32 => self.found::<f32>(x, lane, &shape),
+            DType::F64 => self.found::<f64>(x, lane, &shape),
+            DType::I64 => self.found::<i64>(x, lane, &shape),
+            _ => self.found::<i32>(x, lane, &shape),
         }?;
-        let value = x.detach().gather(self.dim as i64, &index)?;
+        let value = match value.dtype() == x.dtype() {
+            true => value,
+            false => to_contiguous(self.name(), &value, x.dtype())?,
+        };
         if !self.keepdim && !shape.is_empty() {
             shape.remove(self.dim);
         }
@@ -71,6 +73,7 @@ impl Op for Extreme {
         let x = inputs[0];
         let (value, index) = match self.pick {
             Pick::Median => median_on_cuda(&x.detach(), self.dim)?,
+            Pick::Nth(k) => nth_on_cuda(&x.detach(), self.dim, k)?,
             pick => cuda::extreme(self.name(), pick == Pick::Max, x, self.dim)?,
         };
         let mut shape = Shape::from_slice(value.shape());
@@ -98,153 +101,68 @@ impl Op for Extreme {
     }
 }
 
-/// Whether `a` comes before `b`: greater, or less. A NaN comes before everything but a NaN.
-#[inline(always)]
-fn beats<T: Stored>(a: T, b: T, largest: bool) -> bool {
-    let nan = |v: T| v.partial_cmp(&v).is_none();
-    (if largest { a > b } else { a < b }) || (nan(a) && !nan(b))
-}
-
-/// The index of the wanted element of each slice along the dimension, the first among equals.
-fn indices<T: Extremes>(op: &Extreme, x: &Tensor, lane: DType, shape: &[usize]) -> Result<Tensor> {
-    if op.pick == Pick::Median {
-        let dims: &[usize] = if x.dim() == 0 { &[] } else { &[op.dim] };
-        let (rows, n) = reduced_last("median", x, dims, lane)?;
-        let read = rows.read();
-        let src = read.slice::<T>();
-        return Tensor::build::<i64>("median", shape, DType::I64, |out| {
-            for (i, o) in out.iter_mut().enumerate() {
-                *o = median(&src[i * n..(i + 1) * n]) as i64;
+impl Extreme {
+    /// The wanted element of each slice along the dimension and its index, the first among equals.
+    fn found<T: Lane + Extremes + Ordered>(
+        &self,
+        x: &Tensor,
+        lane: DType,
+        shape: &[usize],
+    ) -> Result<(Tensor, Tensor)> {
+        let op = self.name();
+        let along: &[usize] = if x.dim() == 0 { &[] } else { &[self.dim] };
+        // Without elements there may be no slices either, but then no memory either.
+        let (x, sizes) = match self.pick {
+            Pick::Max | Pick::Min => {
+                let (outer, n, inner) = around(x, self.dim);
+                (in_lane(op, x, lane)?, [outer, n, inner])
             }
-        });
-    }
-    let (outer, n, inner) = around(x, op.dim);
-    let x = in_lane(op.name(), x, lane)?;
-    let read = x.read();
-    let src = &read.slice::<T>()[..x.numel()];
-    let largest = op.pick == Pick::Max;
-    if inner < NARROW && outer * inner > 0 {
-        // The extremes first, in whole registers, then where they are.
-        let mut best = vec![T::default(); outer * inner];
-        let fold = if largest { T::MAX } else { T::MIN };
-        fold.run(src, n, inner, &mut best);
-        return Tensor::build::<i64>(op.name(), shape, DType::I64, |out| {
-            let per_chunk = (GRAIN / (n * inner)).max(1) * inner;
-            parallel_chunks_mut(out, per_chunk, |i, out| {
-                for (k, out) in out.chunks_mut(inner).enumerate() {
-                    let at = i * per_chunk + k * inner;
-                    let x = &src[at * n..(at + inner) * n];
-                    find(x, &best[at..at + inner], out);
-                }
-            });
-        });
-    }
-    Tensor::build::<i64>(op.name(), shape, DType::I64, |out| {
-        if outer * inner == 0 {
-            return;
-        }
-        let per_chunk = (GRAIN / (n * inner)).max(1) * inner;
-        parallel_chunks_mut(out, per_chunk, |i, out| {
-            for (k, out) in out.chunks_mut(inner).enumerate() {
-                let at = (i * per_chunk / inner + k) * n * inner;
-                columns(&src[at..at + n * inner], largest, out);
+            _ => {
+                let (rows, n) = reduced_last(op, x, along, lane)?;
+                (rows, [numel(shape), n, 1])
             }
-        });
-    })
-}
-
-/// A type with folds for its extremes.
-trait Extremes: Lane {
-    const MAX: &'static Fold<Self>;
-    const MIN: &'static Fold<Self>;
-}
-macro_rules! extremes {
-    ($($t:ty, $max:ident, $min:ident;)*) => {$(
-        impl Extremes for $t {
-            const MAX: &'static Fold<$t> = &fold::$max;
-            const MIN: &'static Fold<$t> = &fold::$min;
-        }
-    )*};
-}
-extremes! {
-    f32, MAX_F32, MIN_F32;
-    f64, MAX_F64, MIN_F64;
-    i32, MAX_I32, MIN_I32;
-    i64, MAX_I64, MIN_I64;
-}
-
-/// The first row of the matrix `x`, of rows `out.len()` long, in which each column has its extreme
-/// `best`; where that is NaN, the first NaN.
-fn find<T: Stored>(x: &[T], best: &[T], out: &mut [i64]) {
-    let width = out.len();
-    let same = |a: T, b: T| a == b || (a.partial_cmp(&a).is_none() && b.partial_cmp(&b).is_none());
-    if let ([best], [out]) = (best, &mut *out) {
-        let first = |x: &[T]| x.iter().position(|&v| same(v, *best));
-        // A short row is not worth the chunks.
-        let from = match x.len() {
-            0..=64 => 0,
-            _ => first_chunk(x, std::slice::from_ref(best), 32).unwrap_or(0),
         };
-        *out = first(&x[from..]).map_or(0, |i| (from + i) as i64);
-        return;
-    }
-    out.fill(-1);
-    let (mut missing, mut at) = (width, 0);
-    // Rows side by side that fill some registers.
-    let tile: Vec<T> = best
-        .iter()
-        .copied()
-        .cycle()
-        .take(width * 256usize.div_ceil(width))
-        .collect();
-    while missing > 0 {
-        let Some(hit) = first_chunk(&x[at..], &tile, tile.len()) else {
-            break;
-        };
-        let end = x.len().min(at + hit + tile.len());
-        for (i, row) in x[at + hit..end].chunks_exact(width).enumerate() {
-            for ((o, &v), &b) in out.iter_mut().zip(row).zip(best) {
-                if *o < 0 && same(v, b) {
-                    *o = ((at + hit) / width + i) as i64;
-                    missing -= 1;
+        let read = x.read();
+        let src = &read.slice::<T>()[..x.numel()];
+        let mut index = None;
+        let value = Tensor::build::<T>(op, shape, lane, |values| {
+            index = Some(Tensor::build::<i64>(op, shape, DType::I64, |indices| {
+                if values.is_empty() {
+                    return;
                 }
-            }
-        }
-        at = end;
+                let [_, n, _] = sizes;
+                let each: &(dyn Fn(&[T]) -> usize + Sync) = match self.pick {
+                    Pick::Max | Pick::Min => {
+                        let largest = self.pick == Pick::Max;
+                        return extreme::extreme(src, sizes, largest, values, indices);
+                    }
+                    Pick::Median => &sort::median,
+                    Pick::Nth(k) => &move |x| sort::nth(x, k),
+                };
+                let per_chunk = (4096 / n).max(1);
+                parallel_chunks_mut(indices, per_chunk, |i, indices| {
+                    for (k, index) in indices.iter_mut().enumerate() {
+                        *index = each(&src[(i * per_chunk + k) * n..][..n]) as i64;
+                    }
+                });
+                for (i, (value, index)) in values.iter_mut().zip(indices).enumerate() {
+                    *value = src[i * n + *index as usize];
+                }
+            }));
+        })?;
+        let index = index.unwrap_or_else(|| Tensor::zeros_with(shape, DType::I64))?;
+        Ok((value, index))
     }
 }
 
-/// Where the first chunk of `len` elements begins in which one is what it is in `wanted`, which is
-/// one for all of them, or one for each; NaN is NaN.
-fn first_chunk<T: Stored>(x: &[T], wanted: &[T], len: usize) -> Option<usize> {
-    flambeau_cpu::simd::dispatch(
-        #[inline(always)]
-        || {
-            let nan = |v: T| v.partial_cmp(&v).is_none();
-            // All of a chunk are looked at: a loop that may end early is not vectorised.
-            let hit = |x: &[T]| match *wanted {
-                [w] if nan(w) => x.iter().fold(false, |any, &v| any | nan(v)),
-                [w] => x.iter().fold(false, |any, &v| any | (v == w)),
-                _ => (x.iter().zip(wanted))
-                    .fold(false, |any, (&v, &w)| any | (v == w) | (nan(v) & nan(w))),
-            };
-            x.chunks(len).position(hit).map(|i| i * len)
-        },
-    )
-}
-
-/// The first index of the extreme of each column of a matrix of rows `out.len()` long.
-fn columns<T: Stored>(x: &[T], largest: bool, out: &mut [i64]) {
-    let width = out.len();
-    out.fill(0);
-    let mut best = x[..width].to_vec();
-    for (i, row) in x.chunks_exact(width).enumerate().skip(1) {
-        for ((o, b), &v) in out.iter_mut().zip(&mut best).zip(row) {
-            if beats(v, *b, largest) {
-                (*o, *b) = (i as i64, v);
-            }
-        }
+/// The element `k` places behind the least of each slice and its index, with `dim` as size 1.
+fn nth_on_cuda(x: &Tensor, dim: usize, k: usize) -> Result<(Tensor, Tensor)> {
+    if x.dim() == 0 {
+        return Ok((x.clone(), Tensor::zeros_with((), (DType::I64, x.device()))?));
     }
+    let d = dim as i64;
+    let index = x.argsort(d, false)?.narrow(d, k as i64, 1)?.contiguous()?;
+    Ok((x.gather(d, &index)?, index))
 }
 
 /// The lower median of each slice and its index, with `dim` as size 1; the first NaN where there is
@@ -261,19 +179,11 @@ fn median_on_cuda(x: &Tensor, dim: usize) -> Result<(Tensor, Tensor)> {
     Ok((x.gather(d, &index)?, index))
 }
 
-/// The index of the lower median; of the first NaN where there is one.
-fn median<T: Stored>(x: &[T]) -> usize {
-    if let Some(i) = x.iter().position(|v| v.partial_cmp(v).is_none()) {
-        return i;
-    }
-    let mut order: Vec<usize> = (0..x.len()).collect();
-    let k = (x.len() - 1) / 2;
-    let by = |&a: &usize, &b: &usize| {
-        x[a].partial_cmp(&x[b])
-            .unwrap_or(std::cmp::Ordering::Equal)
-            .then(a.cmp(&b))
-    };
-    *order.select_nth_unstable_by(k, by).1
+/// Whether `a` comes before `b`: greater, or less. A NaN comes before everything but a NaN.
+#[inline(always)]
+fn beats<T: Stored>(a: T, b: T, largest: bool) -> bool {
+    let nan = |v: T| v.partial_cmp(&v).is_none();
+    (if largest { a > b } else { a < b }) || (nan(a) && !nan(b))
 }
 
 /// The greatest (or least) of the elements so far, with its index as the extra result.
@@ -295,15 +205,16 @@ impl Op for CumExtreme {
             let read = x.read();
             let src = &read.slice::<S>()[..x.numel()];
             Tensor::build::<i64>(self.name(), x.shape(), DType::I64, |out| {
-                for at in 0..out.len() {
-                    let k = at / inner % n;
-                    let before = if k == 0 { 0 } else { out[at - inner] };
-                    // Where the best so far lies.
-                    let best = src[at - (k - before as usize) * inner];
-                    // The last among equals, as in PyTorch.
-                    let stays = k > 0 && beats(best, src[at], self.largest);
-                    out[at] = if stays { before } else { k as i64 };
+                if out.is_empty() {
+                    return;
                 }
+                let slices = ((1 << 14) / (n * inner)).max(1) * n * inner;
+                parallel_chunks_mut(out, slices, |i, out| {
+                    let x = &src[i * slices..][..out.len()];
+                    for (x, out) in x.chunks_exact(n * inner).zip(out.chunks_exact_mut(n * inner)) {
+                        running(x, inner, self.largest, out);
+                    }
+                });
             })?
         });
         Ok(Output {
@@ -330,6 +241,24 @@ impl Op for CumExtreme {
         let zeros = Tensor::zeros_with(ctx.shape(0), (grad.dtype(), grad.device()))?;
         let g = zeros.scatter_add(self.dim as i64, ctx.extra(0), grad)?;
         Ok(smallvec![Some(g)])
+    }
+}
+
+/// Where the extreme of the elements so far of each column of the matrix `x`, of rows of `width`
+/// elements, lies; the last among equals, as in PyTorch.
+fn running<S: Stored>(x: &[S], width: usize, largest: bool, out: &mut [i64]) {
+    let mut best: SmallVec<[(S, i64); 8]> = x[..width].iter().map(|&v| (v, 0)).collect();
+    for (k, (x, out)) in x
+        .chunks_exact(width)
+        .zip(out.chunks_exact_mut(width))
+        .enumerate()
+    {
+        for ((&v, o), best) in x.iter().zip(out).zip(&mut best) {
+            if !beats(best.0, v, largest) {
+                *best = (v, k as i64);
+            }
+            *o = best.1;
+        }
     }
 }
 
@@ -426,6 +355,36 @@ impl Tensor {
     #[track_caller]
     pub fn median(&self) -> Result<Tensor> {
         Ok(self.reshape(-1)?.median_dim(0, false)?.0)
+    }
+
+    /// The `k`-th least element along dimension `dim`, counted from 1, and its index
+    /// ([`torch.kthvalue`](https://pytorch.org/docs/stable/generated/torch.kthvalue.html)).
+    ///
+    /// PyTorch's defaults: `dim` -1, `keepdim` false.
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let (value, index) = Tensor::new([3i64, 9, 5])?.kthvalue(2, 0, false)?;
+    /// assert_eq!((value.item::<i64>()?, index.item::<i64>()?), (5, 2));
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where `k` is zero or there are fewer than `k`.
+    #[track_caller]
+    pub fn kthvalue(&self, k: usize, dim: i64, keepdim: bool) -> Result<(Tensor, Tensor)> {
+        if k == 0 {
+            bail!("kthvalue", "k counts from 1");
+        }
+        let n = self.shape().get(self.dim_index("kthvalue", dim)?).copied();
+        if k > n.unwrap_or(1) {
+            bail!(
+                "kthvalue",
+                "{k} elements asked for, but dimension {dim} has {}",
+                n.unwrap_or(1)
+            );
+        }
+        self.extreme("kthvalue", Pick::Nth(k - 1), dim, keepdim)
     }
 
     #[track_caller]
@@ -602,6 +561,21 @@ pub(crate) fn specs() -> Vec<OpSpec> {
             Ok(vec![a[0].tensor()?.median()?])
         })
         .samples(vec![Sample::new(vec![x(&[3, 4])])]),
+        OpSpec::new(
+            "kthvalue",
+            "lambda x, k, d, b: tuple(torch.kthvalue(x, k, d, b))",
+            move |a| {
+                let k = a[1].int()? as usize;
+                a[0].tensor()?
+                    .kthvalue(k, a[2].int()?, a[3].bool()?)
+                    .map(|(values, indices)| vec![values, indices])
+            },
+        )
+        .samples(
+            [(2, 1, true), (3, 0, false)]
+                .map(|(k, d, b)| Sample::new(vec![x(&[4, 5]), Arg::I(k), Arg::I(d), Arg::B(b)]))
+                .to_vec(),
+        ),
         arg("argmax", |x, d, k| x.argmax(d, k)),
         arg("argmin", |x, d, k| x.argmin(d, k)),
         along("cummax", Tensor::cummax),

@@ -14,8 +14,8 @@ use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Dims, Shape, memory_order, numel, wrap_dims};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail, cuda};
+use flambeau_cpu::fold::{self as folds, Fold};
 use flambeau_cuda::kernels::Reduce as CudaFold;
-use fold::Fold;
 use smallvec::smallvec;
 
 /// A reduction that folds elements with an associative function.
@@ -86,7 +86,7 @@ impl Op for Reduce {
             DType::I64 => self.folded(self.fold_i64(), y, &dims, lane)?,
             DType::Bool => {
                 let y = in_lane(self.name(), y, lane)?;
-                self.fold_bool().dims(self.name(), &y, &dims, lane)?
+                fold::dims(self.fold_bool(), self.name(), &y, &dims, lane)?
             }
             _ => self.folded(self.fold_i32(), y, &dims, lane)?,
         };
@@ -193,40 +193,40 @@ impl Reduce {
 
     fn fold_f32(&self) -> &'static Fold<f32> {
         match self.kind {
-            Prod => &fold::PROD_F32,
-            Amax => &fold::MAX_F32,
-            Amin => &fold::MIN_F32,
-            _ => &fold::SUM_F32,
+            Prod => &folds::PROD_F32,
+            Amax => &folds::MAX_F32,
+            Amin => &folds::MIN_F32,
+            _ => &folds::SUM_F32,
         }
     }
     fn fold_f64(&self) -> &'static Fold<f64> {
         match self.kind {
-            Prod => &fold::PROD_F64,
-            Amax => &fold::MAX_F64,
-            Amin => &fold::MIN_F64,
-            _ => &fold::SUM_F64,
+            Prod => &folds::PROD_F64,
+            Amax => &folds::MAX_F64,
+            Amin => &folds::MIN_F64,
+            _ => &folds::SUM_F64,
         }
     }
     fn fold_i64(&self) -> &'static Fold<i64> {
         match self.kind {
-            Prod => &fold::PROD_I64,
-            Amax => &fold::MAX_I64,
-            Amin => &fold::MIN_I64,
-            _ => &fold::SUM_I64,
+            Prod => &folds::PROD_I64,
+            Amax => &folds::MAX_I64,
+            Amin => &folds::MIN_I64,
+            _ => &folds::SUM_I64,
         }
     }
     fn fold_i32(&self) -> &'static Fold<i32> {
         if self.kind == Amax {
-            &fold::MAX_I32
+            &folds::MAX_I32
         } else {
-            &fold::MIN_I32
+            &folds::MIN_I32
         }
     }
     fn fold_bool(&self) -> &'static Fold<u8> {
         if self.kind == Any {
-            &fold::ANY
+            &folds::ANY
         } else {
-            &fold::ALL
+            &folds::ALL
         }
     }
 
@@ -243,10 +243,16 @@ impl Reduce {
             let n = row_len(x, dims);
             let shape = kept_shape(x.shape(), dims, true);
             return Tensor::build::<T>(self.name(), &shape, lane, |out| {
-                fold.converted_rows(x, n, out)
+                fold::converted_rows(fold, x, n, out)
             });
         }
-        fold.dims(self.name(), &in_lane(self.name(), x, lane)?, dims, lane)
+        fold::dims(
+            fold,
+            self.name(),
+            &in_lane(self.name(), x, lane)?,
+            dims,
+            lane,
+        )
     }
 
     /// Divided by the number of elements where this is a mean.

@@ -1,6 +1,5 @@
 //! Variance, standard deviation and norms.
 
-use super::fold::{Fold, SUM_F32, SUM_F64, fold_rows};
 use super::{count, expect_float, kept_shape, reduced_last};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
@@ -9,6 +8,7 @@ use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Dims, Shape, wrap_dims};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, cuda};
+use flambeau_cpu::fold::{Fold, SUM_F32, SUM_F64, fold_rows};
 use flambeau_cpu::reduce::{sum_map_f32, sum_map_f64};
 use flambeau_cuda::kernels::Reduce;
 use smallvec::smallvec;

@@ -1,11 +1,11 @@
 //! `softmax`, `log_softmax`, `logsumexp`.
 
-use super::{around, expect_float, in_lane, kept_shape};
+use super::{around, expect_float, in_lane, kept_shape, reduced_last};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
 use crate::ops::elementwise::{lane_of, to_contiguous};
 use crate::ops::spec::{Arg, OpSpec, Sample};
-use crate::shape::{Dims, Shape, wrap_dims};
+use crate::shape::{Dims, Shape, numel, wrap_dims};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, cuda};
 use flambeau_cpu::float::Float;
@@ -160,6 +160,18 @@ struct LogSumExp {
     dims: Shape,
 }
 
+impl LogSumExp {
+    /// The same over other operations.
+    fn composite(&self, x: &Tensor) -> Result<Output> {
+        let max = x.amax(self.dims.clone(), true)?;
+        // An infinite greatest element would turn into NaN.
+        let finite = max.sub(&max)?.eq(0)?;
+        let max = finite.where_(&max, 0.0)?;
+        let sum = x.sub(&max)?.exp()?.sum_dim(self.dims.clone(), true)?;
+        Ok(sum.log()?.add(&max)?.into())
+    }
+}
+
 impl Op for LogSumExp {
     fn name(&self) -> &'static str {
         "logsumexp"
@@ -173,12 +185,46 @@ impl Op for LogSumExp {
                 Tensor::full_with(shape, f64::NEG_INFINITY, (x.dtype(), x.device()))?.into(),
             );
         }
-        let max = x.amax(self.dims.clone(), true)?;
-        // An infinite greatest element would turn into NaN.
-        let finite = max.sub(&max)?.eq(0)?;
-        let max = finite.where_(&max, 0.0)?;
-        let sum = x.sub(&max)?.exp()?.sum_dim(self.dims.clone(), true)?;
-        Ok(sum.log()?.add(&max)?.into())
+        if x.on_cuda() {
+            return self.composite(&x);
+        }
+        // Neighbouring dimensions are one; others are moved together.
+        let adjacent = self.dims.windows(2).all(|w| w[1] == w[0] + 1);
+        let lane = lane_of(x.dtype());
+        let shape = kept_shape(x.shape(), &self.dims, true);
+        let (x, sizes) = if adjacent && !self.dims.is_empty() {
+            let (first, last) = (self.dims[0], self.dims[self.dims.len() - 1]);
+            let around = [
+                &x.shape()[..first],
+                &x.shape()[first..=last],
+                &x.shape()[last + 1..],
+            ];
+            let sizes = around.map(numel);
+            (in_lane(self.name(), &x, lane)?, sizes)
+        } else {
+            let (rows, n) = reduced_last(self.name(), &x, &self.dims, lane)?;
+            (rows, [numel(&shape), n, 1])
+        };
+        fn each<T: Float + Stored>(
+            op: &LogSumExp,
+            x: &Tensor,
+            sizes: [usize; 3],
+            shape: &[usize],
+        ) -> Result<Tensor> {
+            let read = x.read();
+            Tensor::build::<T>(op.name(), shape, x.dtype(), |out| {
+                kernels::log_sum_exp(&read.slice::<T>()[..x.numel()], out, sizes);
+            })
+        }
+        let out = match lane {
+            DType::F64 => each::<f64>(self, &x, sizes, &shape),
+            _ => each::<f32>(self, &x, sizes, &shape),
+        }?;
+        Ok(match lane == inputs[0].dtype() {
+            true => out,
+            false => to_contiguous(self.name(), &out, inputs[0].dtype())?,
+        }
+        .into())
     }
 
     fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {

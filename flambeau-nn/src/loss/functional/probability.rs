@@ -90,7 +90,7 @@ pub fn binary_cross_entropy_with_logits(
         Some(w) => w.sub(1.0)?.mul(target)?.add(1.0)?.mul(&log)?,
         None => log,
     };
-    let losses = target.neg()?.add(1.0)?.mul(input)?.sub(&log)?;
+    let losses = input.addcmul(input, target, -1.0)?.sub(&log)?;
     weighted(losses, region.optional(weight)?, reduction)
 }
 

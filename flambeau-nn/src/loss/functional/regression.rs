@@ -51,9 +51,16 @@ pub fn smooth_l1_loss(
     if beta.is_nan() || beta < 0.0 {
         bail!("smooth_l1_loss", "beta must not be negative; got {beta}");
     }
-    let d = input.sub(target)?.abs()?;
-    let near = d.square()?.mul(0.5 / beta)?;
-    reduce(d.lt(beta)?.where_(&near, &d.sub(0.5 * beta)?)?, reduction)
+    let loss = near_and_far(&input.sub(target)?, beta)?;
+    reduce(if beta == 1.0 { loss } else { loss.div(beta)? }, reduction)
+}
+
+/// d² / 2 where d, the absolute value, is at most δ, else δ (d - δ/2): with m = min(d, δ) both are
+/// m (d - m / 2).
+fn near_and_far(difference: &Tensor, delta: f64) -> Result<Tensor> {
+    let d = difference.abs()?;
+    let m = d.clamp_max(delta)?;
+    d.sub_scaled(&m, 0.5)?.mul(m)
 }
 
 /// d² / 2 where d = |input - target| is at most δ, else δ (d - δ/2) (PyTorch's default δ is 1)
@@ -81,8 +88,5 @@ pub fn huber_loss(
     if delta.is_nan() || delta <= 0.0 {
         bail!("huber_loss", "delta must be above zero; got {delta}");
     }
-    let d = input.sub(target)?.abs()?;
-    let near = d.square()?.mul(0.5)?;
-    let far = d.sub(0.5 * delta)?.mul(delta)?;
-    reduce(d.le(delta)?.where_(&near, &far)?, reduction)
+    reduce(near_and_far(&input.sub(target)?, delta)?, reduction)
 }

@@ -5,12 +5,18 @@
 //! Sums run in several lanes of the element type over a contiguous stretch and in `f64` from
 //! stretch to stretch, in an order that depends on the sizes alone.
 
+mod bf16;
+mod layer;
+
+pub use bf16::{batch_norm_backward_bf16, batch_norm_forward_bf16, scale_shift_bf16};
+pub use layer::{layer_norm_backward, layer_norm_forward, normalise_rows, row_statistics};
+
 use std::ops::Range;
 
 use crate::float::Float;
 use crate::reduce::sums;
 use crate::simd::dispatch;
-use crate::threads::{SyncPtr, parallel_chunks_mut, parallel_for};
+use crate::threads::{SyncPtr, parallel_for};
 
 /// Sizes `[batch, channels, inner]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +82,19 @@ struct Tile {
 }
 
 impl Tile {
+    /// Whether channels are dealt with one by one: where there is one, and where they have too few
+    /// samples to be worth lists of numbers for all elements of one.
+    fn one_by_one(&self) -> bool {
+        self.channels.len() == 1 || self.shape.batch < 4
+    }
+
+    /// Where the elements of channel `c` of sample `n` lie.
+    #[inline(always)]
+    fn of_channel(&self, n: usize, c: usize) -> Range<usize> {
+        let at = (n * self.shape.channels + c) * self.shape.inner;
+        at..at + self.shape.inner
+    }
+
     /// Where the elements of sample `n` lie.
     #[inline(always)]
     fn of_sample(&self, n: usize) -> Range<usize> {
@@ -100,24 +119,25 @@ impl Tile {
         out: &mut [[f64; W]],
         term: impl Fn(T, T, T) -> [T; W],
     ) {
-        if self.channels.len() == 1 {
-            let (centre, mut total) = (centre[self.channels.start], [0.0; W]);
+        if self.one_by_one() {
             dispatch(
                 #[inline(always)]
                 || {
-                    for n in 0..self.shape.batch {
-                        let of_sample = self.of_sample(n);
-                        let part = sums(
-                            &x[of_sample.clone()],
-                            &y[of_sample],
-                            #[inline(always)]
-                            |x, y| term(centre, x, y),
-                        );
-                        (0..W).for_each(|w| total[w] += part[w].to_f64());
+                    for c in self.channels.clone() {
+                        let (centre, mut total) = (centre[c], [0.0; W]);
+                        for n in 0..self.shape.batch {
+                            let part = sums(
+                                &x[self.of_channel(n, c)],
+                                &y[self.of_channel(n, c)],
+                                #[inline(always)]
+                                |x, y| term(centre, x, y),
+                            );
+                            (0..W).for_each(|w| total[w] += part[w].to_f64());
+                        }
+                        out[c] = total;
                     }
                 },
             );
-            out[self.channels.start] = total;
             return;
         }
         let centre = self.spread(centre);
@@ -168,20 +188,19 @@ impl Tile {
             // SAFETY: the caller's promise; samples lie apart.
             unsafe { std::slice::from_raw_parts_mut(out.add(of_sample.start), of_sample.len()) }
         };
-        if self.channels.len() == 1 {
-            let k = coefficients.map(|c| c[self.channels.start]);
+        if self.one_by_one() {
             dispatch(
                 #[inline(always)]
                 || {
-                    for n in 0..self.shape.batch {
-                        let of_sample = self.of_sample(n);
-                        let out = piece(&of_sample);
-                        for ((o, &x), &y) in out
-                            .iter_mut()
-                            .zip(&x[of_sample.clone()])
-                            .zip(&y[of_sample.clone()])
-                        {
-                            *o = f(k, x, y);
+                    for c in self.channels.clone() {
+                        let k = coefficients.map(|k| k[c]);
+                        for n in 0..self.shape.batch {
+                            let of_channel = self.of_channel(n, c);
+                            let out = piece(&of_channel);
+                            let (x, y) = (&x[of_channel.clone()], &y[of_channel]);
+                            for ((o, &x), &y) in out.iter_mut().zip(x).zip(y) {
+                                *o = f(k, x, y);
+                            }
                         }
                     }
                 },
@@ -405,233 +424,6 @@ pub fn batch_norm_backward<T: Float>(
         });
     }
     totals
-}
-
-/// Layer norm of each row of `width` elements; `weight` and `bias` are one row where given. Writes
-/// each row's mean and inverse deviation.
-///
-/// # Panics
-/// If the lengths do not fit.
-pub fn layer_norm_forward<T: Float>(
-    width: usize,
-    x: &[T],
-    [weight, bias]: [Option<&[T]>; 2],
-    eps: f64,
-    out: &mut [T],
-    stats: &mut [[T; 2]],
-) {
-    assert!(
-        width > 0 && x.len() == out.len() && stats.len() * width == x.len(),
-        "norm: lengths"
-    );
-    assert!(
-        weight.is_none_or(|w| w.len() == width) && bias.is_none_or(|b| b.len() == width),
-        "norm: lengths"
-    );
-    let rows = GRAIN.div_ceil(width);
-    let stats = SyncPtr(stats.as_mut_ptr());
-    parallel_chunks_mut(out, rows * width, |i, out| {
-        let first = i * rows;
-        // SAFETY: there is one for each row, and a row is dealt with once.
-        let stats =
-            unsafe { std::slice::from_raw_parts_mut(stats.get().add(first), out.len() / width) };
-        dispatch(
-            #[inline(always)]
-            || {
-                let x = x[first * width..].chunks_exact(width);
-                for ((x, out), stats) in x.zip(out.chunks_exact_mut(width)).zip(&mut *stats) {
-                    *stats = norm_row(x, [weight, bias], T::from_f64(eps), out);
-                }
-            },
-        );
-    });
-}
-
-/// The mean and inverse deviation of each row of `width` elements.
-///
-/// # Panics
-/// If the lengths do not fit.
-pub fn row_statistics<T: Float>(width: usize, x: &[T], eps: f64, stats: &mut [[T; 2]]) {
-    assert!(width > 0 && stats.len() * width == x.len(), "norm: lengths");
-    let rows = GRAIN.div_ceil(width);
-    parallel_chunks_mut(stats, rows, |i, stats| {
-        dispatch(
-            #[inline(always)]
-            || {
-                let x = x[i * rows * width..].chunks_exact(width);
-                for (x, stats) in x.zip(&mut *stats) {
-                    *stats = statistics(x, T::from_f64(eps));
-                }
-            },
-        );
-    });
-}
-
-/// The mean and inverse deviation of a row.
-#[inline(always)]
-fn statistics<T: Float>(x: &[T], eps: T) -> [T; 2] {
-    let count = T::from_f64(x.len() as f64);
-    let [sum] = sums(
-        x,
-        x,
-        #[inline(always)]
-        |x, _| [x],
-    );
-    let mean = sum / count;
-    let [left, square] = sums(
-        x,
-        x,
-        #[inline(always)]
-        |x, _| [x - mean, (x - mean) * (x - mean)],
-    );
-    // The first sum is what rounding left of the mean; it corrects the second.
-    let var = (square - left * left / count) / count;
-    [mean, T::from_f64(1.0) / (var + eps).sqrt()]
-}
-
-/// Layer norm of a row: its mean and inverse deviation.
-#[inline(always)]
-fn norm_row<T: Float>(x: &[T], affine: [Option<&[T]>; 2], eps: T, out: &mut [T]) -> [T; 2] {
-    let [mean, inverse] = statistics(x, eps);
-    match affine {
-        [Some(w), Some(b)] => {
-            for (((o, &x), &w), &b) in out.iter_mut().zip(x).zip(w).zip(b) {
-                *o = (x - mean) * inverse * w + b;
-            }
-        }
-        [Some(w), None] => {
-            for ((o, &x), &w) in out.iter_mut().zip(x).zip(w) {
-                *o = (x - mean) * inverse * w;
-            }
-        }
-        [None, Some(b)] => {
-            for ((o, &x), &b) in out.iter_mut().zip(x).zip(b) {
-                *o = (x - mean) * inverse + b;
-            }
-        }
-        [None, None] => {
-            for (o, &x) in out.iter_mut().zip(x) {
-                *o = (x - mean) * inverse;
-            }
-        }
-    }
-    [mean, inverse]
-}
-
-/// The gradient of the row's input from that of its output.
-#[inline(always)]
-fn norm_row_backward<T: Float>(
-    x: &[T],
-    g: &[T],
-    weight: Option<&[T]>,
-    [mean, inverse]: [T; 2],
-    out: &mut [T],
-) {
-    let count = T::from_f64(x.len() as f64);
-    let scaled = match weight {
-        Some(w) => {
-            for ((o, &g), &w) in out.iter_mut().zip(g).zip(w) {
-                *o = g * w;
-            }
-            &*out
-        }
-        None => g,
-    };
-    let [sum, dot] = sums(
-        scaled,
-        x,
-        #[inline(always)]
-        |g, x| [g, g * (x - mean)],
-    );
-    let (mean_g, slope) = (sum / count, dot / count * inverse * inverse);
-    if weight.is_some() {
-        for (o, &x) in out.iter_mut().zip(x) {
-            *o = (*o - mean_g - (x - mean) * slope) * inverse;
-        }
-    } else {
-        for ((o, &g), &x) in out.iter_mut().zip(g).zip(x) {
-            *o = (g - mean_g - (x - mean) * slope) * inverse;
-        }
-    }
-}
-
-/// The most parts that the gradients of weight and bias are added up in.
-const PARTS: usize = 32;
-
-/// The gradients of layer norm from `g`, that of its output: of the input, where `out` has room for
-/// it, and of weight and bias, where `affine` has.
-///
-/// # Panics
-/// If the lengths do not fit.
-pub fn layer_norm_backward<T: Float>(
-    width: usize,
-    [x, g]: [&[T]; 2],
-    weight: Option<&[T]>,
-    stats: &[[T; 2]],
-    out: Option<&mut [T]>,
-    affine: Option<[&mut [T]; 2]>,
-) {
-    assert!(
-        width > 0 && g.len() == x.len() && stats.len() * width == x.len(),
-        "norm: lengths"
-    );
-    assert!(
-        out.as_ref().is_none_or(|o| o.len() == x.len())
-            && weight.is_none_or(|w| w.len() == width)
-            && affine
-                .as_ref()
-                .is_none_or(|a| a.iter().all(|a| a.len() == width)),
-        "norm: lengths"
-    );
-    let out = out.map(|o| SyncPtr(o.as_mut_ptr()));
-    let rows = stats.len();
-    // Each part of the rows sums for itself.
-    let per_part = rows.div_ceil(PARTS).max(GRAIN.div_ceil(width));
-    let parts = rows.div_ceil(per_part);
-    let stride = if affine.is_some() { width } else { 0 };
-    let mut sums_of = vec![T::ZERO; parts * 2 * stride];
-    let sums_ptr = SyncPtr(sums_of.as_mut_ptr());
-    parallel_for(parts, 1, |range| {
-        for part in range {
-            // SAFETY: each part is handed out once and has `2 * stride` places of its own.
-            let (gw, gb) = unsafe {
-                std::slice::from_raw_parts_mut(sums_ptr.get().add(part * 2 * stride), 2 * stride)
-            }
-            .split_at_mut(stride);
-            dispatch(
-                #[inline(always)]
-                || {
-                    for row in part * per_part..rows.min((part + 1) * per_part) {
-                        let (x, g) = (&x[row * width..][..width], &g[row * width..][..width]);
-                        let [mean, inverse] = stats[row];
-                        let sums = gw.iter_mut().zip(gb.iter_mut());
-                        for (((w, b), &x), &g) in sums.zip(x).zip(g) {
-                            *w += (x - mean) * inverse * g;
-                            *b += g;
-                        }
-                        if let Some(out) = &out {
-                            // SAFETY: rows lie apart, and each is dealt with once.
-                            let out = unsafe {
-                                std::slice::from_raw_parts_mut(out.get().add(row * width), width)
-                            };
-                            norm_row_backward(x, g, weight, stats[row], out);
-                        }
-                    }
-                },
-            );
-        }
-    });
-    if let Some([grad_weight, grad_bias]) = affine {
-        grad_weight.fill(T::ZERO);
-        grad_bias.fill(T::ZERO);
-        for part in sums_of.chunks_exact(2 * stride) {
-            let sums = grad_weight.iter_mut().zip(grad_bias.iter_mut());
-            for ((w, b), (&pw, &pb)) in sums.zip(part[..width].iter().zip(&part[width..])) {
-                *w += pw;
-                *b += pb;
-            }
-        }
-    }
 }
 
 #[cfg(test)]
