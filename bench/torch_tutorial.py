@@ -1,6 +1,6 @@
 """The 60-minute tutorial's training and test in PyTorch, for `cargo xtask bench`.
 
-    python3 torch_tutorial.py THREADS DIR     # DIR holds cifar-10-batches-bin
+    python3 torch_tutorial.py THREADS DIR [DEVICE]     # DIR holds cifar-10-batches-bin
 
 As the tutorial writes it: pictures through PIL, ToTensor and Normalize, a DataLoader with two
 workers, batches of four, two epochs. Prints a line of JSON with the seconds and the accuracy.
@@ -49,17 +49,19 @@ class Net(nn.Module):
 
 def main():
     torch.set_num_threads(int(sys.argv[1]))
+    device = torch.device(sys.argv[3] if len(sys.argv) > 3 else "cpu")
     torch.manual_seed(0)
     folder = pathlib.Path(sys.argv[2]) / "cifar-10-batches-bin"
     trainset = Pictures([folder / f"data_batch_{i}.bin" for i in range(1, 6)])
     testset = Pictures([folder / "test_batch.bin"])
     loader = lambda data, shuffle: torch.utils.data.DataLoader(data, 4, shuffle, num_workers=2)
-    net, criterion = Net(), nn.CrossEntropyLoss()
+    net, criterion = Net().to(device), nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
     start = time.perf_counter()
     for _ in range(2):
         running = 0.0
         for inputs, labels in loader(trainset, True):
+            inputs, labels = inputs.to(device), labels.to(device)
             optimizer.zero_grad()
             loss = criterion(net(inputs), labels)
             loss.backward()
@@ -68,6 +70,7 @@ def main():
     correct = 0
     with torch.no_grad():
         for inputs, labels in loader(testset, False):
+            inputs, labels = inputs.to(device), labels.to(device)
             correct += (net(inputs).argmax(1) == labels).sum().item()
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "accuracy": correct / len(testset)}))

@@ -1,4 +1,5 @@
-//! flambeau's side of `cargo xtask bench`: times rows of work as it is asked to.
+//! flambeau's side of `cargo xtask bench`: times rows of work as it is asked to, in as many threads
+//! as its argument says; with `cuda` in place of a number, the rows of `cargo xtask gpu-check`.
 //!
 //! Each line of standard input is the name of a row; the answer is a line of JSON with the seconds
 //! of one call. A row is prepared when it is first asked for and dropped when another is, so that
@@ -28,14 +29,14 @@ struct Current {
 
 impl Current {
     /// Prepares and warms a row, and finds out how many calls make a sample.
-    fn new(row: &Row) -> Result<Current> {
+    fn new(row: &Row, wait: Wait) -> Result<Current> {
         manual_seed(0);
         let mut work = (row.prepare)()?;
         let mut calls = 1;
         for _ in 0..3 {
             calls = 1;
             loop {
-                let seconds = time(&mut work, calls)? * calls as f64;
+                let seconds = time(&mut work, calls, wait)? * calls as f64;
                 if seconds > SAMPLE_SECONDS / 4.0 {
                     calls = ((SAMPLE_SECONDS / seconds * calls as f64) as usize).max(1);
                     break;
@@ -51,19 +52,30 @@ impl Current {
     }
 }
 
+/// Waits for what calls have started.
+type Wait = fn() -> Result<()>;
+
 /// Seconds of one call.
-fn time(work: &mut Work, calls: usize) -> Result<f64> {
+fn time(work: &mut Work, calls: usize, wait: Wait) -> Result<f64> {
+    wait()?;
     let start = Instant::now();
     for _ in 0..calls {
         work()?;
     }
+    wait()?;
     Ok(start.elapsed().as_secs_f64() / calls as f64)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let threads = std::env::args().nth(1).and_then(|n| n.parse().ok());
-    flambeau_cpu::threads::set_num_threads(threads.unwrap_or(1));
-    let rows = rows::all();
+    let argument = std::env::args().nth(1).unwrap_or_default();
+    let (rows, wait): (Vec<Row>, Wait) = if argument == "cuda" {
+        (rows::cuda::all(rows::cuda::Size { full: true }), || {
+            flambeau::cuda::synchronize(0)
+        })
+    } else {
+        flambeau_cpu::threads::set_num_threads(argument.parse().unwrap_or(1));
+        (rows::all(), || Ok(()))
+    };
     let mut current: Option<Current> = None;
     for line in std::io::stdin().lock().lines() {
         let answer = match line?.as_str() {
@@ -79,10 +91,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     let row = rows.iter().find(|r| r.name == name);
                     current = Some(Current::new(
                         row.ok_or_else(|| format!("there is no row {name}"))?,
+                        wait,
                     )?);
                 }
                 let Some(row) = &mut current else { continue };
-                json!({"seconds": time(&mut row.work, row.calls)?, "peak_bytes": peak::resident()})
+                json!({"seconds": time(&mut row.work, row.calls, wait)?, "peak_bytes": peak::resident()})
             }
         };
         println!("{answer}");

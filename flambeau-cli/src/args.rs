@@ -104,6 +104,10 @@ pub(crate) struct TrainArgs {
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu", value_parser = device)]
     pub(crate) device: Device,
+    /// On a CUDA device, captures a step into a graph and replays it: for small networks, whose cost
+    /// is launching kernels.
+    #[arg(long)]
+    pub(crate) graph: bool,
     /// Fixes every random choice.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

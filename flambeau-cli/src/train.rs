@@ -162,7 +162,8 @@ pub(crate) fn train(args: &TrainArgs) -> Result<(), Failure> {
     let loader = DataLoader::new(data.train)
         .batch_size(args.batch_size)
         .shuffle(true)
-        .num_workers(args.workers);
+        .num_workers(args.workers)
+        .pin_memory(args.device != Device::Cpu);
     let test_loader = DataLoader::new(data.test)
         .batch_size(100)
         .num_workers(args.workers);
@@ -310,13 +311,22 @@ fn epoch(training: &mut Training, loader: &DataLoader, args: &TrainArgs) -> Resu
     }
 
     let criterion = CrossEntropyLoss::new();
+    let mut graphed = GraphedStep::new();
     let mut clock = Instant::now();
     while let Some(batch) = next {
         let (inputs, labels) = batch?.to(args.device)?;
-        training.optimizer.zero_grad();
-        let loss = criterion.forward(&training.net.forward(&inputs)?, &labels)?;
-        loss.backward()?;
-        training.optimizer.step()?;
+        let loss = if args.graph {
+            let net = &training.net;
+            graphed.run(&mut training.optimizer, [&inputs, &labels], |[x, y]| {
+                criterion.forward(&net.forward(x)?, y)
+            })?
+        } else {
+            training.optimizer.zero_grad();
+            let loss = criterion.forward(&training.net.forward(&inputs)?, &labels)?;
+            loss.backward()?;
+            training.optimizer.step()?;
+            loss
+        };
 
         let loss = f64::from(loss.item::<f32>()?);
         let p = &mut training.position;

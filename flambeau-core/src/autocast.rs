@@ -7,7 +7,8 @@
 //!
 //! Each operation says its class itself ([`Op::autocast`](crate::dispatch::Op::autocast)), a
 //! function made of several operations with [`Composite`]. `dispatch::call` brings the operands to
-//! it, so that conversions are recorded and gradients arrive in the parameters' own type.
+//! it, so that conversions are recorded and gradients arrive in the parameters' own type. PyTorch's
+//! classes on a CUDA device are others; where they differ they stand in [`class`].
 
 use crate::autograd::is_grad_enabled;
 use crate::tensor::{Inner, Tensor};
@@ -32,7 +33,8 @@ pub enum Cast {
     Widest,
 }
 
-/// Options of [`autocast`]. The default is `bf16` with a cache.
+/// Options of [`autocast`]. The default is `bf16` with a cache, for tensors on any device; made from
+/// a [`Device`] alone it is PyTorch's default there, `f16` on CUDA, and for tensors there.
 ///
 /// ```
 /// use flambeau_core::{Autocast, DType, Tensor, autocast};
@@ -44,7 +46,8 @@ pub enum Cast {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Autocast {
-    device: Device,
+    /// `None`: wherever an operation's tensors are.
+    device: Option<Device>,
     dtype: DType,
     enabled: bool,
     cache: bool,
@@ -53,7 +56,7 @@ pub struct Autocast {
 impl Default for Autocast {
     fn default() -> Autocast {
         Autocast {
-            device: Device::Cpu,
+            device: None,
             dtype: DType::BF16,
             enabled: true,
             cache: true,
@@ -73,10 +76,20 @@ impl From<DType> for Autocast {
 impl From<(Device, DType)> for Autocast {
     fn from((device, dtype): (Device, DType)) -> Autocast {
         Autocast {
-            device,
+            device: Some(device),
             dtype,
             ..Autocast::default()
         }
+    }
+}
+
+impl From<Device> for Autocast {
+    fn from(device: Device) -> Autocast {
+        let dtype = match device {
+            Device::Cpu => DType::BF16,
+            Device::Cuda(_) => DType::F16,
+        };
+        (device, dtype).into()
     }
 }
 
@@ -107,7 +120,7 @@ impl Autocast {
     /// Where the type is not `bf16` or `f16`, or the device is not there.
     #[track_caller]
     pub fn enter(self) -> Result<AutocastGuard> {
-        self.device.check()?;
+        self.device.unwrap_or_default().check()?;
         if !matches!(self.dtype, DType::BF16 | DType::F16) {
             bail!(
                 "autocast",
@@ -115,10 +128,15 @@ impl Autocast {
                 self.dtype
             );
         }
-        let state = State {
-            low: self.enabled.then_some(self.dtype),
-            cache: self.cache,
-        };
+        let mut state = State::current();
+        let low = self.enabled.then_some(self.dtype);
+        if self.device.is_none_or(|d| d == Device::Cpu) {
+            state.cpu = low;
+        }
+        if self.device.is_none_or(|d| d != Device::Cpu) {
+            state.cuda = low;
+        }
+        state.cache = self.cache;
         Ok(state.enter())
     }
 }
@@ -154,11 +172,11 @@ impl Drop for AutocastGuard {
 
 /// Runs `f` with mixed precision on this thread (`torch.autocast`): convolutions, matrix products
 /// and layers made of them compute in the half type, losses in `f32`, and the rest in the type that
-/// reaches it, after PyTorch's lists for a CPU. Call `backward` and the optimizer outside: the
+/// reaches it, after PyTorch's lists. Call `backward` and the optimizer outside: the
 /// backward pass runs in the types that were recorded, and parameters keep theirs.
 ///
 /// A parameter (a leaf of type `f32` that requires gradients) is converted once in the outermost
-/// region. Regions nest; `Autocast::new().enabled(false)` makes an exception of a part.
+/// region. On CUDA devices the classes are PyTorch's for these. Regions nest; `Autocast::new().enabled(false)` makes an exception of a part.
 ///
 /// ```
 /// use flambeau_core::{Autocast, DType, Tensor, autocast};
@@ -183,8 +201,8 @@ pub fn autocast<R>(options: impl Into<Autocast>, f: impl FnOnce() -> Result<R>) 
     f()
 }
 
-/// The half type of the innermost region on this thread; `None` outside of one, and where it is
-/// not enabled
+/// The half type of the innermost region on this thread, for tensors on the CPU where there is one
+/// for these; `None` outside of one, and where it is not enabled
 /// ([`torch.is_autocast_enabled`](https://pytorch.org/docs/stable/generated/torch.is_autocast_enabled.html),
 /// [`torch.get_autocast_dtype`](https://pytorch.org/docs/stable/generated/torch.get_autocast_dtype.html)).
 ///
@@ -195,19 +213,47 @@ pub fn autocast<R>(options: impl Into<Autocast>, f: impl FnOnce() -> Result<R>) 
 /// ```
 #[inline]
 pub fn autocast_dtype() -> Option<DType> {
-    STATE.get().low
+    let state = STATE.get();
+    state.cpu.or(state.cuda)
+}
+
+/// The same for tensors on `device` (`torch.is_autocast_enabled(device_type)`).
+///
+/// ```
+/// use flambeau_core::{Autocast, DType, Device, autocast, autocast_dtype_on};
+/// let region: Autocast = (Device::Cpu, DType::BF16).into();
+/// autocast(region, || {
+///     assert_eq!(autocast_dtype_on(Device::Cpu), Some(DType::BF16));
+///     assert_eq!(autocast_dtype_on(Device::Cuda(0)), None);
+///     Ok(())
+/// })?;
+/// # Ok::<(), flambeau_core::Error>(())
+/// ```
+#[inline]
+pub fn autocast_dtype_on(device: Device) -> Option<DType> {
+    STATE.get().low(device != Device::Cpu)
 }
 
 #[derive(Clone, Copy)]
 pub(crate) struct State {
-    low: Option<DType>,
+    /// The half types for tensors on the CPU and on CUDA devices.
+    cpu: Option<DType>,
+    cuda: Option<DType>,
     cache: bool,
 }
 
 const OFF: State = State {
-    low: None,
+    cpu: None,
+    cuda: None,
     cache: true,
 };
+
+/// Whether a region is in force for tensors anywhere.
+#[inline]
+pub(crate) fn is_on() -> bool {
+    let state = STATE.get();
+    state.cpu.is_some() || state.cuda.is_some()
+}
 
 /// A parameter's conversion in the region, with the parameter, which it does not keep alive, and
 /// the version that it was made from.
@@ -229,6 +275,10 @@ impl Drop for Restore {
 }
 
 impl State {
+    fn low(self, on_cuda: bool) -> Option<DType> {
+        if on_cuda { self.cuda } else { self.cpu }
+    }
+
     /// What is in force on this thread.
     pub(crate) fn current() -> State {
         STATE.get()
@@ -252,6 +302,40 @@ impl State {
 /// Nothing is converted until the guard is dropped.
 pub(crate) fn suspend() -> Restore {
     OFF.resume()
+}
+
+/// The class of an operation that says `on_cpu`: after PyTorch 2.15's lists for CUDA
+/// (`ATen/autocast_mode.h`), which compute in `f32` what loses by a half type, where those for a CPU
+/// leave that to the operation.
+fn class(op: &str, on_cpu: Cast, on_cuda: bool) -> Cast {
+    if !on_cuda {
+        return on_cpu;
+    }
+    match op {
+        "acos" | "asin" | "cosh" | "erfinv" | "exp" | "expm1" | "log" | "log10" | "log2"
+        | "log1p" | "reciprocal" | "rsqrt" | "sinh" | "square" | "tan" | "pow" | "softplus"
+        | "layer_norm" | "rms_norm" | "group_norm" | "norm" | "logsumexp" | "prod" | "softmax"
+        | "log_softmax" | "cumprod" | "cumsum" | "sum" => Cast::Full,
+        "mv" => Cast::Low,
+        "addcdiv" | "addcmul" | "atan2" | "dot" | "index_put" | "scatter_add" => Cast::Widest,
+        // Of the CPU's list alone.
+        "max_pool3d" | "avg_pool3d" | "adaptive_avg_pool3d" => Cast::Keep,
+        _ => on_cpu,
+    }
+}
+
+/// The operands of an operation of that name as the region wants them; `None` where it leaves them.
+#[cold]
+pub(crate) fn operands(
+    op: &str,
+    on_cpu: Cast,
+    inputs: &[&Tensor],
+) -> Result<Option<SmallVec<[Tensor; 3]>>> {
+    let on_cuda = inputs.iter().any(|x| x.on_cuda());
+    match (State::current().low(on_cuda), class(op, on_cpu, on_cuda)) {
+        (None, _) | (_, Cast::Keep) => Ok(None),
+        (Some(low), cast) => prepare(cast, low, inputs).map(Some),
+    }
 }
 
 /// Whether a region converts `t`.
@@ -333,8 +417,26 @@ impl<'a, const N: usize> Composite<'a, N> {
     /// Where memory does not suffice.
     #[track_caller]
     pub fn new(cast: Cast, inputs: [&'a Tensor; N]) -> Result<Composite<'a, N>> {
+        Composite::of([cast, cast], inputs)
+    }
+
+    /// The same of a class on the CPU and another one on CUDA devices.
+    ///
+    /// # Errors
+    /// Where memory does not suffice.
+    #[track_caller]
+    pub fn of([on_cpu, on_cuda]: [Cast; 2], inputs: [&'a Tensor; N]) -> Result<Composite<'a, N>> {
         let (mut converted, mut region) = (SmallVec::new(), None);
-        if let Some(low) = autocast_dtype() {
+        if !is_on() {
+            return Ok(Composite {
+                inputs,
+                converted,
+                region,
+            });
+        }
+        let there = inputs.iter().any(|x| x.on_cuda());
+        let cast = if there { on_cuda } else { on_cpu };
+        if let Some(low) = State::current().low(there) {
             converted = prepare(cast, low, &inputs)?;
             region = Some((cast, low, suspend()));
         }

@@ -102,7 +102,8 @@ pub trait Op: std::fmt::Debug + Send + Sync + 'static {
         crate::cuda::without_body(self.name(), inputs, &|inputs| self.forward(inputs))
     }
 
-    /// What mixed precision does with the operands ([`autocast`](crate::autocast())).
+    /// What mixed precision does with the operands on the CPU ([`autocast`](crate::autocast())), and
+    /// on CUDA devices where PyTorch's lists for these say nothing else.
     fn autocast(&self) -> Cast {
         Cast::Keep
     }
@@ -139,14 +140,13 @@ pub(crate) fn call<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
 #[track_caller]
 pub(crate) fn call_with_extras<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Output> {
     let location = Location::caller();
-    match autocast::autocast_dtype() {
-        Some(low) if op.autocast() != Cast::Keep => {
-            let inputs = autocast::prepare(op.autocast(), low, inputs)?;
-            let _off = autocast::suspend();
-            run(op, &inputs.iter().collect::<SmallVec<[_; 3]>>(), location)
-        }
-        _ => run(op, inputs, location),
+    if autocast::is_on()
+        && let Some(inputs) = autocast::operands(op.name(), op.autocast(), inputs)?
+    {
+        let _off = autocast::suspend();
+        return run(op, &inputs.iter().collect::<SmallVec<[_; 3]>>(), location);
     }
+    run(op, inputs, location)
 }
 
 fn run<O: Op>(op: O, inputs: &[&Tensor], location: &'static Location<'static>) -> Result<Output> {

@@ -178,6 +178,7 @@ pub trait Element:
 pub trait Stored:
     sealed::Sealed
     + flambeau_cpu::alloc::Pod
+    + flambeau_cuda::Pod
     + Copy
     + Default
     + PartialEq

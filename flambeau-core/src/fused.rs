@@ -431,7 +431,10 @@ fn cut<'g, T: Real + Stored, F: Update<W, R> + 'g, const W: usize, const R: usiz
 
 /// Waits for one lock and only tries the others, giving all back where one is taken: so it never
 /// waits while it holds one, which is storage's rule.
-fn lock<'t>(write: &[&'t Tensor], read: &[&'t Tensor]) -> (Guards<Write<'t>>, Guards<Read<'t>>) {
+pub(crate) fn lock<'t>(
+    write: &[&'t Tensor],
+    read: &[&'t Tensor],
+) -> (Guards<Write<'t>>, Guards<Read<'t>>) {
     loop {
         let waited = write.iter().take(1).map(|t| Some(t.write()));
         let tried = write.iter().skip(1).map(|t| t.try_write());
@@ -447,7 +450,7 @@ fn lock<'t>(write: &[&'t Tensor], read: &[&'t Tensor]) -> (Guards<Write<'t>>, Gu
     }
 }
 
-type Guards<G> = SmallVec<[G; 8]>;
+pub(crate) type Guards<G> = SmallVec<[G; 8]>;
 
 struct Chunk<'a, T, F, const W: usize, const R: usize> {
     write: [&'a mut [T]; W],

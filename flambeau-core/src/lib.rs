@@ -47,7 +47,7 @@ pub mod memory {
     pub use flambeau_cpu::alloc::{AllocStats, empty_cache, reset_peak, stats};
 }
 
-pub use autocast::{Autocast, autocast, autocast_dtype};
+pub use autocast::{Autocast, autocast, autocast_dtype, autocast_dtype_on};
 pub use autograd::{Ctx, enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled};
 pub use backends::{float32_matmul_precision, set_float32_matmul_precision};
 pub use device::{Device, default_device, set_default_device};

@@ -1,6 +1,6 @@
 //! The memory behind tensors: shared by views, guarded by a lock, counted in versions.
 //!
-//! Memory is the host's or a CUDA device's. What reads or writes elements on the host works on both:
+//! Memory is the host's, pinned or not, or a CUDA device's. What reads or writes elements on the host works on both:
 //! of a device's memory it gets a copy, which goes back where it was written to. Kernels take the
 //! device's buffer itself.
 //!
@@ -23,6 +23,8 @@ pub(crate) struct Storage(Arc<Inner>);
 /// Where elements lie.
 pub(crate) enum Memory {
     Host(Buffer),
+    /// The host's, of which a device copies by itself.
+    Pinned(Box<cuda::Pinned>),
     Cuda(cuda::Buffer),
 }
 
@@ -30,13 +32,14 @@ impl Memory {
     fn len(&self) -> usize {
         match self {
             Memory::Host(b) => b.as_bytes().len(),
+            Memory::Pinned(b) => b.len(),
             Memory::Cuda(b) => b.len(),
         }
     }
 
     fn device(&self) -> Device {
         match self {
-            Memory::Host(_) => Device::Cpu,
+            Memory::Host(_) | Memory::Pinned(_) => Device::Cpu,
             Memory::Cuda(b) => Device::Cuda(b.device().index()),
         }
     }
@@ -68,29 +71,42 @@ impl<'a> Read<'a> {
         }
     }
 
+    /// All elements of the storage.
     #[inline]
-    fn host(&self) -> &Buffer {
+    fn whole<T: Stored>(&self) -> &[T] {
         match &*self.guard {
-            Memory::Host(buffer) => buffer,
-            Memory::Cuda(buffer) => self.staged.get_or_init(|| Box::new(staged(buffer))),
+            Memory::Host(buffer) => buffer.as_slice(),
+            Memory::Pinned(pinned) => pinned.slice().unwrap_or_else(|e| lost(e)),
+            Memory::Cuda(buffer) => {
+                let copy = self.staged.get_or_init(|| Box::new(staged(buffer)));
+                copy.as_slice()
+            }
         }
     }
 
     /// All elements from the tensor's offset to the storage's end; `T` must be the stored type.
     pub(crate) fn slice<T: Stored>(&self) -> &[T] {
-        &self.host().as_slice::<T>()[self.offset..]
+        &self.whole::<T>()[self.offset..]
     }
 
     /// The whole storage.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.host().as_bytes()
+        self.whole()
     }
 
     /// The device's buffer, where it is one's.
     pub(crate) fn cuda(&self) -> Option<&cuda::Buffer> {
         match &*self.guard {
-            Memory::Host(_) => None,
+            Memory::Host(_) | Memory::Pinned(_) => None,
             Memory::Cuda(buffer) => Some(buffer),
+        }
+    }
+
+    /// The host's memory, where it is pinned.
+    pub(crate) fn pinned(&self) -> Option<&cuda::Pinned> {
+        match &*self.guard {
+            Memory::Pinned(pinned) => Some(pinned),
+            _ => None,
         }
     }
 }
@@ -116,17 +132,21 @@ impl<'a> Write<'a> {
 
     /// All elements from the tensor's offset to the storage's end; `T` must be the stored type.
     pub(crate) fn slice<T: Stored>(&mut self) -> &mut [T] {
-        let host = match &mut *self.guard {
-            Memory::Host(buffer) => buffer,
-            Memory::Cuda(buffer) => self.staged.get_or_insert_with(|| Box::new(staged(buffer))),
+        let whole: &mut [T] = match &mut *self.guard {
+            Memory::Host(buffer) => buffer.as_mut_slice(),
+            Memory::Pinned(pinned) => pinned.slice_mut().unwrap_or_else(|e| lost(e)),
+            Memory::Cuda(buffer) => {
+                let copy = self.staged.get_or_insert_with(|| Box::new(staged(buffer)));
+                copy.as_mut_slice()
+            }
         };
-        &mut host.as_mut_slice::<T>()[self.offset..]
+        &mut whole[self.offset..]
     }
 
     /// The device's buffer, where it is one's.
     pub(crate) fn cuda(&mut self) -> Option<&mut cuda::Buffer> {
         match &mut *self.guard {
-            Memory::Host(_) => None,
+            Memory::Host(_) | Memory::Pinned(_) => None,
             Memory::Cuda(buffer) => Some(buffer),
         }
     }
@@ -211,9 +231,21 @@ impl Storage {
 
     /// Exchanges the contents of two storages of the same size, on one device. No other thread may know of
     /// `other`: two locks are held at once.
-    pub(crate) fn swap(&self, other: &Storage) {
+    ///
+    /// # Errors
+    /// Where a device fails that has to copy, for a graph knows the addresses.
+    pub(crate) fn swap(&self, other: &Storage) -> cuda::Result<()> {
         let mut theirs = other.0.data.write();
-        std::mem::swap(&mut *self.0.data.write(), &mut *theirs);
+        let mut ours = self.0.data.write();
+        match (&mut *ours, &mut *theirs) {
+            (Memory::Cuda(a), Memory::Cuda(b)) => return a.swap(b),
+            // Pinned memory stays where it is.
+            (Memory::Pinned(a), Memory::Host(b)) | (Memory::Host(b), Memory::Pinned(a)) => {
+                a.slice_mut::<u8>()?.swap_with_slice(b.as_bytes_mut());
+            }
+            (a, b) => std::mem::swap(a, b),
+        }
+        Ok(())
     }
 
     pub(crate) fn same(&self, other: &Storage) -> bool {

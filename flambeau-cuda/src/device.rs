@@ -1,13 +1,16 @@
 //! Devices, and memory on them.
 
 use crate::Launch;
+use crate::capture::{Capturing, words};
 use crate::driver::{self, Address, Driver, Open, Pattern};
 use crate::error::{Error, Result, fail};
+use crate::host::HostPool;
 use crate::pool::{Pool, Stats};
+use crate::scope;
 use crate::vendor::{Blas, Dnn, settings};
 use std::ffi::c_void;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 /// A device that work can be given to. There is one value for each, for the life of the process.
@@ -15,6 +18,12 @@ pub struct Device {
     index: usize,
     driver: Box<dyn Driver>,
     pool: Mutex<Pool>,
+    host: Mutex<HostPool>,
+    /// Whether `capture` holds something: read at every launch.
+    capturing: AtomicBool,
+    capture: Mutex<Option<Capturing>>,
+    /// Taken to begin a capture.
+    pub(crate) exclusive: Mutex<()>,
     /// Whether each launch is waited for, so that what fails is reported where it was started.
     waits: bool,
     blas: OnceLock<Result<Blas>>,
@@ -82,6 +91,10 @@ pub fn device(index: usize) -> Result<&'static Device> {
             index,
             driver: (slot.open)()?,
             pool: Mutex::default(),
+            host: Mutex::default(),
+            capturing: AtomicBool::new(false),
+            capture: Mutex::default(),
+            exclusive: Mutex::default(),
             waits: std::env::var("FLAMBEAU_CUDA_SYNC").is_ok_and(|v| v == "1"),
             blas: OnceLock::new(),
             dnn: OnceLock::new(),
@@ -134,9 +147,19 @@ impl Device {
         self.pool().reset_peak();
     }
 
-    /// Gives what is kept for reuse back to the driver.
+    /// Gives what is kept for reuse back to the driver, pinned memory too. Does nothing while a
+    /// graph is captured.
     pub fn empty_cache(&self) {
-        self.pool().empty(&*self.driver);
+        if !self.is_capturing() {
+            self.pool().empty(&*self.driver);
+            self.host().empty(self);
+        }
+    }
+
+    /// Says that a batch of `samples` was brought here, and so that the step before is over: what
+    /// the message of a device without memory reckons with.
+    pub fn note_batch(&self, samples: usize) {
+        self.pool().note_batch(samples);
     }
 
     /// Waits for all work.
@@ -144,8 +167,30 @@ impl Device {
     /// # Errors
     /// What failed since it was last waited for.
     pub fn synchronize(&self) -> Result<()> {
+        self.check_host("waiting")?;
         self.driver.synchronize()?;
         self.complaint()
+    }
+
+    pub(crate) fn driver(&self) -> &dyn Driver {
+        &*self.driver
+    }
+
+    /// Whether work is captured into a graph instead of being run.
+    pub fn is_capturing(&self) -> bool {
+        self.capturing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_capturing(&self, capturing: bool) {
+        self.capturing.store(capturing, Ordering::Release);
+    }
+
+    pub(crate) fn capture_state(&self) -> MutexGuard<'_, Option<Capturing>> {
+        self.capture.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    pub(crate) fn host(&self) -> MutexGuard<'_, HostPool> {
+        self.host.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Where kernels say what they found wrong.
@@ -173,9 +218,10 @@ impl Device {
     /// # Errors
     /// Where there is not enough: says what was asked and what is held.
     pub fn allocate(&'static self, bytes: usize) -> Result<Buffer> {
+        self.captured(|_| ())?;
         let address = match bytes {
             0 => 0,
-            _ => self.pool().take(&*self.driver, bytes)?,
+            _ => (self.pool()).take(&*self.driver, bytes, scope::current())?,
         };
         Ok(Buffer {
             device: self,
@@ -190,6 +236,7 @@ impl Device {
     /// The arguments are those that the kernel takes, and the addresses among them lead to buffers
     /// of this device that are as large as it makes use of. What it writes is borrowed exclusively.
     pub(crate) unsafe fn launch(&self, mut launch: Launch) -> Result<()> {
+        self.hold(words(&launch))?;
         // SAFETY: the caller's; a buffer that is dropped is reused only by what runs later.
         unsafe { self.driver.launch(&mut launch)? };
         self.started()
@@ -197,7 +244,7 @@ impl Device {
 
     /// To be called after work was put on the stream: waits for it where that is asked for.
     pub(crate) fn started(&self) -> Result<()> {
-        if self.waits {
+        if self.waits && !self.is_capturing() {
             self.synchronize()?;
         }
         Ok(())
@@ -259,7 +306,7 @@ impl Device {
         ]
     }
 
-    fn pool(&self) -> MutexGuard<'_, Pool> {
+    pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
@@ -302,11 +349,17 @@ impl Buffer {
         if from.is_empty() {
             return Ok(());
         }
-        // SAFETY: within the buffer.
+        self.device.check_host("copying from the host")?;
+        // SAFETY: within the buffer; where the driver does not stage the bytes, they are borrowed
+        // until the copy was waited for.
         unsafe {
             self.device
                 .driver
-                .upload(self.address + offset as u64, from)
+                .upload(self.address + offset as u64, from)?;
+        }
+        match self.device.pins(from) {
+            true => self.device.driver.synchronize(),
+            false => Ok(()),
         }
     }
 
@@ -319,6 +372,7 @@ impl Buffer {
         if to.is_empty() {
             return Ok(());
         }
+        self.device.check_host("copying to the host")?;
         // SAFETY: within the buffer.
         unsafe {
             (self.device.driver).download(to, self.address + offset as u64)?;
@@ -344,6 +398,7 @@ impl Buffer {
             return Ok(());
         }
         let (to, from) = (self.address + offset as u64, from.address + start as u64);
+        self.device.hold(&[to, from])?;
         // SAFETY: within both buffers, which are two.
         unsafe { self.device.driver.copy(to, from, bytes) }
     }
@@ -365,6 +420,7 @@ impl Buffer {
             }
             _ => return Ok(false),
         };
+        self.device.hold(&[self.address])?;
         // SAFETY: within the buffer; elements are aligned in it.
         unsafe {
             self.device
@@ -374,7 +430,34 @@ impl Buffer {
         Ok(true)
     }
 
-    fn check(&self, offset: usize, bytes: usize) -> Result<()> {
+    /// Exchanges the contents of two buffers of one size: by their addresses, unless a graph knows
+    /// one of these.
+    ///
+    /// # Errors
+    /// Where sizes or devices differ, or the device fails.
+    pub fn swap(&mut self, other: &mut Buffer) -> Result<()> {
+        if self.bytes != other.bytes || !std::ptr::eq(self.device, other.device) {
+            fail!(
+                "{} bytes on {:?} cannot be exchanged with {} on {:?}",
+                self.bytes,
+                self.device,
+                other.bytes,
+                other.device
+            );
+        }
+        let fixed = |b: &Buffer| b.device.pool().is_fixed(b.address);
+        if self.device.is_capturing() || fixed(self) || fixed(other) {
+            let bytes = self.bytes;
+            let mut kept = self.device.allocate(bytes)?;
+            kept.copy(0, self, 0, bytes)?;
+            self.copy(0, other, 0, bytes)?;
+            return other.copy(0, &kept, 0, bytes);
+        }
+        std::mem::swap(self, other);
+        Ok(())
+    }
+
+    pub(crate) fn check(&self, offset: usize, bytes: usize) -> Result<()> {
         match offset.checked_add(bytes) {
             Some(end) if end <= self.bytes => Ok(()),
             _ => fail!(

@@ -8,8 +8,8 @@ use std::ffi::c_void;
 /// A plain value that a kernel takes as an argument.
 ///
 /// # Safety
-/// Every bit of it has to be initialised (no padding), it holds no references, its layout is that
-/// of the C++ type, and it needs no alignment above 8.
+/// Every bit of it has to be initialised (no padding) and every pattern of bits is a value; it holds
+/// no references, its layout is that of the C++ type, and it needs no alignment above 8.
 pub unsafe trait Pod: Copy + 'static {}
 
 macro_rules! pod {
@@ -48,6 +48,11 @@ impl Args {
         // needs no more than their 8 bytes of alignment.
         unsafe { self.words.as_mut_ptr().add(start).cast::<T>().write(value) };
         self
+    }
+
+    /// All that the arguments hold; a pointer is a word of its own.
+    pub(crate) fn words(&self) -> &[u64] {
+        &self.words
     }
 
     /// How many arguments there are.

@@ -14,23 +14,31 @@
 //!   runs a launch on the CPU, so that indexing and numerics are checked without a GPU; stand-ins
 //!   take the libraries' place.
 
+mod capture;
 mod device;
 mod driver;
 #[cfg(feature = "emulate")]
 pub mod emulate;
 mod error;
+mod host;
 pub mod kernels;
 mod launch;
+mod nccl;
 mod pool;
+mod report;
+pub mod scope;
 pub mod tensor;
 mod types;
 mod unit;
 mod vendor;
 
+pub use capture::{Capture, Graph, Numbers};
 pub use device::{Buffer, Device, available, count, device};
-pub use driver::{compiler_version, cublas_version, cudnn_version, driver_version};
+pub use driver::{compiler_version, cublas_version, cudnn_version, driver_version, nccl_version};
 pub use error::{Error, Result};
+pub use host::{Pinned, PinnedStats};
 pub use launch::{Args, Launch, Pod};
+pub use nccl::{Communicator, Group, ReduceOp, UniqueId};
 pub use pool::Stats;
 pub use types::{Layout, MAX_DIMS, Ptr, Type, View, row_major};
 pub use unit::{HEADERS, Unit};

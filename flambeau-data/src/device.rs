@@ -20,12 +20,26 @@ pub trait ToDevice: Sized {
     /// # Errors
     /// Where the device is not available.
     fn to(self, device: Device) -> Result<Self>;
+
+    /// With every tensor in pinned memory ([`Tensor::pin_memory`]), of which
+    /// [`to`](ToDevice::to) copies without waiting.
+    ///
+    /// # Errors
+    /// Where there is no CUDA device, or memory does not suffice.
+    fn pin_memory(self) -> Result<Self> {
+        Ok(self)
+    }
 }
 
 impl ToDevice for Tensor {
     #[track_caller]
     fn to(self, device: Device) -> Result<Self> {
         self.to_device(device)
+    }
+
+    #[track_caller]
+    fn pin_memory(self) -> Result<Self> {
+        Tensor::pin_memory(&self)
     }
 }
 
@@ -34,12 +48,22 @@ impl<T: ToDevice> ToDevice for Vec<T> {
     fn to(self, device: Device) -> Result<Self> {
         self.into_iter().map(|t| t.to(device)).collect()
     }
+
+    #[track_caller]
+    fn pin_memory(self) -> Result<Self> {
+        self.into_iter().map(ToDevice::pin_memory).collect()
+    }
 }
 
 impl<T: ToDevice> ToDevice for Option<T> {
     #[track_caller]
     fn to(self, device: Device) -> Result<Self> {
         self.map(|t| t.to(device)).transpose()
+    }
+
+    #[track_caller]
+    fn pin_memory(self) -> Result<Self> {
+        self.map(ToDevice::pin_memory).transpose()
     }
 }
 
@@ -57,6 +81,8 @@ macro_rules! tuples {
         impl<$($T: ToDevice),+> ToDevice for ($($T,)+) {
             #[track_caller]
             fn to(self, device: Device) -> Result<Self> { Ok(($(self.$i.to(device)?,)+)) }
+            #[track_caller]
+            fn pin_memory(self) -> Result<Self> { Ok(($(self.$i.pin_memory()?,)+)) }
         }
     )*};
 }

@@ -1,8 +1,8 @@
 //! The loader: what the user sets, and the iterator over an epoch.
 
 use crate::sampler::{BatchSampler, Indices, RandomSampler, Sampler, SequentialSampler};
-use crate::workers::{Fetch, Job, Source, Workers};
-use crate::{Collate, Dataset, SharedGenerator, random};
+use crate::workers::{Fetch, Job, Pinning, Source, Workers};
+use crate::{Collate, Dataset, SharedGenerator, ToDevice, random};
 use flambeau_core::{Error, Result, Tensor, bail};
 use std::panic::Location;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// on with the next batch.
 ///
 /// Options and defaults: `batch_size` 1, `shuffle` false, `drop_last` false, `num_workers` 0,
-/// `prefetch_factor` 2, no `timeout`. Contradictory ones are
+/// `prefetch_factor` 2, no `timeout`, `pin_memory` false. Contradictory ones are
 /// reported by [`check`](DataLoader::check), and by the first batch.
 ///
 /// For the same [`manual_seed`](flambeau_core::manual_seed), or a `generator` of the same seed,
@@ -43,6 +43,8 @@ pub struct DataLoader<B = (Tensor, Tensor)> {
     prefetch_factor: Option<usize>,
     timeout: Option<Duration>,
     generator: Option<SharedGenerator>,
+    /// What pins a batch, where batches are to be.
+    pinned: Option<fn(B) -> Result<B>>,
 }
 
 impl<B: Send + 'static> DataLoader<B> {
@@ -91,6 +93,7 @@ impl<B: Send + 'static> DataLoader<B> {
             prefetch_factor: None,
             timeout: None,
             generator: None,
+            pinned: None,
         }
     }
 
@@ -336,10 +339,17 @@ impl<B: Send + 'static> DataLoader<B> {
             place: 0,
         };
         plan.by_ref().take(skip).for_each(drop);
+        let fetch: Arc<dyn Fetch<B>> = match self.pinned {
+            Some(pin) => Arc::new(Pinning {
+                fetch: self.fetch.clone(),
+                pin,
+            }),
+            None => self.fetch.clone(),
+        };
         let engine = if self.num_workers == 0 {
-            Engine::Inline(self.fetch.clone(), seed)
+            Engine::Inline(fetch, seed)
         } else {
-            let (fetch, ahead) = (self.fetch.clone(), self.ahead());
+            let ahead = self.ahead();
             Engine::Workers(Workers::start(
                 fetch,
                 seed,
@@ -354,6 +364,28 @@ impl<B: Send + 'static> DataLoader<B> {
             engine,
             location,
         })
+    }
+}
+
+impl<B: ToDevice + Send + 'static> DataLoader<B> {
+    /// Whether batches come in pinned memory, of which `to(device)` copies while the program goes on
+    /// (PyTorch's `pin_memory`, default false). Whoever loads a batch pins it: a worker, where there
+    /// are some. Does nothing on a machine without a CUDA device.
+    ///
+    /// ```
+    /// use flambeau_core::cuda;
+    /// use flambeau_data::{DataLoader, ListDataset};
+    /// let loader = DataLoader::new(ListDataset::from_iter(0..4i64)).pin_memory(true);
+    /// let batch = loader.iter().next().unwrap()?;
+    /// assert_eq!(batch.is_pinned(), cuda::is_available());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    pub fn pin_memory(mut self, on: bool) -> Self {
+        self.pinned = on.then_some(|batch: B| match flambeau_core::cuda::is_available() {
+            true => batch.pin_memory(),
+            false => Ok(batch),
+        });
+        self
     }
 }
 

@@ -110,6 +110,26 @@ where
     }
 }
 
+/// Batches of another source, in pinned memory.
+pub(crate) struct Pinning<B> {
+    pub fetch: Arc<dyn Fetch<B>>,
+    pub pin: fn(B) -> Result<B>,
+}
+
+impl<B> Fetch<B> for Pinning<B> {
+    fn len(&self) -> usize {
+        self.fetch.len()
+    }
+
+    fn fetch(&self, job: &Job, seed: u64, stop: &dyn Fn() -> bool) -> Result<B, Failure> {
+        let batch = self.fetch.fetch(job, seed, stop)?;
+        (self.pin)(batch).map_err(|e| Failure {
+            message: "a batch cannot be pinned".into(),
+            source: Some(e),
+        })
+    }
+}
+
 impl<D: Dataset, F> Source<D, F> {
     /// A failure at a sample, or where there is none, in collating.
     fn failure(&self, index: Option<usize>, job: &Job, source: Option<Error>) -> Failure {

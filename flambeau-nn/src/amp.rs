@@ -3,7 +3,7 @@
 
 use crate::optim::{Optimizer, Rate};
 use flambeau_core::fused::{Real, Update, update};
-use flambeau_core::{DType, Result, Tensor, bail, no_grad};
+use flambeau_core::{DType, Device, Result, Tensor, bail, cuda, no_grad};
 use serde_json::{Value, json};
 
 /// Scales losses so that small gradients do not vanish in `f16`, and skips the steps whose
@@ -53,6 +53,20 @@ struct Seen {
     stage: Stage,
     /// Whether a gradient was not finite; `None` where there was no gradient to look at.
     overflowed: Option<bool>,
+    /// The same on CUDA devices, each a number that is not 0 where one was found; read when the step
+    /// has to be decided.
+    found: Vec<Tensor>,
+}
+
+impl Seen {
+    /// Whether a gradient was not finite, on any device.
+    fn resolve(&mut self) -> Result<Option<bool>> {
+        for found in self.found.drain(..) {
+            let found = found.item::<f32>()? != 0.0;
+            *self.overflowed.get_or_insert(false) |= found;
+        }
+        Ok(self.overflowed)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -180,17 +194,20 @@ impl GradScaler {
                 "a gradient is float16, where dividing it loses what scaling has saved; keep parameters in float32 and use autocast"
             );
         }
-        let inverse = Unscale(f64::from((1.0 / f64::from(self.scale)) as f32));
+        let by = (1.0 / f64::from(self.scale)) as f32;
         let mut overflowed = None;
-        no_grad(|| {
-            for g in &grads {
+        let (on_cuda, others): (Vec<&Tensor>, Vec<&Tensor>) =
+            (grads.iter()).partition(|g| g.is_cuda() && g.is_contiguous());
+        let found = no_grad(|| {
+            for g in others {
                 let found = overflowed.get_or_insert(false);
                 *found |= !is_finite(g)?;
-                update("unscale_", [g], [], inverse)?;
+                update("unscale_", [g], [], Unscale(by.into()))?;
             }
-            Ok(())
+            unscale_on_devices(on_cuda, by)
         })?;
-        (self.optimizers[i].stage, self.optimizers[i].overflowed) = (Stage::Unscaled, overflowed);
+        let seen = &mut self.optimizers[i];
+        (seen.stage, seen.overflowed, seen.found) = (Stage::Unscaled, overflowed, found);
         Ok(())
     }
 
@@ -215,7 +232,7 @@ impl GradScaler {
                 "it was already called for this optimizer since the last update()"
             ),
         }
-        let Some(overflowed) = self.optimizers[i].overflowed else {
+        let Some(overflowed) = self.optimizers[i].resolve()? else {
             bail!(
                 "step",
                 "no parameter of the optimizer has a gradient; call backward() on scale(&loss) before"
@@ -239,14 +256,19 @@ impl GradScaler {
             return Ok(());
         }
         self.check_used("update")?;
-        let mut found = self.optimizers.iter().filter_map(|s| s.overflowed);
-        let Some(first) = found.next() else {
+        let mut found = None;
+        for seen in &mut self.optimizers {
+            if let Some(overflowed) = seen.resolve()? {
+                *found.get_or_insert(false) |= overflowed;
+            }
+        }
+        let Some(overflowed) = found else {
             bail!(
                 "update",
                 "no gradients were looked at since the last update(); call step() or unscale_() before"
             );
         };
-        if found.fold(first, |a, b| a | b) {
+        if overflowed {
             self.scale = (f64::from(self.scale) * self.backoff_factor) as f32;
             self.growth_tracker = 0;
         } else {
@@ -406,6 +428,7 @@ impl GradScaler {
                 rate,
                 stage: Stage::Ready,
                 overflowed: None,
+                found: Vec::new(),
             });
             self.optimizers.len() - 1
         })
@@ -421,6 +444,27 @@ impl Update<1, 0> for Unscale {
     fn element<T: Real>(&self, [g]: [T; 1], []: [T; 0]) -> [T; 1] {
         [g * T::of(self.0)]
     }
+}
+
+/// Multiplies gradients on CUDA devices, those of a device and type in one launch; what tells whether
+/// one was not finite stays there, so that nobody waits.
+fn unscale_on_devices(grads: Vec<&Tensor>, by: f32) -> Result<Vec<Tensor>> {
+    let mut kinds: Vec<(Device, DType, Vec<&Tensor>)> = Vec::new();
+    for g in grads {
+        let (device, dtype) = (g.device(), g.dtype());
+        match kinds.iter_mut().find(|k| (k.0, k.1) == (device, dtype)) {
+            Some(kind) => kind.2.push(g),
+            None => kinds.push((device, dtype, vec![g])),
+        }
+    }
+    let mut all = Vec::with_capacity(kinds.len());
+    for (device, _, grads) in kinds {
+        let found = Tensor::zeros_with((), (DType::F32, device))?;
+        let scale = Tensor::full_with((), by, (DType::F32, device))?;
+        cuda::unscale(&grads, &scale, &found)?;
+        all.push(found);
+    }
+    Ok(all)
 }
 
 /// Both extremes keep NaN; one of them shows an infinity.

@@ -12,6 +12,7 @@ extern crate self as flambeau_nn;
 pub mod amp;
 mod checkpoint;
 pub mod functional;
+mod graphed;
 pub mod init;
 mod layers;
 mod loss;
@@ -24,6 +25,7 @@ mod warnings;
 pub use checkpoint::Checkpoint;
 pub use flambeau_macros::Module;
 pub use functional::PaddingMode;
+pub use graphed::GraphedStep;
 pub use layers::*;
 pub use loss::{
     BCELoss, BCEWithLogitsLoss, CosineEmbeddingLoss, CrossEntropyLoss, HingeEmbeddingLoss,

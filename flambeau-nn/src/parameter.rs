@@ -1,5 +1,6 @@
 //! What a module is made of: parameters, buffers and the mode it runs in.
 
+use flambeau_core::cuda::scope::{self, Scope};
 use flambeau_core::{Error, Result, Tensor};
 use std::fmt;
 use std::ops::Deref;
@@ -242,6 +243,16 @@ impl Mode {
     pub(crate) fn set_fault(&mut self, fault: Option<String>) {
         let at = Location::caller();
         self.fault = fault.map(|text| (text, at));
+    }
+
+    /// While it lives, memory of the device that `input` is on counts as the module's; `None`, at no
+    /// cost, on the CPU.
+    #[inline]
+    pub(crate) fn scope(&self, layer: &str, input: &Tensor) -> Option<Scope> {
+        input.is_cuda().then(|| match self.path() {
+            Some(path) => scope::module(&path),
+            None => scope::module(layer),
+        })
     }
 
     /// The options' error, if there is one.

@@ -8,7 +8,7 @@ use report::{Measured, Unit};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use worker::Worker;
+pub(crate) use worker::Worker;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -141,7 +141,7 @@ fn find_torch() -> Result<(), Failure> {
 }
 
 /// Builds both programs that are timed, optimised.
-fn build() -> Result<(), Failure> {
+pub(crate) fn build() -> Result<(), Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .args(["build", "--release", "--quiet"])
@@ -154,13 +154,13 @@ fn build() -> Result<(), Failure> {
 }
 
 /// Where cargo puts programs built with `--release`.
-fn program(root: &Path, name: &str) -> PathBuf {
+pub(crate) fn program(root: &Path, name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target = target.unwrap_or_else(|| root.join("target"));
     target.join("release").join(name)
 }
 
-fn python(root: &Path, script: &str) -> Command {
+pub(crate) fn python(root: &Path, script: &str) -> Command {
     let mut command = Command::new("python3");
     command.arg(root.join("bench").join(script));
     command
@@ -269,11 +269,11 @@ fn row(value: &Value) -> Row {
     }
 }
 
-fn number(value: &Value, key: &str) -> f64 {
+pub(crate) fn number(value: &Value, key: &str) -> f64 {
     value[key].as_f64().unwrap_or(f64::NAN)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let n = values.len();
     (values[(n - 1) / 2] + values[n / 2]) / 2.0

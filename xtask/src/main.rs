@@ -13,7 +13,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 commands:
   bench [--torch] [--only NAME] ...  time every row of work, with --torch beside PyTorch (bench --help)
   goldens [--only NAME[,NAME...]]   ask PyTorch (python3 with torch) for what the operations must give
-  gpu-check                         operations, training and a memory checker on this machine's GPU
+  gpu-check [--data-dir DIR] ...    operations, training, a memory checker and the benchmark on this
+                                    machine's GPU (gpu-check --help)
   sanitize                          the runtime's and the core's tests under AddressSanitizer
   smoke                             a short training run; fails unless the accuracy rises";
 
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("bench") => bench::run(&args[1..]),
         Some("goldens") => goldens::run(&args[1..]),
-        Some("gpu-check") => gpu_check::run(),
+        Some("gpu-check") => gpu_check::run(&args[1..]),
         Some("sanitize") => sanitize::run(),
         Some("smoke") => smoke::run(),
         _ => Err(USAGE.into()),

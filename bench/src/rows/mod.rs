@@ -1,6 +1,7 @@
 //! The rows, by kind. Names and shapes are those of `torch_rows.py`.
 
 mod conv;
+pub mod cuda;
 mod elementwise;
 mod matmul;
 mod models;

@@ -381,6 +381,7 @@ fn walk(
     let called = Location::caller();
     let _mode = set_grad_enabled(create);
     let _types = crate::autocast::suspend();
+    let _memory = crate::cuda::scope::role(crate::cuda::scope::Role::Gradient);
     let mut touched = Touched::default();
     let targets = inputs.map(|inputs| Targets::new(inputs, &roots));
     let mut captured: Vec<Option<Tensor>> = vec![None; inputs.map_or(0, <[Tensor]>::len)];

@@ -4,8 +4,10 @@
 //! here, which hand buffers and layouts to `flambeau_cuda`. One without a body is refused, or
 //! computed by the CPU where `FLAMBEAU_CUDA_FALLBACK=1` asks for it.
 
+mod communicator;
 mod elementwise;
 mod formula;
+mod graph;
 mod index;
 mod loss;
 mod norm;
@@ -38,10 +40,13 @@ use flambeau_cuda::tensor::{Place, Slice, SliceMut, Update};
 use smallvec::SmallVec;
 use std::sync::LazyLock;
 
+pub use communicator::{Communicator, Exchange, ReduceOp, UniqueId};
 pub use flambeau_cuda::Stats as MemoryStats;
 /// The emulated device, for tests (feature `cuda-emulate`).
 #[cfg(feature = "cuda-emulate")]
 pub use flambeau_cuda::emulate::install as install_emulated;
+pub use flambeau_cuda::{PinnedStats, scope};
+pub use graph::{Graph, collect_updates, is_capturing};
 
 /// Whether there is a CUDA device, and what it needs ([`Device::check`] says what is missing).
 ///
@@ -88,6 +93,15 @@ pub fn synchronize(index: usize) -> Result<()> {
 #[track_caller]
 pub fn memory_stats(index: usize) -> Result<MemoryStats> {
     Ok(device("memory_stats", index)?.stats())
+}
+
+/// What the allocator of pinned memory holds and has done (`torch.cuda.host_memory_stats`).
+///
+/// # Errors
+/// Where there is no such device.
+#[track_caller]
+pub fn pinned_memory_stats(index: usize) -> Result<PinnedStats> {
+    Ok(device("pinned_memory_stats", index)?.pinned_stats())
 }
 
 /// Counts the peaks of [`memory_stats`] anew.
@@ -147,6 +161,10 @@ pub fn report() -> Vec<String> {
         format!("nvrtc: {}", version(cuda::compiler_version())),
         format!("cublasLt: {}", library(cuda::cublas_version())),
         format!("cudnn: {}", library(cuda::cudnn_version())),
+        match cuda::nccl_version() {
+            Ok((major, minor, patch)) => format!("nccl: {major}.{minor}.{patch}"),
+            Err(e) => format!("nccl: {e} (only for several devices)"),
+        },
     ];
     match cuda::available() {
         Err(e) => lines.push(format!("not available: {e}")),
@@ -327,25 +345,65 @@ pub(crate) fn slice_mut<'a>(
 
 /// Brings the elements of `x` to another device, or to or from the CPU.
 #[track_caller]
-pub(crate) fn transfer(x: &Tensor, device: Device) -> Result<Tensor> {
+pub(crate) fn transfer(x: &Tensor, to: Device, non_blocking: bool) -> Result<Tensor> {
     let x = x.detach().contiguous()?;
     let (op, shape, dtype) = ("to", x.shape(), x.dtype());
     let (start, len) = (x.storage_offset() * dtype.size(), x.nbytes());
-    if device != Device::Cpu {
+    if let Device::Cuda(index) = to {
         let host = if x.on_cuda() { x.cpu()? } else { x.clone() };
-        return host.with_bytes(|bytes| {
-            build(op, shape, dtype, device, |buffer| buffer.upload(0, bytes))
-        })?;
+        // What is not brought there for a module or an optimizer is taken for a batch.
+        let _scope = scope::is_plain().then(|| scope::role(scope::Role::Input));
+        if let (Some(_), [samples, ..]) = (&_scope, shape) {
+            device(op, index)?.note_batch(*samples);
+        }
+        if let Some(pinned) = host.read().pinned() {
+            return build(op, shape, dtype, to, |buffer| {
+                buffer.upload_pinned(0, pinned, start, len)
+            });
+        }
+        return host
+            .with_bytes(|bytes| build(op, shape, dtype, to, |buffer| buffer.upload(0, bytes)))?;
     }
     let read = x.read();
     let Some(buffer) = read.cuda() else {
         return Ok(x.clone());
     };
+    if non_blocking {
+        let mut host = buffer.device().pin(len).map_err(|e| failed(op, e))?;
+        let started = buffer.download_pinned(start, &mut host, len);
+        started.map_err(|e| failed(op, e))?;
+        return Ok(Tensor::from_memory(
+            Memory::Pinned(Box::new(host)),
+            shape,
+            dtype,
+        ));
+    }
     let mut host = crate::storage::allocate(op, len)?;
     buffer
         .download(start, host.as_bytes_mut())
         .map_err(|e| failed(op, e))?;
     Ok(Tensor::from_buffer(host, shape, dtype))
+}
+
+/// A copy of the CPU's `x` in pinned memory: of the default device's allocator where that is one of
+/// CUDA, else of the first one's.
+#[track_caller]
+pub(crate) fn pin(x: &Tensor) -> Result<Tensor> {
+    const OP: &str = "pin_memory";
+    let index = match crate::default_device() {
+        Device::Cuda(index) => index,
+        Device::Cpu => 0,
+    };
+    let pinned = device(OP, index)?.pin(x.nbytes());
+    let mut pinned = pinned.map_err(|e| failed(OP, e))?;
+    let target = pinned.slice_mut::<u8>().map_err(|e| failed(OP, e))?;
+    x.detach()
+        .with_bytes(|bytes| target.copy_from_slice(bytes))?;
+    Ok(Tensor::from_memory(
+        Memory::Pinned(Box::new(pinned)),
+        x.shape(),
+        x.dtype(),
+    ))
 }
 
 /// Where a tensor's elements lie.
@@ -390,8 +448,47 @@ pub(crate) fn update(
         }
         groups.push(group);
     }
+    if graph::collect(formula.body, &formula.constants) {
+        return Ok(());
+    }
     flambeau_cuda::tensor::update(formula.body, &groups, &formula.constants)
         .map_err(|e| failed(op, e))
+}
+
+/// Multiplies tensors on one CUDA device, contiguous and of one floating-point type, by the number
+/// `scale` (0-d, `f32`, on that device), in place and in one launch where they are few; `found` (0-d,
+/// `f32`) becomes 1 where an element is then not finite. The host waits for nothing.
+///
+/// # Errors
+/// Where a tensor is elsewhere, of another type or not contiguous, or two share memory.
+#[track_caller]
+pub fn unscale(tensors: &[&Tensor], scale: &Tensor, found: &Tensor) -> Result<()> {
+    const OP: &str = "unscale_";
+    let absent = || cuda::Error::new("expected tensors on a CUDA device");
+    let written: Vec<&Tensor> = tensors.iter().copied().chain([found]).collect();
+    for (i, t) in written.iter().enumerate() {
+        if written[..i].iter().any(|other| other.shares_storage(t)) {
+            return Err(Error::new(OP, "two of the gradients share memory"));
+        }
+    }
+    {
+        let (mut w, r) = crate::fused::lock(&written, &[scale]);
+        let mut run = || -> cuda::Result<()> {
+            let mut slices = Vec::with_capacity(written.len());
+            for (t, guard) in written.iter().zip(w.iter_mut()) {
+                slices.push(SliceMut::new(guard.cuda().ok_or_else(absent)?, place(t))?);
+            }
+            let mut found = slices.pop().ok_or_else(absent)?;
+            let by = r.first().and_then(Read::cuda).ok_or_else(absent)?;
+            let by = Slice::new(by, place(scale))?;
+            flambeau_cuda::tensor::unscale(&slices, &by, &mut found)
+        };
+        run().map_err(|e| failed(OP, e))?;
+    }
+    for t in written {
+        t.written(OP);
+    }
+    Ok(())
 }
 
 /// A new contiguous tensor on a device, whose elements `fill` writes.

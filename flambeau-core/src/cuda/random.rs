@@ -18,6 +18,18 @@ pub(crate) fn seed(seed: u64) {
     *GENERATORS.lock() = (seed, Vec::new());
 }
 
+/// Where a device's generator stands, seed and offset, which then advances by `grows`.
+pub(crate) fn advance(index: usize, grows: u64) -> (u64, u64) {
+    let mut generators = GENERATORS.lock();
+    let (seed, offsets) = &mut *generators;
+    if offsets.len() <= index {
+        offsets.resize(index + 1, 0);
+    }
+    let offset = offsets[index];
+    offsets[index] += grows;
+    (*seed, offset)
+}
+
 /// A new tensor of random numbers on a device.
 #[track_caller]
 pub(crate) fn random(

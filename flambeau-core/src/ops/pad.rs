@@ -78,7 +78,7 @@ impl Tensor {
             (PadMode::Reflect, 1 | 2) | (PadMode::Replicate, _) => Cast::Full,
             _ => Cast::Keep,
         };
-        let region = Composite::new(cast, [self])?;
+        let region = Composite::of([cast, Cast::Keep], [self])?;
         let [x] = region.inputs();
         match mode {
             PadMode::Zeros => self.pad_constant(&padded, pairs(), 0.0),

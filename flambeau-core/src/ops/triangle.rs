@@ -160,7 +160,7 @@ impl Tensor {
         if self.dim() != 2 {
             bail!("trace", "takes a matrix, not shape {:?}", self.shape());
         }
-        let region = Composite::new(Cast::Full, [self])?;
+        let region = Composite::of([Cast::Full, Cast::Keep], [self])?;
         let [x] = region.inputs();
         x.diagonal(0, 0, 1)?.sum()
     }

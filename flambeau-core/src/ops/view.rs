@@ -166,6 +166,8 @@ impl Op for ToDtype {
 pub(crate) struct ToDevice {
     pub(crate) from: Device,
     pub(crate) to: Device,
+    /// Whether a copy to the host goes on while the host does.
+    pub(crate) non_blocking: bool,
 }
 
 impl Op for ToDevice {
@@ -174,7 +176,7 @@ impl Op for ToDevice {
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
-        Ok(cuda::transfer(inputs[0], self.to)?.into())
+        Ok(cuda::transfer(inputs[0], self.to, self.non_blocking)?.into())
     }
 
     fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
@@ -187,6 +189,28 @@ impl Op for ToDevice {
 
     fn backward(&self, _: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
         Ok(smallvec![Some(grad.to_device(self.from)?)])
+    }
+}
+
+/// A copy in pinned memory.
+#[derive(Debug)]
+pub(crate) struct PinMemory;
+
+impl Op for PinMemory {
+    fn name(&self) -> &'static str {
+        "pin_memory"
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        Ok(cuda::pin(inputs[0])?.into())
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE
+    }
+
+    fn backward(&self, _: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
+        Ok(smallvec![Some(grad.clone())])
     }
 }
 

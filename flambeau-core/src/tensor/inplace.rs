@@ -166,7 +166,8 @@ impl Tensor {
             })?;
         }
         if swaps {
-            storage.swap(&fresh);
+            let swapped = storage.swap(&fresh);
+            swapped.map_err(|e| crate::cuda::failed(op, e))?;
         } else {
             copy_into(&result, self)?;
         }

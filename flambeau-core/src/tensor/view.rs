@@ -4,7 +4,7 @@ use super::Tensor;
 use crate::dispatch;
 use crate::ops::elementwise::fill_in_place;
 use crate::ops::strided::{AsStrided, Geometry};
-use crate::ops::view::{Identity, Kind, ToDevice, ToDtype, View, view_strides};
+use crate::ops::view::{Identity, Kind, PinMemory, ToDevice, ToDtype, View, view_strides};
 use crate::shape::{
     Dims, Shape, Strides, broadcast_strides, check_numel, contiguous_strides, numel, wrap_dim,
     wrap_dims,
@@ -217,17 +217,99 @@ impl Tensor {
     /// Where the device is not available.
     #[track_caller]
     pub fn to_device(&self, device: Device) -> Result<Tensor> {
-        if device == self.device() {
+        self.moved(device, false)
+    }
+
+    /// [`to_device`](Tensor::to_device) without waiting for the copy
+    /// ([`torch.Tensor.to`](https://pytorch.org/docs/stable/generated/torch.Tensor.to.html) with
+    /// `non_blocking=True`).
+    ///
+    /// To a device only memory that is [pinned](Tensor::pin_memory) is copied without waiting, which
+    /// `to_device` does too: whoever changes the tensor meanwhile waits for the copy. From a device
+    /// the result is a pinned tensor, and whoever looks at its elements first waits for them.
+    ///
+    /// ```
+    /// use flambeau_core::{Device, Tensor};
+    /// let x = Tensor::ones([2])?.to_non_blocking(Device::cuda_if_available(0))?;
+    /// assert_eq!(x.to_non_blocking(Device::Cpu)?.to_vec::<f32>()?, [1.0, 1.0]);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the device is not available.
+    #[track_caller]
+    pub fn to_non_blocking(&self, device: Device) -> Result<Tensor> {
+        self.moved(device, true)
+    }
+
+    #[track_caller]
+    fn moved(&self, to: Device, non_blocking: bool) -> Result<Tensor> {
+        let from = self.device();
+        if to == from {
             return Ok(self.clone());
         }
-        device.check()?;
-        dispatch::call(
-            ToDevice {
-                from: self.device(),
-                to: device,
-            },
-            &[self],
-        )
+        to.check()?;
+        let op = ToDevice {
+            from,
+            to,
+            non_blocking,
+        };
+        dispatch::call(op, &[self])
+    }
+
+    /// A copy in pinned memory, from which copies to a device need not be waited for; the same
+    /// tensor where it is pinned
+    /// ([`torch.Tensor.pin_memory`](https://pytorch.org/docs/stable/generated/torch.Tensor.pin_memory.html)).
+    ///
+    /// The memory is of a caching allocator, and given out again once the copies that read it have
+    /// run.
+    ///
+    /// ```
+    /// use flambeau_core::{Tensor, cuda};
+    /// let x = Tensor::ones([2])?;
+    /// assert!(!x.is_pinned());
+    /// assert_eq!(x.pin_memory().is_ok_and(|p| p.is_pinned()), cuda::is_available());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where there is no CUDA device, the tensor is on one, or memory does not suffice.
+    #[track_caller]
+    pub fn pin_memory(&self) -> Result<Tensor> {
+        if self.is_pinned() {
+            return Ok(self.clone());
+        }
+        if self.on_cuda() {
+            crate::bail!(
+                "pin_memory",
+                "the tensor is on {}; only memory of the CPU can be pinned",
+                self.device()
+            );
+        }
+        dispatch::call(PinMemory, &[self])
+    }
+
+    /// Whether the elements lie in pinned memory
+    /// ([`torch.Tensor.is_pinned`](https://pytorch.org/docs/stable/generated/torch.Tensor.is_pinned.html)).
+    ///
+    /// ```
+    /// assert!(!flambeau_core::Tensor::ones([2])?.is_pinned());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    pub fn is_pinned(&self) -> bool {
+        self.read().pinned().is_some()
+    }
+
+    /// Whether the elements lie on a CUDA device
+    /// ([`torch.Tensor.is_cuda`](https://pytorch.org/docs/stable/generated/torch.Tensor.is_cuda.html)).
+    ///
+    /// ```
+    /// assert!(!flambeau_core::Tensor::ones([2])?.is_cuda());
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    #[inline]
+    pub fn is_cuda(&self) -> bool {
+        self.on_cuda()
     }
 
     /// The dimensions in the order `dims`

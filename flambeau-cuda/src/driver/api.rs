@@ -8,7 +8,11 @@ pub(crate) type Handle = *mut c_void;
 pub(crate) type Pointer = u64;
 
 pub(crate) const OUT_OF_MEMORY: Status = 2;
+pub(crate) const NOT_READY: Status = 600;
 pub(crate) const STREAM_NON_BLOCKING: c_uint = 1;
+pub(crate) const EVENT_DISABLE_TIMING: c_uint = 2;
+/// Calls that wait are refused by the runtime itself; what loads kernels and memory is let through.
+pub(crate) const CAPTURE_RELAXED: c_int = 2;
 /// For every context, and mapped into the device's addresses.
 pub(crate) const PORTABLE_AND_MAPPED: c_uint = 3;
 pub(crate) const MULTIPROCESSOR_COUNT: c_int = 16;
@@ -39,6 +43,18 @@ library! {
         fn cuMemsetD16Async(to: Pointer, value: u16, count: usize, stream: Handle) -> Status;
         fn cuMemsetD32Async(to: Pointer, value: c_uint, count: usize, stream: Handle) -> Status;
         fn cuMemHostAlloc(address: *mut *mut c_void, bytes: usize, flags: c_uint) -> Status;
+        fn cuMemFreeHost(address: *mut c_void) -> Status;
+        fn cuEventCreate(event: *mut Handle, flags: c_uint) -> Status;
+        fn cuEventRecord(event: Handle, stream: Handle) -> Status;
+        fn cuEventQuery(event: Handle) -> Status;
+        fn cuEventSynchronize(event: Handle) -> Status;
+        fn cuEventDestroy_v2(event: Handle) -> Status;
+        fn cuStreamBeginCapture_v2(stream: Handle, mode: c_int) -> Status;
+        fn cuStreamEndCapture(stream: Handle, graph: *mut Handle) -> Status;
+        fn cuGraphInstantiateWithFlags(executable: *mut Handle, graph: Handle, flags: u64) -> Status;
+        fn cuGraphLaunch(executable: Handle, stream: Handle) -> Status;
+        fn cuGraphExecDestroy(executable: Handle) -> Status;
+        fn cuGraphDestroy(graph: Handle) -> Status;
         fn cuStreamCreate(stream: *mut Handle, flags: c_uint) -> Status;
         fn cuStreamSynchronize(stream: Handle) -> Status;
         fn cuModuleLoadData(module: *mut Handle, image: *const c_void) -> Status;

@@ -3,8 +3,9 @@
 //! nvidia-cudnn-cu13 nvidia-cuda-nvrtc nvidia-cuda-runtime` brings both.
 
 use super::library::{Signature, directories};
-use super::{api, cublas, cudnn, nvrtc};
+use super::{api, cublas, cudnn, nccl, nvrtc};
 use crate::emulate::{compiler, libraries};
+use crate::{ReduceOp, Type};
 use std::fmt::Write;
 use std::mem::{offset_of, size_of};
 use std::path::{Path, PathBuf};
@@ -65,7 +66,8 @@ fn spelled(ty: &str) -> String {
     }
     match ty {
         "()" | "c_void" | "Algorithm" | "Heuristic" | "Choice" => "void",
-        "Handle" | "Program" => "void*",
+        "Handle" | "Program" | "Comm" => "void*",
+        "Id" => "ncclUniqueId",
         "Status" | "c_int" => "int",
         "c_uint" => "unsigned",
         "c_char" => "char",
@@ -190,6 +192,36 @@ fn cudnn_is_declared_as_in_its_header() {
 fn the_driver_and_nvrtc_are_declared_as_in_their_headers() {
     agrees("cuda", &["cuda.h"], functions(api::Cuda::SIGNATURES));
     agrees("nvrtc", &["nvrtc.h"], functions(nvrtc::Nvrtc::SIGNATURES));
+}
+
+#[test]
+fn nccl_is_declared_as_in_its_header() {
+    let types = [
+        ("ncclInt8", Type::I8),
+        ("ncclUint8", Type::U8),
+        ("ncclUint8", Type::Bool),
+        ("ncclInt32", Type::I32),
+        ("ncclInt64", Type::I64),
+        ("ncclFloat16", Type::F16),
+        ("ncclFloat32", Type::F32),
+        ("ncclFloat64", Type::F64),
+        ("ncclBfloat16", Type::BF16),
+    ];
+    let types = types.map(|(name, ty)| (name, nccl::kind(ty).map_or(-1, i64::from)));
+    let ops = [
+        ("ncclSum", ReduceOp::Sum),
+        ("ncclProd", ReduceOp::Product),
+        ("ncclMax", ReduceOp::Max),
+        ("ncclMin", ReduceOp::Min),
+        ("ncclAvg", ReduceOp::Average),
+    ];
+    let ops = ops.map(|(name, op)| (name, nccl::code(op).into()));
+    let text = functions(nccl::Nccl::SIGNATURES)
+        + &constants(&types)
+        + &constants(&ops)
+        + &constants(&[("ncclInProgress", nccl::IN_PROGRESS.into())])
+        + &layout!(nccl::Id as "ncclUniqueId" { internal: "internal" });
+    agrees("nccl", &["nccl.h"], text);
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! NVIDIA's driver.
 
 use super::api::{self, Cuda, Handle, Status};
-use super::{Address, Driver, Fault, Open, Pattern, cublas, cudnn, library, nvrtc};
+use super::{
+    Address, Call, Driver, Fault, GraphHandle, Links, Mark, Open, Pattern, cublas, cudnn, library,
+    nccl, nvrtc,
+};
 use crate::error::{Error, Result, fail};
+use crate::nccl::UniqueId;
 use crate::{Launch, Unit};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -94,6 +98,9 @@ pub(crate) fn devices() -> Result<Vec<Open>> {
     Ok((0..count()?).map(open).collect())
 }
 
+/// How many events are kept for use again.
+const KEPT_EVENTS: usize = 64;
+
 /// One device.
 struct Nvidia {
     cuda: &'static Cuda,
@@ -105,6 +112,8 @@ struct Nvidia {
     threads_of_each: u32,
     mailbox: Address,
     units: Mutex<HashMap<Unit, Loaded>>,
+    /// Events to be used again.
+    events: Mutex<Vec<Mark>>,
 }
 
 /// A unit's module and its kernels by name, as the driver's handles.
@@ -118,6 +127,17 @@ struct Loaded {
 unsafe impl Send for Nvidia {}
 // SAFETY: as above.
 unsafe impl Sync for Nvidia {}
+
+/// Makes a context, which was retained for the life of the process, current on this thread.
+fn enter(cuda: &Cuda, context: usize) -> Result<()> {
+    if CURRENT.get() != context {
+        // SAFETY: the caller's promise about the context.
+        let status = unsafe { (cuda.cuCtxSetCurrent)(context as Handle) };
+        cuda.check(status, "using the device")?;
+        CURRENT.set(context);
+    }
+    Ok(())
+}
 
 impl Nvidia {
     fn open(index: usize) -> Result<Nvidia> {
@@ -174,18 +194,18 @@ impl Nvidia {
             threads_of_each,
             mailbox: mailbox as Address,
             units: Mutex::default(),
+            events: Mutex::default(),
         })
     }
 
     /// The driver's table, with this device's context current.
     fn enter(&self) -> Result<&'static Cuda> {
-        if CURRENT.get() != self.context as usize {
-            // SAFETY: the context was retained for the life of the process.
-            let status = unsafe { (self.cuda.cuCtxSetCurrent)(self.context) };
-            self.cuda.check(status, "using the device")?;
-            CURRENT.set(self.context as usize);
-        }
+        enter(self.cuda, self.context as usize)?;
         Ok(self.cuda)
+    }
+
+    fn events(&self) -> std::sync::MutexGuard<'_, Vec<Mark>> {
+        self.events.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// The function that a launch starts: its unit is compiled and loaded at first use.
@@ -353,11 +373,148 @@ impl Driver for Nvidia {
         Ok(self.stream)
     }
 
+    fn enqueue(&self, call: Call) -> Result<bool> {
+        call()
+    }
+
     fn cublas(&self) -> Result<&'static cublas::CublasLt> {
         cublas::library()
     }
 
     fn cudnn(&self) -> Result<&'static cudnn::Cudnn> {
         cudnn::library()
+    }
+
+    fn pin(&self, bytes: usize) -> std::result::Result<*mut u8, Fault> {
+        let cuda = self.enter().map_err(|e| Fault::Other(e.to_string()))?;
+        let mut address = null_mut();
+        // SAFETY: writes one address.
+        match unsafe { (cuda.cuMemHostAlloc)(&mut address, bytes, api::PORTABLE_AND_MAPPED) } {
+            0 => Ok(address.cast()),
+            api::OUT_OF_MEMORY => Err(Fault::OutOfMemory),
+            status => Err(Fault::Other(cuda.describe(status))),
+        }
+    }
+
+    unsafe fn unpin(&self, address: *mut u8) {
+        if let Ok(cuda) = self.enter() {
+            // SAFETY: the caller's; a failure leaves the memory to the end of the process.
+            unsafe { (cuda.cuMemFreeHost)(address.cast()) };
+        }
+    }
+
+    unsafe fn start_upload(&self, to: Address, from: *const u8, bytes: usize) -> Result<()> {
+        let cuda = self.enter()?;
+        // SAFETY: the caller's.
+        let status = unsafe { (cuda.cuMemcpyHtoDAsync_v2)(to, from.cast(), bytes, self.stream) };
+        cuda.check(status, "copying to the device")
+    }
+
+    unsafe fn start_download(&self, to: *mut u8, from: Address, bytes: usize) -> Result<()> {
+        let cuda = self.enter()?;
+        // SAFETY: the caller's.
+        let status = unsafe { (cuda.cuMemcpyDtoHAsync_v2)(to.cast(), from, bytes, self.stream) };
+        cuda.check(status, "copying from the device")
+    }
+
+    fn mark(&self) -> Result<Mark> {
+        let cuda = self.enter()?;
+        let mut event = self.events().pop().map_or(null_mut(), |e| e as Handle);
+        // SAFETY: writes one handle; the event is recorded on this device's stream alone.
+        unsafe {
+            if event.is_null() {
+                let made = (cuda.cuEventCreate)(&mut event, api::EVENT_DISABLE_TIMING);
+                cuda.check(made, "making an event")?;
+            }
+            cuda.check(
+                (cuda.cuEventRecord)(event, self.stream),
+                "marking the stream",
+            )?;
+        }
+        Ok(event as Mark)
+    }
+
+    fn reached(&self, mark: Mark) -> Result<bool> {
+        let cuda = self.enter()?;
+        // SAFETY: an event of `mark`.
+        match unsafe { (cuda.cuEventQuery)(mark as Handle) } {
+            api::NOT_READY => Ok(false),
+            status => cuda.check(status, "work on the device").map(|()| true),
+        }
+    }
+
+    fn wait(&self, mark: Mark) -> Result<()> {
+        let cuda = self.enter()?;
+        // SAFETY: an event of `mark`.
+        let status = unsafe { (cuda.cuEventSynchronize)(mark as Handle) };
+        cuda.check(status, "work on the device")
+    }
+
+    fn unmark(&self, mark: Mark) {
+        let mut events = self.events();
+        if events.len() < KEPT_EVENTS {
+            events.push(mark);
+        } else if let Ok(cuda) = self.enter() {
+            // SAFETY: an event of `mark`, which is not used any more.
+            unsafe { (cuda.cuEventDestroy_v2)(mark as Handle) };
+        }
+    }
+
+    fn begin_capture(&self) -> Result<()> {
+        let cuda = self.enter()?;
+        // SAFETY: the stream lives as long as the process.
+        let status = unsafe { (cuda.cuStreamBeginCapture_v2)(self.stream, api::CAPTURE_RELAXED) };
+        cuda.check(status, "beginning a graph")
+    }
+
+    fn end_capture(&self) -> Result<GraphHandle> {
+        let cuda = self.enter()?;
+        let (mut graph, mut executable) = (null_mut(), null_mut());
+        // SAFETY: each function writes one handle; the graph is not needed once it was instantiated.
+        unsafe {
+            let ended = (cuda.cuStreamEndCapture)(self.stream, &mut graph);
+            cuda.check(ended, "ending a graph")?;
+            let made = (cuda.cuGraphInstantiateWithFlags)(&mut executable, graph, 0);
+            (cuda.cuGraphDestroy)(graph);
+            cuda.check(made, "making a graph ready")?;
+        }
+        Ok(executable as GraphHandle)
+    }
+
+    unsafe fn replay(&self, graph: GraphHandle) -> Result<()> {
+        let cuda = self.enter()?;
+        // SAFETY: the caller's; the handle is one of `end_capture`.
+        let status = unsafe { (cuda.cuGraphLaunch)(graph as Handle, self.stream) };
+        cuda.check(status, "replaying a graph")
+    }
+
+    fn unique_id(&self) -> Result<UniqueId> {
+        self.enter()?;
+        nccl::unique_id()
+    }
+
+    fn join(&self, id: UniqueId, rank: usize, ranks: usize) -> Result<Box<dyn Links>> {
+        let cuda = self.enter()?;
+        let (context, stream) = (self.context as usize, self.stream as usize);
+        let wait = move || {
+            enter(cuda, context)?;
+            // SAFETY: the stream lives as long as the process.
+            let status = unsafe { (cuda.cuStreamSynchronize)(stream as Handle) };
+            cuda.check(status, "work on the device")
+        };
+        let joined = nccl::Joined::new(
+            (id, rank, ranks),
+            self.stream,
+            Box::new(move || enter(cuda, context)),
+            Box::new(wait),
+        )?;
+        Ok(Box::new(joined))
+    }
+
+    unsafe fn drop_graph(&self, graph: GraphHandle) {
+        if let Ok(cuda) = self.enter() {
+            // SAFETY: the caller's; a failure leaves it to the end of the process.
+            unsafe { (cuda.cuGraphExecDestroy)(graph as Handle) };
+        }
     }
 }

@@ -8,6 +8,7 @@
 
 mod device;
 pub(crate) mod libraries;
+mod nccl;
 
 pub use device::install;
 pub(crate) use device::{Plain, installed};

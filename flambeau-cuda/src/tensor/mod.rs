@@ -19,7 +19,7 @@ pub use norm::{channel_norm, channel_norm_backward, row_norm, row_norm_backward}
 pub use product::product;
 pub use random::random;
 pub use reduce::{reduce, softmax, softmax_backward};
-pub use update::{Update, update};
+pub use update::{Update, unscale, update};
 pub use windows::Windows;
 
 use crate::device::{Buffer, Device};
@@ -136,6 +136,16 @@ impl<'a> Slice<'a> {
     fn flat(&self, ty: Type, n: usize) -> Result<Ptr> {
         self.place.flat(self.buffer, ty, n)
     }
+
+    pub(crate) fn device(&self) -> &'static Device {
+        self.buffer.device()
+    }
+
+    /// The address, number and type of elements that follow each other.
+    pub(crate) fn whole(&self) -> Result<(Ptr, usize, Type)> {
+        let (ty, n) = (self.place.ty, self.place.numel());
+        Ok((self.flat(ty, n)?, n, ty))
+    }
 }
 
 impl<'a> SliceMut<'a> {
@@ -157,8 +167,14 @@ impl<'a> SliceMut<'a> {
         self.place.flat(self.buffer, ty, n)
     }
 
-    fn device(&self) -> &'static Device {
+    pub(crate) fn device(&self) -> &'static Device {
         self.buffer.device()
+    }
+
+    /// The address, number and type of elements that follow each other.
+    pub(crate) fn whole(&self) -> Result<(Ptr, usize, Type)> {
+        let (ty, n) = (self.place.ty, self.place.numel());
+        Ok((self.flat(ty, n)?, n, ty))
     }
 }
 

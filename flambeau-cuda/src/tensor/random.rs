@@ -5,7 +5,8 @@ use crate::error::Result;
 use crate::kernels::{Philox, Random, Threads};
 
 /// Fills the contiguous `out` from the generator of that seed and offset, as PyTorch's CUDA generator
-/// does on this device, and tells by how much the offset grows.
+/// does on this device, and tells by how much the offset grows: by nothing while a graph is captured,
+/// whose replays say themselves where the generator stands.
 ///
 /// # Errors
 /// Where `out` is not contiguous.
@@ -21,10 +22,13 @@ pub fn random(kind: Random, seed: u64, offset: u64, out: &mut SliceMut<'_>) -> R
         offset,
         state: 0,
     };
-    let Some((launch, grows)) = kind.launch(ty, n, generator, threads, to) else {
-        return Ok(0);
-    };
-    // SAFETY: the kernel writes `n` elements, all of the slice's; it is borrowed exclusively.
-    unsafe { run(device, [launch])? };
-    Ok(grows)
+    let drawn = device.draw(generator, |generator| {
+        let Some((launch, grows)) = kind.launch(ty, n, generator, threads, to) else {
+            return Ok(((), 0));
+        };
+        // SAFETY: the kernel writes `n` elements, all of the slice's; it is borrowed exclusively.
+        unsafe { run(device, [launch])? };
+        Ok(((), grows))
+    });
+    drawn.map(|((), grows)| grows)
 }

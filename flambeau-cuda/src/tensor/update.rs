@@ -1,6 +1,7 @@
 //! Formulas over the elements of several tensors, in place.
 
-use super::{Slice, SliceMut, run};
+use super::{Slice, SliceMut, run, same};
+use crate::Type;
 use crate::error::{Result, fail};
 use crate::kernels::{self, Arrays, NUMBERS};
 use smallvec::SmallVec;
@@ -59,8 +60,39 @@ pub fn update(body: &'static str, groups: &[Update<'_>], numbers: &[f64]) -> Res
         reads,
         body,
     };
-    let launches = kernel.launch(ty, &arrays, all, 0, [0; 2]);
+    let launches = kernel.launch(ty, &arrays, all, device.numbers(body, all)?, [0; 2]);
     // SAFETY: every place was checked to lie within its buffer; what is written is borrowed
     // exclusively, and a thread reads and writes its own elements alone.
     unsafe { run(device, launches) }
+}
+
+/// Multiplies all of `x`, contiguous and of one type, by the number `scale` (`f32`); `found` (`f32`)
+/// becomes 1 where an element is then not finite, and is else left alone.
+///
+/// # Errors
+/// Where the tensors are not alike, on one device, or of a floating-point type.
+pub fn unscale(x: &[SliceMut<'_>], scale: &Slice<'_>, found: &mut SliceMut<'_>) -> Result<()> {
+    let Some(first) = x.first() else {
+        return Ok(());
+    };
+    let (device, ty) = (first.device(), first.place.ty);
+    same(device, &[scale])?;
+    if !ty.is_float() || x.iter().any(|x| !std::ptr::eq(x.device(), device)) {
+        fail!("tensors to be multiplied are of type {ty:?}, or on several devices");
+    }
+    if !std::ptr::eq(found.device(), device) {
+        fail!("the sign of what was found is on {:?}", found.device());
+    }
+    let places = x.iter().map(|x| {
+        let n = x.place.numel();
+        Ok(([x.flat(ty, n)?], n))
+    });
+    let places = places.collect::<Result<Vec<_>>>()?;
+    let arrays: Vec<Arrays<'_>> = (places.iter())
+        .map(|(ptrs, len)| Arrays { ptrs, len: *len })
+        .collect();
+    let (scale, found) = (scale.flat(Type::F32, 1)?, found.flat(Type::F32, 1)?);
+    // SAFETY: every place was checked to lie within its buffer; what is written is borrowed
+    // exclusively, and whoever writes to `found` writes the same.
+    unsafe { run(device, kernels::list_unscale(ty, &arrays, scale, found)) }
 }

@@ -132,39 +132,56 @@ impl Blas {
         let Ok(workspace) = device.allocate(plan.workspace) else {
             return Ok(false);
         };
-        let [a_layout, b_layout, d_layout] = plan.layouts.each_ref().map(|l| l.handle);
-        let (alpha, beta) = (Factor::new(gemm.ty, alpha), Factor::new(gemm.ty, beta));
-        let l = self.library;
-        let result = (|| {
-            if gemm.bias {
-                let at = c::CUBLASLT_MATMUL_DESC_BIAS_POINTER;
-                self.set(l.cublasLtMatmulDescSetAttribute, &plan.desc, at, bias)?;
-            }
+        let [a_layout, b_layout, d_layout] = plan.layouts.each_ref().map(|l| l.handle as usize);
+        let (l, handle, desc) = (
+            self.library,
+            self.handle as usize,
+            plan.desc.handle as usize,
+        );
+        let (algorithm, bytes, at) = (plan.algorithm, plan.workspace, workspace.address());
+        let (ty, has_bias, stream) = (gemm.ty, gemm.bias, stream as usize);
+        let call = move || {
+            let (alpha, beta) = (Factor::new(ty, alpha), Factor::new(ty, beta));
+            let attribute = c::CUBLASLT_MATMUL_DESC_BIAS_POINTER;
+            let bias = std::ptr::from_ref(&bias).cast();
             // SAFETY: descriptors and factors are those of the product; memory is as the caller says,
             // and the workspace is used by nothing that runs before this is done.
-            let status = unsafe {
-                (l.cublasLtMatmul)(
-                    self.handle,
-                    plan.desc.handle,
-                    alpha.pointer(),
-                    a as *const c_void,
-                    a_layout,
-                    b as *const c_void,
-                    b_layout,
-                    beta.pointer(),
-                    d as *const c_void,
-                    d_layout,
-                    d as *mut c_void,
-                    d_layout,
-                    &plan.algorithm,
-                    workspace.address() as *mut c_void,
-                    plan.workspace,
-                    stream,
-                )
-            };
-            self.check(status)
-        })();
-        let done = possible(result)?.is_some();
+            possible(unsafe {
+                let set = match has_bias {
+                    true => (l.cublasLtMatmulDescSetAttribute)(
+                        desc as Handle,
+                        attribute,
+                        bias,
+                        size_of::<Ptr>(),
+                    ),
+                    false => 0,
+                };
+                check(l, set).and_then(|()| {
+                    let status = (l.cublasLtMatmul)(
+                        handle as Handle,
+                        desc as Handle,
+                        alpha.pointer(),
+                        a as *const c_void,
+                        a_layout as Handle,
+                        b as *const c_void,
+                        b_layout as Handle,
+                        beta.pointer(),
+                        d as *const c_void,
+                        d_layout as Handle,
+                        d as *mut c_void,
+                        d_layout as Handle,
+                        &algorithm,
+                        at as *mut c_void,
+                        bytes,
+                        stream as Handle,
+                    );
+                    check(l, status)
+                })
+            })
+            .map(|done| done.is_some())
+        };
+        device.hold(&[a, b, bias, d])?;
+        let done = device.driver().enqueue(Box::new(call))?;
         if !done {
             plans.insert(key, None);
         }
@@ -340,12 +357,16 @@ impl Blas {
     }
 
     fn check(&self, status: Status) -> std::result::Result<(), Refusal> {
-        match status {
-            0 => Ok(()),
-            c::CUBLAS_STATUS_INVALID_VALUE
-            | c::CUBLAS_STATUS_ARCH_MISMATCH
-            | c::CUBLAS_STATUS_NOT_SUPPORTED => Err(Refusal::Unsupported),
-            _ => Err(Refusal::Failed(Error::new(self.library.describe(status)))),
-        }
+        check(self.library, status)
+    }
+}
+
+fn check(library: &CublasLt, status: Status) -> std::result::Result<(), Refusal> {
+    match status {
+        0 => Ok(()),
+        c::CUBLAS_STATUS_INVALID_VALUE
+        | c::CUBLAS_STATUS_ARCH_MISMATCH
+        | c::CUBLAS_STATUS_NOT_SUPPORTED => Err(Refusal::Unsupported),
+        _ => Err(Refusal::Failed(Error::new(library.describe(status)))),
     }
 }

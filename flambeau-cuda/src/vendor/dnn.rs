@@ -6,6 +6,7 @@
 
 use super::settings;
 use super::{Factor, Handle, Made, PLANS, Refusal, Status, possible};
+use crate::driver::Call;
 use crate::driver::cudnn::{self as c, Choice, Cudnn};
 use crate::error::{Error, Result};
 use crate::tensor::Convolution;
@@ -197,7 +198,8 @@ impl Dnn {
             ty,
             of: *of,
             tf32: ty == Type::F32 && settings::CUDNN_TF32.get(),
-            benchmark: settings::CUDNN_BENCHMARK.get(),
+            // Timing waits, which a capture does not stand.
+            benchmark: settings::CUDNN_BENCHMARK.get() && !device.is_capturing(),
             deterministic: settings::CUDNN_DETERMINISTIC.get(),
         };
         let places = (
@@ -229,9 +231,9 @@ impl Dnn {
         let Some((choice, workspace)) = works else {
             return Ok(false);
         };
-        // SAFETY: the caller's.
-        let result = unsafe { self.start(&key, plan, choice, &workspace, places) };
-        let done = possible(result)?.is_some();
+        device.hold(&[first, second, result])?;
+        let call = self.call(&key, plan, choice, &workspace, [first, second, result]);
+        let done = device.driver().enqueue(call)?;
         if !done {
             plans.insert(key, None);
         }
@@ -247,40 +249,50 @@ impl Dnn {
             .collect()
     }
 
-    /// # Safety
-    /// As [`run`](Self::run).
-    unsafe fn start(
+    /// What puts it on the stream: of [`run`](Self::run)'s tensors and by its promises.
+    fn call(
         &self,
         key: &Key,
         plan: &Plan,
         choice: Algorithm,
         workspace: &Buffer,
-        ([first, second], result): ([*const c_void; 2], *mut c_void),
-    ) -> std::result::Result<(), Refusal> {
-        let l = self.library;
-        let [a, b, to] = plan.tensors.each_ref().map(|t| t.handle);
-        let (one, zero) = (Factor::new(key.ty, 1.0), Factor::new(key.ty, 0.0));
-        let convolution = plan.convolution.handle;
-        // SAFETY: the descriptors are the plan's; memory is as the caller says, and the workspace is used
-        // by nothing that runs before this is done.
-        unsafe {
-            self.check((l.cudnnSetConvolutionMathType)(convolution, choice.math))?;
-            self.check((key.kind.functions(l).run)(
-                self.handle,
-                one.pointer(),
-                a,
-                first,
-                b,
-                second,
-                convolution,
-                choice.number,
-                workspace.address() as *mut c_void,
-                choice.workspace,
-                zero.pointer(),
-                to,
-                result,
-            ))
-        }
+        [first, second, result]: [Ptr; 3],
+    ) -> Call {
+        let (l, handle, functions) = (
+            self.library,
+            self.handle as usize,
+            key.kind.functions(self.library),
+        );
+        let [a, b, to] = plan.tensors.each_ref().map(|t| t.handle as usize);
+        let (convolution, ty) = (plan.convolution.handle as usize, key.ty);
+        let at = workspace.address();
+        Box::new(move || {
+            let (one, zero) = (Factor::new(ty, 1.0), Factor::new(ty, 0.0));
+            // SAFETY: the descriptors are the plan's; memory is as the caller of `run` says, and the
+            // workspace is used by nothing that runs before this is done.
+            let done = possible(unsafe {
+                let set = (l.cudnnSetConvolutionMathType)(convolution as Handle, choice.math);
+                check(l, set).and_then(|()| {
+                    let status = (functions.run)(
+                        handle as Handle,
+                        one.pointer(),
+                        a as Handle,
+                        first as *const c_void,
+                        b as Handle,
+                        second as *const c_void,
+                        convolution as Handle,
+                        choice.number,
+                        at as *mut c_void,
+                        choice.workspace,
+                        zero.pointer(),
+                        to as Handle,
+                        result as *mut c_void,
+                    );
+                    check(l, status)
+                })
+            });
+            done.map(|done| done.is_some())
+        })
     }
 
     /// Describes the tensors and decides how to compute.

@@ -84,6 +84,7 @@ impl Factor {
         }
     }
 
+    /// For the library, which reads it before its call returns.
     fn pointer(&self) -> *const c_void {
         std::ptr::from_ref(self).cast()
     }

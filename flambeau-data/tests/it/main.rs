@@ -3,3 +3,4 @@ mod collate;
 mod dataset;
 mod loader;
 mod order;
+mod pinned;

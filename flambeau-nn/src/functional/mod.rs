@@ -111,8 +111,9 @@ pub fn bilinear(
         );
     }
     let rows = product(lead1);
-    // Not on PyTorch's list: its products keep their type.
-    let _region = Composite::new(Cast::Keep, [input1, input2])?;
+    // Not on PyTorch's list for a CPU: its products keep their type.
+    let region = Composite::of([Cast::Keep, Cast::Widest], [input1, input2, weight])?;
+    let [input1, input2, weight] = region.inputs();
     let by_input1 = weight
         .permute([1, 0, 2])?
         .reshape([in1, product(&[out, in2])])?;
@@ -123,8 +124,8 @@ pub fn bilinear(
         .mul(&input2.reshape([rows, 1, in2])?)?
         .sum_dim(-1, false)?
         .view([lead1, &[out]].concat())?;
-    match bias {
-        Some(b) => y.add(b),
+    match region.optional(bias)? {
+        Some(b) => y.add(&b),
         None => Ok(y),
     }
 }

@@ -329,6 +329,7 @@ impl MultiheadAttention {
         options: MultiheadAttentionOptions<'_>,
     ) -> Result<(Tensor, Option<Tensor>)> {
         self.mode.check("MultiheadAttention")?;
+        let _memory = self.mode.scope("MultiheadAttention", query);
         check_mode(
             self.mode.is_training() && self.dropout > 0.0,
             "MultiheadAttention",

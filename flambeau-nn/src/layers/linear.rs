@@ -194,6 +194,7 @@ impl Bilinear {
     #[track_caller]
     pub fn forward(&self, input1: &Tensor, input2: &Tensor) -> Result<Tensor> {
         self.mode.check("Bilinear")?;
+        let _memory = self.mode.scope("Bilinear", input1);
         crate::functional::bilinear(input1, input2, &self.weight, self.bias.as_deref())
             .map_err(|e| self.mode.locate(e, self))
     }

@@ -210,6 +210,7 @@ macro_rules! forward {
             fn forward(&self, input: &flambeau_core::Tensor) -> flambeau_core::Result<flambeau_core::Tensor> {
                 let ($self, $x) = (self, input);
                 self.mode.check(stringify!($t))?;
+                let _memory = self.mode.scope(stringify!($t), input);
                 match $body {
                     Ok(y) => Ok(y),
                     Err(e) => Err(self.mode.locate(e, $brief)),

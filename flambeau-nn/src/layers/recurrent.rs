@@ -5,7 +5,9 @@ use crate::init::{self, Draw};
 use crate::module::{Item, ItemMut, Module, Visit, VisitMut};
 use crate::parameter::{Mode, Parameter};
 use crate::warnings::check_mode;
-use flambeau_core::{DType, RecurrentCell, RecurrentOptions, Result, Tensor, autocast_dtype, bail};
+use flambeau_core::{
+    DType, RecurrentCell, RecurrentOptions, Result, Tensor, autocast_dtype_on, bail,
+};
 use flambeau_macros::Module;
 use std::fmt;
 
@@ -220,9 +222,10 @@ impl Stack {
         let batch = x.shape()[1];
         let states = s.layers * s.directions();
         let lstm = self.cell == RecurrentCell::Lstm;
-        // On PyTorch's list of what autocast computes in the half type stands oneDNN's LSTM alone,
-        // which does not project; the other layers are products and what follows from them.
-        let low = autocast_dtype().filter(|_| lstm && s.projected == 0);
+        // On PyTorch's list of what autocast computes in the half type on a CPU stands oneDNN's LSTM
+        // alone, which does not project; the other layers are products and what follows from them.
+        let listed = input.is_cuda() || lstm && s.projected == 0;
+        let low = autocast_dtype_on(input.device()).filter(|_| listed);
         let half = |t: &Tensor| match low {
             Some(low) if t.is_floating_point() && t.dtype() != DType::F64 => t.to_dtype(low),
             _ => Ok(t.clone()),
@@ -319,6 +322,7 @@ impl Stack {
         c0: Option<&Tensor>,
     ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
         self.mode.check(name)?;
+        let _memory = self.mode.scope(name, input);
         check_mode(self.mode.is_training() && self.dropout > 0.0, name);
         match self.run(input, h0, c0) {
             Ok(out) => Ok(out),
@@ -662,6 +666,7 @@ macro_rules! cells {
                 c: Option<&Tensor>,
             ) -> Result<(Tensor, Option<Tensor>)> {
                 self.mode.check(stringify!($name))?;
+                let _memory = self.mode.scope(stringify!($name), input);
                 let s = &self.sizes;
                 let out = || {
                     let batched = input.dim() == 2;
@@ -675,10 +680,16 @@ macro_rules! cells {
                     }
                     let x = if batched { input.clone() } else { input.unsqueeze(0)? };
                     let shape = [x.shape()[0], s.hidden];
-                    let state = |t: Option<&Tensor>| match t {
-                        None => Tensor::zeros_with(shape, (x.dtype(), x.device())),
-                        Some(t) if batched => Ok(t.clone()),
-                        Some(t) => t.unsqueeze(0),
+                    // On PyTorch's list of what is computed in the half type on CUDA.
+                    let low = autocast_dtype_on(x.device()).filter(|_| x.is_cuda());
+                    let low = low.filter(|_| x.dtype() != DType::F64);
+                    let state = |t: Option<&Tensor>| {
+                        let t = match t {
+                            None => Tensor::zeros_with(shape, (x.dtype(), x.device()))?,
+                            Some(t) if batched => t.clone(),
+                            Some(t) => t.unsqueeze(0)?,
+                        };
+                        t.to_dtype(low.unwrap_or(t.dtype()))
                     };
                     let h = state(h)?;
                     let c = match self.cell {

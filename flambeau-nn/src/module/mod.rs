@@ -8,6 +8,7 @@ mod load;
 pub use load::{LoadReport, StateDict};
 
 use crate::parameter::{Buffer, Mode, Parameter};
+use flambeau_core::cuda::scope;
 use flambeau_core::{DType, Device, Result, Tensor, no_grad};
 use std::any::Any;
 
@@ -337,6 +338,7 @@ pub trait Module: Any + Send + Sync {
         }
         each_item(self.as_module(), &mut |_, _| ());
         let mut moved = Vec::new();
+        let _memory = scope::role(scope::Role::Parameter);
         no_grad(|| bring(&mut self, target, &mut moved))?;
         Ok(self)
     }

@@ -29,8 +29,9 @@ pub use state::OptimizerState;
 
 use crate::parameter::Parameter;
 use crate::warnings::{Warning, warn};
+use flambeau_core::cuda::scope;
 use flambeau_core::fused::{Pass, Real};
-use flambeau_core::{Result, Tensor, bail, no_grad};
+use flambeau_core::{Result, Tensor, bail, cuda, no_grad};
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,6 +60,16 @@ pub trait Optimizer {
     /// # Errors
     /// Where an option is out of its range, or there are no parameters.
     fn step(&mut self) -> Result<()>;
+
+    /// Replays a graph that holds a whole step of training, this optimizer's included: it counts the
+    /// step, and the graph gets the numbers of this one, such as the learning rate. Parameters have
+    /// to keep the gradients that the captured backward pass made.
+    /// [`GraphedStep`](crate::GraphedStep) does this and the capturing.
+    ///
+    /// # Errors
+    /// As `step`, and where this step is not the captured one with other numbers; it is not done
+    /// and not counted then.
+    fn replay(&mut self, graph: &mut cuda::Graph) -> Result<()>;
 
     /// Drops the gradient of every parameter (`set_to_none=True`).
     fn zero_grad(&self);
@@ -145,13 +156,18 @@ impl State {
         }
         match &mut self.tensors[i] {
             Some(t) => Ok(t.clone()),
-            empty => Ok(empty
-                .insert(Tensor::full_with(
-                    like.shape(),
-                    init,
-                    (like.dtype(), like.device()),
-                )?)
-                .clone()),
+            empty => {
+                if cuda::is_capturing(like.device()) {
+                    bail!(
+                        "step",
+                        "a graph is captured, and the optimizer has not stepped before: what it keeps would be made anew at each replay. Take one step first"
+                    );
+                }
+                let _memory = scope::role(scope::Role::Optimizer);
+                let options = (like.dtype(), like.device());
+                let new = Tensor::full_with(like.shape(), init, options)?;
+                Ok(empty.insert(new).clone())
+            }
         }
     }
 
@@ -402,6 +418,27 @@ impl<O: Algorithm> Optimizer for Optim<O> {
             pass.run()?;
             Ok(())
         })
+    }
+
+    #[track_caller]
+    fn replay(&mut self, graph: &mut cuda::Graph) -> Result<()> {
+        let states = |groups: &[Group<O>]| -> Vec<(u64, Option<f64>)> {
+            let all = groups.iter().flat_map(|g| &g.states);
+            all.map(|s| (s.step, s.number)).collect()
+        };
+        let before = states(&self.groups);
+        let updates = cuda::collect_updates(|| self.step());
+        let done = updates.and_then(|updates| {
+            graph.set_updates(updates)?;
+            graph.replay()
+        });
+        if done.is_err() {
+            let states = self.groups.iter_mut().flat_map(|g| &mut g.states);
+            for (state, (step, number)) in states.zip(before) {
+                (state.step, state.number) = (step, number);
+            }
+        }
+        done
     }
 
     fn zero_grad(&self) {

@@ -7,12 +7,12 @@ use flambeau_nn::optim::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, NAdam, Optimizer, RAdam, RMSprop, Sgd,
 };
 use flambeau_nn::{
-    Conv2d, CrossEntropyLoss, Flatten, Forward, Linear, MaxPool2d, Module, Parameter, ReLU,
-    Sequential,
+    Conv2d, CrossEntropyLoss, Dropout, Flatten, Forward, GraphedStep, Linear, MaxPool2d, Module,
+    Parameter, ReLU, Sequential,
 };
 
 /// The device; convolutions there are as exact as on the CPU.
-fn device() -> Option<Device> {
+pub fn device() -> Option<Device> {
     backends::cudnn::set_allow_tf32(false);
     if !cuda::is_available()
         && let Err(e) = cuda::install_emulated()
@@ -187,5 +187,162 @@ fn random_numbers_follow_the_seed() -> Result<()> {
         .to_vec::<f32>()?;
     assert!(kept.iter().all(|v| [0.0, 2.0].contains(v)) && kept.contains(&0.0));
     assert!(Tensor::randint_with(0, 1000, [2], (flambeau_core::DType::U8, device)).is_err());
+    Ok(())
+}
+
+/// Losses of steps with dropout and a learning rate that falls; the last batch of each three is
+/// smaller.
+fn losses<O: Optimizer>(
+    make: impl FnOnce(Vec<Parameter>) -> O,
+    device: Device,
+    graphed: bool,
+) -> Result<(Vec<f64>, Vec<f64>)> {
+    manual_seed(5);
+    let net = Sequential::new((
+        Linear::new(6, 8),
+        ReLU::new(),
+        Dropout::new(0.3),
+        Linear::new(8, 4),
+    ));
+    let net = net.to(device)?;
+    let mut optimizer = make(net.parameters());
+    let (criterion, mut step) = (CrossEntropyLoss::new(), GraphedStep::new());
+    let mut losses = Vec::new();
+    for i in 0..12 {
+        let n = if i % 6 == 5 { 2 } else { 3 };
+        let x = pattern(&[n, 6], i)?.to_device(device)?;
+        let y = Tensor::arange(0, n as i64, 1)?.to_device(device)?;
+        optimizer.set_lr(0.1 / (1 + i) as f64);
+        let loss = if graphed {
+            step.run(&mut optimizer, [&x, &y], |[x, y]| {
+                criterion.forward(&net.forward(x)?, y)
+            })?
+        } else {
+            optimizer.zero_grad();
+            let loss = criterion.forward(&net.forward(&x)?, &y)?;
+            loss.backward()?;
+            optimizer.step()?;
+            loss
+        };
+        losses.push(loss.item::<f64>()?);
+    }
+    assert_eq!(step.is_captured(), graphed && device != Device::Cpu);
+    let weights = net
+        .parameters()
+        .iter()
+        .flat_map(|p| values(&p.detach()))
+        .collect();
+    Ok((losses, weights))
+}
+
+#[test]
+fn a_captured_step_trains_to_the_same_bits() -> Result<()> {
+    let _turn = alone();
+    let Some(device) = device() else {
+        return Ok(());
+    };
+    let sgd = |p| Sgd::new(p, 0.1).momentum(0.9).nesterov(true);
+    let adam = |p| AdamW::new(p, 0.1).amsgrad(true);
+    let nadam = |p| NAdam::new(p, 0.1);
+    // Its formula changes after the fifth step: it is captured twice.
+    let radam = |p| RAdam::new(p, 0.1);
+    assert_eq!(losses(sgd, device, true)?, losses(sgd, device, false)?);
+    assert_eq!(losses(adam, device, true)?, losses(adam, device, false)?);
+    assert_eq!(losses(nadam, device, true)?, losses(nadam, device, false)?);
+    assert_eq!(losses(radam, device, true)?, losses(radam, device, false)?);
+    assert_eq!(
+        losses(sgd, Device::Cpu, true)?,
+        losses(sgd, Device::Cpu, false)?
+    );
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_captured_is_an_error() -> Result<()> {
+    let _turn = alone();
+    let Some(device) = device() else {
+        return Ok(());
+    };
+    let w = Tensor::ones([2])?.to_device(device)?.requires_grad_(true)?;
+    let mut optimizer = Adam::new([&w], 0.1);
+    let capture = |optimizer: &mut Adam| {
+        cuda::Graph::capture(device, || {
+            w.square()?.sum()?.backward()?;
+            optimizer.step()
+        })
+    };
+    // The first step makes the averages.
+    let error = capture(&mut optimizer).unwrap_err().to_string();
+    assert!(error.contains("Take one step first"), "{error}");
+    let read = cuda::Graph::capture(device, || w.sum()?.item::<f32>());
+    let error = read.unwrap_err().to_string();
+    assert!(error.contains("while a graph is captured"), "{error}");
+    assert!(cuda::Graph::capture(Device::Cpu, || Ok(())).is_err());
+    // And afterwards all goes on.
+    assert_eq!(w.detach().to_vec::<f32>()?, [1.0, 1.0]);
+    Ok(())
+}
+
+#[test]
+fn a_device_without_memory_says_what_holds_it() -> Result<()> {
+    let _turn = alone();
+    // No real device is filled.
+    let Some(device) =
+        device().filter(|_| cuda::device_name(0).is_ok_and(|n| n.contains("emulated")))
+    else {
+        return Ok(());
+    };
+    let net = Sequential::new((Linear::new(64, 1 << 15), ReLU::new())).to(device)?;
+    let x = Tensor::zeros([1 << 10, 64])?.to_device(device)?;
+    let mut optimizer = Adam::new(net.parameters(), 0.1);
+    let mut grads = net.parameters();
+    for p in &mut grads {
+        p.set_grad(Some(p.detach().zeros_like()?))?;
+    }
+    optimizer.step()?;
+    let hidden = net.forward(&x)?;
+    let error = Tensor::zeros_with([1 << 30], device)
+        .unwrap_err()
+        .to_string();
+    for part in [
+        "4.00 GiB asked of emulated",
+        "parameters 8.12 MiB",
+        "optimizer 16.25 MiB",
+        "(of modules: sequential.1 128.00 MiB)",
+        "Of the batch of 1024, about",
+    ] {
+        assert!(error.contains(part), "no {part:?} in {error}");
+    }
+    drop(hidden);
+    Ok(())
+}
+
+#[test]
+fn pinned_batches_train_as_others() -> Result<()> {
+    let _turn = alone();
+    let Some(device) = device() else {
+        return Ok(());
+    };
+    let x = pattern(&[5, 4], 1)?;
+    let pinned = x.pin_memory()?;
+    assert!(pinned.is_pinned() && !x.is_pinned() && pinned.pin_memory()?.is(&pinned));
+    assert_eq!(values(&pinned), values(&x));
+    let there = pinned.to_device(device)?;
+    // Changed after the copy was started: the copy has what was there before.
+    pinned.mul_(2.0)?;
+    assert!(pinned.is_pinned());
+    assert_eq!(values(&there), values(&x));
+    // Part of it, and back.
+    let back = pinned
+        .narrow(0, 1, 2)?
+        .to_non_blocking(device)?
+        .to_non_blocking(Device::Cpu)?;
+    assert!(back.is_pinned());
+    assert_eq!(values(&back), values(&x.narrow(0, 1, 2)?.mul(2.0)?));
+    let leaf = Tensor::ones([2])?.requires_grad_(true)?;
+    leaf.pin_memory()?.to_device(device)?.sum()?.backward()?;
+    assert_eq!(leaf.grad().map(|g| values(&g)), Some(vec![1.0, 1.0]));
+    assert!(there.pin_memory().is_err());
+    assert!(cuda::pinned_memory_stats(0)?.reserved > 0);
     Ok(())
 }

@@ -7,6 +7,7 @@ mod hints;
 mod layers;
 mod losses;
 mod mixed;
+mod mixed_cuda;
 mod optim;
 mod others;
 mod sequence;

@@ -3,6 +3,7 @@
 use super::binary::{Binary, binary, binary_row, result_type, row_spec, want};
 use super::unary::{SQUARE, Unary, keep, unary, unary_row};
 use super::{Kind, original};
+use crate::autocast::{Cast, Composite};
 use crate::dispatch::Saves;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::{Operand, Tensor};
@@ -96,6 +97,13 @@ impl Tensor {
     #[track_caller]
     pub fn pow(&self, exponent: impl Operand) -> Result<Tensor> {
         let exponent = &*exponent.operand()?;
+        let region = Composite::of([Cast::Keep, Cast::Full], [self, exponent])?;
+        let [base, exponent] = region.inputs();
+        base.power(exponent)
+    }
+
+    #[track_caller]
+    fn power(&self, exponent: &Tensor) -> Result<Tensor> {
         let dtype = result_type(&[self, exponent]);
         if exponent.is_number() {
             let e: f64 = exponent.item()?;

@@ -1,7 +1,7 @@
 //! Losses of probabilities and their logarithms.
 
 use super::{Reduction, operands, reduce};
-use flambeau_core::{Result, Tensor, bail};
+use flambeau_core::{Result, Tensor, autocast_dtype_on, bail, cuda};
 
 /// `log x`, at least -100; its slope is at most 1e12, as PyTorch's kernel has it.
 #[track_caller]
@@ -35,10 +35,17 @@ pub fn binary_cross_entropy(
     weight: Option<&Tensor>,
     reduction: Reduction,
 ) -> Result<Tensor> {
+    if input.is_cuda() && autocast_dtype_on(input.device()).is_some() {
+        bail!(
+            "binary_cross_entropy",
+            "it is unsafe under autocast on a CUDA device, where its input may be of a half type: use binary_cross_entropy_with_logits without a sigmoid before, or compute it in a region that is not enabled"
+        );
+    }
     let region = operands("binary_cross_entropy", [input, target])?;
     let [input, target] = region.inputs();
     let inside = input.ge(0.0)?.mul(&input.le(1.0)?)?;
-    if !inside.all()?.item::<bool>()? {
+    // What is captured has no elements yet.
+    if !cuda::is_capturing(input.device()) && !inside.all()?.item::<bool>()? {
         bail!(
             "binary_cross_entropy",
             "the input must be probabilities between 0 and 1; for logits use binary_cross_entropy_with_logits, or apply sigmoid first"

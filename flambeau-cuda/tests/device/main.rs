@@ -1,8 +1,12 @@
 //! Devices, their memory and checked calls, on the device in plain memory.
 
+mod capture;
+mod nccl;
+mod pinned;
+
 use flambeau_cuda::kernels::{Along, Expr, Params};
 use flambeau_cuda::tensor::{Operand, Place, Slice, SliceMut, elementwise, gather};
-use flambeau_cuda::{Device, Result, Type, available, count, device, emulate};
+use flambeau_cuda::{Device, Result, Type, available, count, device, emulate, scope};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The device, for one test at a time: they look at what its allocator holds.
@@ -83,19 +87,43 @@ fn memory_is_split_reused_and_joined() -> Result<()> {
 }
 
 #[test]
-fn too_much_is_refused_with_what_is_held() -> Result<()> {
+fn too_much_is_refused_with_what_is_held_and_what_would_fit() -> Result<()> {
     let Some((device, _turn)) = alone() else {
         return Ok(());
     };
-    let _held = device.allocate(1 << 20)?;
-    let error = device.allocate(8 << 30).unwrap_err().to_string();
+    device.empty_cache();
+    let (parameters, state, batch);
+    {
+        let _scope = scope::role(scope::Role::Parameter);
+        parameters = device.allocate(64 << 20)?;
+    }
+    {
+        let _scope = scope::role(scope::Role::Optimizer);
+        state = device.allocate(32 << 20)?;
+    }
+    {
+        let _scope = scope::role(scope::Role::Input);
+        batch = device.allocate(16 << 20)?;
+        device.note_batch(1000);
+    }
+    let activation = |name: &str, mib: usize| {
+        let _scope = scope::module(name);
+        device.allocate(mib << 20)
+    };
+    let results = [activation("net.conv1", 512)?, activation("net.fc", 1024)?];
+    let error = activation("net.conv2", 8 << 10).unwrap_err().to_string();
     for part in [
-        "8.00 GiB asked",
-        "device of 4.00 GiB",
-        "holds 1.00 MiB in 1 tensors",
+        "8.00 GiB asked of emulated, which has 4.00 GiB in all",
+        "1.61 GiB in 5 tensors",
+        "parameters 64.00 MiB, optimizer 32.00 MiB, inputs 16.00 MiB, activations 1.50 GiB",
+        "(of modules: net.fc 1.00 GiB, net.conv1 512.00 MiB)",
+        // (4096 - 96) MiB over the (16 + 1536 + 8192) / 1000 that a sample takes.
+        "Of the batch of 1000, about 410 would fit",
     ] {
         assert!(error.contains(part), "no {part:?} in {error}");
     }
+    drop((parameters, state, batch, results));
+    device.empty_cache();
     Ok(())
 }
 
