@@ -221,10 +221,20 @@ pub trait Stored:
     fn narrow(x: &[f32], out: &mut [Self]) {
         convert_slice(x, out, Self::from_f32);
     }
+    /// [`to_i32`](Stored::to_i32) of each element.
+    #[doc(hidden)]
+    fn whole32(x: &[Self], out: &mut [i32]) {
+        convert_slice(x, out, Self::to_i32);
+    }
+    /// [`to_i64`](Stored::to_i64) of each element.
+    #[doc(hidden)]
+    fn whole64(x: &[Self], out: &mut [i64]) {
+        convert_slice(x, out, Self::to_i64);
+    }
 }
 
 macro_rules! stored {
-    ($($t:ty),*) => {$(
+    ($($t:ty $(: $whole32:ident, $whole64:ident)?);*) => {$(
         impl sealed::Sealed for $t {}
         impl Stored for $t {
             #[inline(always)]
@@ -241,6 +251,12 @@ macro_rules! stored {
             fn from_f64(v: f64) -> Self { stored!(@float v, $t) }
             #[inline(always)]
             fn from_i64(v: i64) -> Self { v as $t }
+            #[inline(always)]
+            fn from_i32(v: i32) -> Self { v as $t }
+            $(
+                fn whole32(x: &[Self], out: &mut [i32]) { convert::$whole32(x, out) }
+                fn whole64(x: &[Self], out: &mut [i64]) { convert::$whole64(x, out) }
+            )?
         }
     )*};
     (@float $v:ident, f32) => { $v as f32 };
@@ -254,7 +270,7 @@ macro_rules! stored_from_float {
         if FLOAT { $v as $t } else { $v as i64 as $t }
     }};
 }
-stored!(f32, f64, i64, i32, i16, i8, u8);
+stored!(f32: f32_to_i32, f32_to_i64; f64: f64_to_i32, f64_to_i64; i64; i32; i16; i8; u8);
 
 macro_rules! stored_half {
     ($($t:ty, $widen:ident, $narrow:ident);*) => {$(
@@ -276,8 +292,19 @@ macro_rules! stored_half {
             fn from_i64(v: i64) -> Self { <$t>::from_f32(v as f32) }
             fn widen(x: &[Self], out: &mut [f32]) { convert::$widen(x, out) }
             fn narrow(x: &[f32], out: &mut [Self]) { convert::$narrow(x, out) }
+            fn whole32(x: &[Self], out: &mut [i32]) { by_f32(x, out, convert::f32_to_i32) }
+            fn whole64(x: &[Self], out: &mut [i64]) { by_f32(x, out, convert::f32_to_i64) }
         }
     )*};
+}
+
+/// `convert` of what the elements of `x` are as `f32`, into `out`.
+fn by_f32<S: Stored, T>(x: &[S], out: &mut [T], convert: fn(&[f32], &mut [T])) {
+    let mut wide = [0.0; 256];
+    for (x, out) in x.chunks(wide.len()).zip(out.chunks_mut(256)) {
+        S::widen(x, &mut wide[..x.len()]);
+        convert(&wide[..x.len()], out);
+    }
 }
 stored_half!(f16, f16_to_f32, f32_to_f16; bf16, bf16_to_f32, f32_to_bf16);
 

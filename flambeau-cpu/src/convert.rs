@@ -1,4 +1,4 @@
-//! Conversions between `f32` and the 16-bit floating types, slice by slice.
+//! Conversions between `f32` and the 16-bit floating types, and to integers, slice by slice.
 //!
 //! `f32` is rounded to the nearest, ties to even; a NaN stays one.
 
@@ -50,17 +50,33 @@ crate::simd_fn! {
             *o = x.wide();
         }
     }
+}
 
-    /// Each element of `x`, rounded, in `out`.
-    ///
-    /// # Panics
-    /// If the lengths differ.
-    pub fn f32_to_bf16(x: &[f32], out: &mut [bf16]) {
-        assert_eq!(x.len(), out.len(), "slices of different lengths");
+crate::simd_fn! {
+    fn round_to_bf16(x: &[f32], out: &mut [bf16]) {
         for (o, x) in out.iter_mut().zip(x) {
             *o = Near::near(*x);
         }
     }
+}
+
+/// Each element of `x`, rounded, in `out`.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn f32_to_bf16(x: &[f32], out: &mut [bf16]) {
+    assert_eq!(x.len(), out.len(), "slices of different lengths");
+    #[cfg(target_arch = "x86_64")]
+    let done = match crate::simd::level() {
+        // SAFETY: the CPU has been asked for each feature that is enabled there.
+        crate::simd::Level::Avx512 if is_x86_feature_detected!("avx512bf16") => unsafe {
+            x86::narrow32(x, out)
+        },
+        _ => 0,
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
+    round_to_bf16(&x[done..], &mut out[done..]);
 }
 
 /// Each element of `x`, exactly, in `out`.
@@ -105,10 +121,47 @@ pub fn f32_to_f16(x: &[f32], out: &mut [f16]) {
     }
 }
 
+/// Elements that are looked over before they are converted the short way.
+const BLOCK: usize = 64;
+
+macro_rules! truncate {
+    ($($name:ident: $from:ident to $to:ident below $limit:expr;)*) => { crate::simd_fn! {$(
+        /// Each element of `x`, truncated, in `out`: through `i64`, so that what is too large for `i32`
+        /// wraps; what is too large for `i64` gives its end, and NaN 0.
+        ///
+        /// # Panics
+        /// If the lengths differ.
+        pub fn $name(x: &[$from], out: &mut [$to]) {
+            assert_eq!(x.len(), out.len(), "slices of different lengths");
+            for (x, out) in x.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
+                // NaN is not below the limit either.
+                let small = x.iter().fold(0, |n, x| n + u32::from(x.abs() < $limit));
+                if small as usize == x.len() {
+                    for (o, x) in out.iter_mut().zip(x) {
+                        // SAFETY: the type holds what is below the limit.
+                        *o = unsafe { x.to_int_unchecked() };
+                    }
+                } else {
+                    for (o, x) in out.iter_mut().zip(x) {
+                        *o = *x as i64 as $to;
+                    }
+                }
+            }
+        }
+    )*} };
+}
+truncate! {
+    f32_to_i32: f32 to i32 below 2_147_483_648.0;
+    f32_to_i64: f32 to i64 below 9_223_372_036_854_775_808.0;
+    f64_to_i32: f64 to i32 below 2_147_483_648.0;
+    f64_to_i64: f64 to i64 below 9_223_372_036_854_775_808.0;
+}
+
 /// Whole vectors; each function returns how many elements it has converted.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use half::f16;
+    use super::Near;
+    use half::{bf16, f16};
     use std::arch::x86_64::*;
 
     const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT;
@@ -129,6 +182,36 @@ mod x86 {
             }
         };
     }
+    /// To bf16; the instruction takes subnormal numbers for 0, so blocks that have some are rounded the
+    /// plain way.
+    ///
+    /// # Safety
+    /// The CPU must have the enabled features.
+    #[target_feature(enable = "avx512f,avx512dq,avx512bf16")]
+    pub(super) unsafe fn narrow32(x: &[f32], out: &mut [bf16]) -> usize {
+        const SUBNORMAL: i32 = 0x20;
+        let ((xs, _), (outs, _)) = (x.as_chunks::<32>(), out.as_chunks_mut::<32>());
+        for (x, out) in xs.iter().zip(outs) {
+            // SAFETY: there are two vectors in `x`; no alignment is needed.
+            let (low, high) = unsafe {
+                (
+                    _mm512_loadu_ps(x.as_ptr()),
+                    _mm512_loadu_ps(x.as_ptr().add(16)),
+                )
+            };
+            let subnormal = _mm512_fpclass_ps_mask::<SUBNORMAL>(low)
+                | _mm512_fpclass_ps_mask::<SUBNORMAL>(high);
+            if subnormal == 0 {
+                let rounded = _mm512_cvtne2ps_pbh(high, low);
+                // SAFETY: there is a vector of room; both are 512 bits.
+                unsafe { out.as_mut_ptr().cast::<__m512bh>().write_unaligned(rounded) };
+            } else {
+                (out.iter_mut().zip(x)).for_each(|(o, x)| *o = Near::near(*x));
+            }
+        }
+        x.len() / 32 * 32
+    }
+
     whole!(widen16, "avx512f", 16, f16, f32, |x, out| _mm512_storeu_ps(
         out,
         _mm512_cvtph_ps(_mm256_loadu_si256(x.cast()))
@@ -148,6 +231,46 @@ mod x86 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn floats_are_truncated_and_wrap() {
+        let edges = [
+            0.0,
+            -0.0,
+            0.99,
+            -1.5,
+            2147483520.0,
+            2147483648.0,
+            -2147483648.0,
+            -2147483904.0,
+            4294967296.0,
+            5e9,
+            9.2233715e18,
+            9.223372e18,
+            -9.223372e18,
+            1e19,
+            f32::MAX,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+        ];
+        let small = (0..150).map(|i| (i * i) as f32 * 0.7 - 999.0);
+        for x in [
+            small.clone().collect(),
+            small.chain(edges).collect::<Vec<f32>>(),
+        ] {
+            let wide: Vec<f64> = x.iter().map(|&v| f64::from(v) * 1.000_000_01).collect();
+            let (mut a, mut b) = (vec![0i32; x.len()], vec![0i64; x.len()]);
+            f32_to_i32(&x, &mut a);
+            f32_to_i64(&x, &mut b);
+            assert!(x.iter().zip(&a).all(|(&x, &a)| a == x as i64 as i32));
+            assert!(x.iter().zip(&b).all(|(&x, &b)| b == x as i64));
+            f64_to_i32(&wide, &mut a);
+            f64_to_i64(&wide, &mut b);
+            assert!(wide.iter().zip(&a).all(|(&x, &a)| a == x as i64 as i32));
+            assert!(wide.iter().zip(&b).all(|(&x, &b)| b == x as i64));
+        }
+    }
 
     #[test]
     fn every_16_bit_number_and_the_ties_between_them() {

@@ -4,6 +4,7 @@
 //! `flambeau-core` builds the operations on top.
 
 pub mod alloc;
+pub mod arith;
 pub mod attention;
 pub mod conv;
 pub mod convert;

@@ -349,6 +349,7 @@ pub fn all() -> Vec<OpSpec> {
         super::elementwise::power::specs(),
         super::elementwise::compare::specs(),
         super::elementwise::choose::specs(),
+        super::elementwise::clamp::specs(),
         super::matmul::specs(),
         super::attention::specs(),
         super::einsum::specs(),

@@ -442,13 +442,26 @@ impl Tensor {
         };
         let shape = sizes("arange", [n])?;
         let out = crate::with_stored!(dtype, T => Tensor::build::<T>("arange", &shape, dtype, |out| {
-            for (i, o) in out.iter_mut().enumerate() {
-                *o = if integers || dtype.is_integer() {
-                    T::from_i64(start.to_i64().wrapping_add(step.to_i64().wrapping_mul(i as i64)))
-                } else {
-                    T::from_f64(a + s * i as f64)
-                };
-            }
+            let whole = integers || dtype.is_integer();
+            let (start, step) = (start.to_i64(), step.to_i64());
+            parallel_chunks_mut(out, 1 << 15, |chunk, out| {
+                let first = chunk << 15;
+                flambeau_cpu::simd::dispatch(
+                    #[inline(always)]
+                    || {
+                        if whole {
+                            for (i, o) in out.iter_mut().enumerate() {
+                                let i = (first + i) as i64;
+                                *o = T::from_i64(start.wrapping_add(step.wrapping_mul(i)));
+                            }
+                        } else {
+                            for (i, o) in out.iter_mut().enumerate() {
+                                *o = T::from_f64(a + s * (first + i) as f64);
+                            }
+                        }
+                    },
+                );
+            });
         }))?;
         out.to_device(options.device)
     }

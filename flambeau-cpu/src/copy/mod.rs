@@ -25,6 +25,32 @@ pub struct Axis {
 /// Elements a thread takes at a time.
 const GRAIN: usize = 1 << 15;
 
+/// Every `stride`-th element of `x`, from the first on, into `out`.
+///
+/// # Panics
+/// If `x` is too short.
+pub fn every<T: Pod>(x: &[T], stride: usize, out: &mut [T]) {
+    let Some((last, rest)) = out.split_last_mut() else {
+        return;
+    };
+    *last = x[rest.len() * stride];
+    if stride == 2 {
+        // A stride that the compiler knows is shuffled in registers.
+        let (pairs, _) = x.as_chunks::<2>();
+        return crate::simd::dispatch(
+            #[inline(always)]
+            || {
+                rest.iter_mut()
+                    .zip(pairs)
+                    .for_each(|(o, pair)| *o = pair[0])
+            },
+        );
+    }
+    rest.iter_mut()
+        .zip(x.iter().step_by(stride))
+        .for_each(|(o, &v)| *o = v);
+}
+
 /// Copies the elements that `axes` (outermost first) names from `x` to `out`. Where several come to
 /// one place, the last in row-major order stays.
 ///

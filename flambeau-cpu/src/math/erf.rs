@@ -1,7 +1,8 @@
 //! The error function and what is made of it.
 
-use super::exp::{LN2_HI, LN2_LO, LOG2_E, exp, exp_sum, expm1_quotient, pow2};
-use super::{MAGIC, poly};
+use super::exp::{exp, exp_sum};
+use super::log::log1p_wide;
+use super::poly;
 
 /// erf for `|x| < 1`.
 #[inline(always)]
@@ -83,84 +84,7 @@ pub fn erfc(x: f32) -> f32 {
     if a < 0.5 { 1.0 - erf_near(x) } else { far }
 }
 
-/// Where the polynomials of [`log_tail`] change.
-const PARTS: [f32; 2] = [2.0, 6.0];
-/// Their centres: the constant terms there are all but exact in f32.
-const CENTRES: [f32; 3] = [0.638_671_9, 3.473_632_8, 9.536_133];
-/// Their coefficients, the highest first.
-const LOG_TAIL: [[f32; 3]; 10] = [
-    [5.961_914e-7, -6.012_735e-9, -5.438_100_3e-11],
-    [-5.728_979_4e-6, 1.107_012_7e-7, 1.047_233_2e-9],
-    [2.490_379_7e-5, -1.181_272_4e-6, -1.205_510_4e-8],
-    [-3.251_309_3e-5, 1.013_542_1e-5, 1.438_009_6e-7],
-    [-3.904_497e-4, -7.808_447e-5, -1.864_302_1e-6],
-    [0.004_033_278, 5.649_592_5e-4, 2.465_873_5e-5],
-    [-0.024_790_43, -0.003_975_848_7, -3.397_530_9e-4],
-    [0.123_451_434, 0.028_778_657, 0.005_165_386_5],
-    [-0.605_365_4, -0.252_900_63, -0.102_675_445],
-    [-1.137_300_5, -2.234_417, -3.184_736],
-];
-
-/// `exp(a^2 / 2)` times what lies beyond `a` under the normal distribution: its logarithm, for `a`
-/// from 0 to 14.35, as a number and what that leaves over.
-#[inline(always)]
-fn log_tail(a: f32) -> (f32, f32) {
-    let d = a - of_part(a, CENTRES);
-    // Step by step: a loop in here would keep the loop around it from being vectorised.
-    let h = of_part(a, LOG_TAIL[0]);
-    let h = h.mul_add(d, of_part(a, LOG_TAIL[1]));
-    let h = h.mul_add(d, of_part(a, LOG_TAIL[2]));
-    let h = h.mul_add(d, of_part(a, LOG_TAIL[3]));
-    let h = h.mul_add(d, of_part(a, LOG_TAIL[4]));
-    let h = h.mul_add(d, of_part(a, LOG_TAIL[5]));
-    let h = h.mul_add(d, of_part(a, LOG_TAIL[6]));
-    let h = h.mul_add(d, of_part(a, LOG_TAIL[7]));
-    let h = h.mul_add(d, of_part(a, LOG_TAIL[8]));
-    let constant = of_part(a, LOG_TAIL[9]);
-    let log = h.mul_add(d, constant);
-    (log, h.mul_add(d, constant - log))
-}
-
-/// The number for the part that `a` lies in.
-#[inline(always)]
-fn of_part(a: f32, [first, second, third]: [f32; 3]) -> f32 {
-    let low = if a > PARTS[0] { second } else { first };
-    if a > PARTS[1] { third } else { low }
-}
-
-/// `x` times the normal distribution function at `x` (GELU, exact form,
-/// [Hendrycks and Gimpel](https://arxiv.org/abs/1606.08415)); NaN for minus infinity, as in PyTorch.
-/// At most 2 ulp off.
-///
-/// Fused multiply-add carries what a product rounds off, here and below: on CPUs without it this is
-/// slow, but the bits are the same.
-#[inline(always)]
-pub fn gelu(x: f32) -> f32 {
-    let a = x.abs();
-    let a = if a > 14.35 { 14.35 } else { a };
-    // -a^2 / 2 as a sum of two, and the logarithm of the tail as one.
-    let half = -0.5 * a;
-    let high = a * half;
-    let low = a.mul_add(half, -high);
-    let (log, rest) = log_tail(a);
-    let t = (high + log).mul_add(LOG2_E, MAGIC);
-    let n = t - MAGIC;
-    let whole = (t.to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32);
-    // The exponent less n ln(2), the first summand exact.
-    let (first, second) = (
-        n.mul_add(-LN2_HI, high) + log,
-        n.mul_add(-LN2_LO, rest + low),
-    );
-    let r = first + second;
-    let p = first + (r * r).mul_add(expm1_quotient(r), second);
-    // Two factors, of which the first keeps clear of subnormal numbers.
-    let tail = a.mul_add(p, a) * pow2(whole.wrapping_add(64)) * pow2(-64);
-    let y = if x < 0.0 { -tail } else { x - tail };
-    // Zero from here on, but for minus infinity.
-    if x < -14.35 { x * 0.0 } else { y }
-}
-
-/// The derivative of [`gelu`]: the normal distribution function at `x` and `x` times its density; NaN
+/// The derivative of [`gelu`](super::gelu): the normal distribution function at `x` and `x` times its density; NaN
 /// for infinities, as in PyTorch. At most 3e-7 off.
 #[inline(always)]
 pub fn gelu_slope(x: f32) -> f32 {
@@ -181,4 +105,48 @@ pub fn gelu_slope(x: f32) -> f32 {
         );
     let below = if x < 0.0 { tail } else { 1.0 - tail };
     below + x * bell * DENSITY
+}
+
+/// The inverse of [`erf`]: infinite at 1 and -1, NaN beyond. At most 0.8 ulp off.
+///
+/// `erfinv(x) / x` is smooth in `w = -log(1 - x^2)`, and from w = 5 in its root
+/// ([Giles](https://people.maths.ox.ac.uk/gilesm/files/gems_erfinv.pdf)).
+#[inline(always)]
+pub fn erfinv(x: f32) -> f32 {
+    let wide = f64::from(x);
+    let a = wide.abs();
+    let w = -log1p_wide(-wide * wide);
+    let near = poly!(
+        w - 2.5,
+        -8.79099686970933e-09,
+        2.3232643236626127e-08,
+        4.661698497095925e-07,
+        -3.4627046909491696e-06,
+        -4.963344182628454e-06,
+        0.00021834443890414836,
+        -0.001252741884393986,
+        -0.004177386780089758,
+        0.2466402861554354,
+        1.501409359282239
+    );
+    let far = poly!(
+        w.sqrt() - 3.0,
+        0.00011363842837389821,
+        -0.0003077450701969601,
+        -5.376191677391823e-05,
+        0.001482851057094408,
+        -0.0035989880349243998,
+        0.005687810137934731,
+        -0.007636955376328729,
+        0.009445192108151536,
+        1.001674946885281,
+        2.8329768027178615
+    );
+    let y = (wide * if w < 5.0 { near } else { far }) as f32;
+    let y = if a == 1.0 {
+        f32::INFINITY.copysign(x)
+    } else {
+        y
+    };
+    if a > 1.0 { f32::NAN } else { y }
 }

@@ -19,7 +19,7 @@ fn reduce(x: f32) -> (i32, f32) {
 
 /// `(exp(r) - 1 - r) / r^2` for `|r| <= ln(2) / 2`.
 #[inline(always)]
-pub(super) fn expm1_quotient(r: f32) -> f32 {
+fn expm1_quotient(r: f32) -> f32 {
     poly!(
         r,
         0.001_381_314_7,
@@ -129,7 +129,8 @@ pub fn sigmoid(x: f32) -> f32 {
     let p = expm1_reduced(r);
     let high = 1.0 + p;
     let low = p - (high - 1.0);
-    let z = scale(high, n);
+    // In two factors, of which the first keeps clear of subnormal numbers.
+    let z = high * pow2(n.wrapping_add(64)) * pow2(-64);
     let (top, rest) = if x < 0.0 { (z, low) } else { (1.0, 0.0) };
     top / (1.0 + (z - rest))
 }

@@ -74,8 +74,13 @@ pub fn log1p(x: f32) -> f32 {
 #[inline(always)]
 fn log2_wide(x: f32) -> f64 {
     let (m, e) = split(x);
-    let m = f64::from(m);
-    let s = (m - 1.0) / (m + 1.0);
+    f64::from(e) + log2_mantissa(f64::from(m) - 1.0)
+}
+
+/// `log2(m)` for `m = 1 + f` from sqrt(1/2) to sqrt(2), to 1e-13 of its value.
+#[inline(always)]
+fn log2_mantissa(f: f64) -> f64 {
+    let s = f / (2.0 + f);
     let p = poly!(
         s * s,
         0.2829031223612481,
@@ -85,12 +90,27 @@ fn log2_wide(x: f32) -> f64 {
         0.9617966941093715,
         2.885390081777858
     );
-    f64::from(e) + s * p
+    s * p
+}
+
+/// `log(1 + u)` for positive `1 + u` that is neither subnormal nor infinite, to 1e-13 of its value.
+#[inline(always)]
+pub(super) fn log1p_wide(u: f64) -> f64 {
+    const SQRT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
+    const BIAS: u64 = 1023;
+    let bits = (1.0 + u).to_bits();
+    let exponent = bits.wrapping_sub(SQRT_HALF).wrapping_add(BIAS << 52) >> 52;
+    let m = f64::from_bits(bits.wrapping_sub(exponent << 52).wrapping_add(BIAS << 52));
+    // Where there is no exponent to take out, u itself has the digits that 1 + u lost.
+    let f = if exponent == BIAS { u } else { m - 1.0 };
+    // 2^52 + exponent, as bits.
+    let whole = f64::from_bits(exponent | 0x4330_0000_0000_0000) - 4_503_599_627_371_519.0;
+    (whole + log2_mantissa(f)) * std::f64::consts::LN_2
 }
 
 /// 2 to the power of `y` in f64, to 1e-12; `y` is cut to what f32 can tell from 0 and infinity.
 #[inline(always)]
-fn exp2_wide(y: f64) -> f64 {
+pub(super) fn exp2_wide(y: f64) -> f64 {
     // 1.5 * 2^52: adding it rounds to a whole number, in the lowest bits.
     const MAGIC: f64 = 6_755_399_441_055_744.0;
     let y = if y > 200.0 { 200.0 } else { y };

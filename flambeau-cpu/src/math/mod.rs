@@ -5,14 +5,24 @@
 //! errors stated (in units in the last place) are the largest over all f32 arguments. A function
 //! gives the same bits on every CPU and at every SIMD level.
 
+mod angle;
 mod erf;
 mod exp;
+mod gelu;
+mod hyperbolic;
 mod log;
+mod modulo;
 mod trig;
 
-pub use erf::{erf, erfc, gelu, gelu_slope};
+pub use angle::{acos, asin, atan, atan2, hypot};
+pub use erf::{erf, erfc, erfinv, gelu_slope};
 pub use exp::{exp, exp2, expm1, gelu_tanh, sigmoid, silu, tanh};
+pub use gelu::{gelu, vgelu};
+pub use hyperbolic::{acosh, asinh, atanh, cosh, sinh};
 pub use log::{log, log1p, log2, log10, pow};
+pub use modulo::{
+    floor_divide_f32, floor_divide_f64, fmod_f32, fmod_f64, remainder_f32, remainder_f64,
+};
 pub use trig::{cos, sin, tan, vcos, vsin, vtan};
 
 /// 1.5 * 2^23: adding it to a smaller number rounds that to a whole one, in the lowest bits.
@@ -277,12 +287,52 @@ slices! {
     verf = erf;
     /// [`erfc`] of each element of `x`, into `out`.
     verfc = erfc;
-    /// [`gelu`] of each element of `x`, into `out`.
-    vgelu = gelu;
     /// [`gelu_tanh`] of each element of `x`, into `out`.
     vgelu_tanh = gelu_tanh;
     /// [`silu`] of each element of `x`, into `out`.
     vsilu = silu;
+    /// [`erfinv`] of each element of `x`, into `out`.
+    verfinv = erfinv;
+    /// [`asin`] of each element of `x`, into `out`.
+    vasin = asin;
+    /// [`acos`] of each element of `x`, into `out`.
+    vacos = acos;
+    /// [`atan`] of each element of `x`, into `out`.
+    vatan = atan;
+    /// [`sinh`] of each element of `x`, into `out`.
+    vsinh = sinh;
+    /// [`cosh`] of each element of `x`, into `out`.
+    vcosh = cosh;
+    /// [`asinh`] of each element of `x`, into `out`.
+    vasinh = asinh;
+    /// [`acosh`] of each element of `x`, into `out`.
+    vacosh = acosh;
+    /// [`atanh`] of each element of `x`, into `out`.
+    vatanh = atanh;
+}
+
+macro_rules! pairs {
+    ($($(#[$meta:meta])* $name:ident = $f:path;)*) => { $(
+        crate::simd_fn! {
+            $(#[$meta])*
+            ///
+            /// # Panics
+            /// If the lengths differ.
+            pub fn $name(a: &[f32], b: &[f32], out: &mut [f32]) {
+                assert!(a.len() == out.len() && b.len() == out.len(), "slices of different lengths");
+                for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
+                    *o = $f(*a, *b);
+                }
+            }
+        }
+    )* };
+}
+
+pairs! {
+    /// [`atan2`] of each element of `a` and that of `b`, into `out`.
+    vatan2 = atan2;
+    /// [`hypot`] of each element of `a` and that of `b`, into `out`.
+    vhypot = hypot;
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Arguments are reduced to a quarter turn in one of two ways, by their size: with a two-part pi / 2
 //! in f64, or with the bits of 2 / pi in integers (Payne and Hanek). A loop that holds small
 //! arguments only need not compute the second, which is what [`vsin`], [`vcos`] and [`vtan`] do.
+//! What is left is an f32, but for the tangent, whose quotient would double what that rounds off.
 
 use std::f64::consts::FRAC_PI_2;
 
@@ -64,9 +65,47 @@ fn reduce(x: f32) -> (u64, f64) {
     }
 }
 
-/// Sine and cosine of `n * pi / 2 + r`, to 1e-10 of their value.
+/// A reduced argument as f32: a polynomial takes twice as many of them at a time.
 #[inline(always)]
-fn sin_cos((n, r): (u64, f64)) -> (f64, f64) {
+fn short((n, r): (u64, f64)) -> (u32, f32) {
+    (n as u32, r as f32)
+}
+
+/// `-y` where bit 1 of `n` is set.
+#[inline(always)]
+fn turned(y: f32, n: u32) -> f32 {
+    f32::from_bits(y.to_bits() ^ (n & 2) << 30)
+}
+
+/// Sine of `r`, at most pi / 4.
+#[inline(always)]
+fn sin_near(r: f32) -> f32 {
+    let rr = r * r;
+    r + r * (rr * poly!(rr, -1.951_726_6e-4, 0.008_332_178, -0.166_666_55))
+}
+
+/// Cosine of `r`, at most pi / 4.
+#[inline(always)]
+fn cos_near(r: f32) -> f32 {
+    let rr = r * r;
+    let p = poly!(rr, 2.446_380_3e-5, -0.001_388_765_4, 0.041_666_653);
+    1.0 - (0.5 * rr - rr * rr * p)
+}
+
+#[inline(always)]
+fn finish_sin(x: f32, (n, r): (u32, f32)) -> f32 {
+    let y = if n & 1 == 0 { sin_near(r) } else { cos_near(r) };
+    f32::from_bits(turned(y, n).to_bits() ^ x.to_bits() & 0x8000_0000)
+}
+
+#[inline(always)]
+fn finish_cos(_: f32, (n, r): (u32, f32)) -> f32 {
+    let y = if n & 1 == 0 { cos_near(r) } else { sin_near(r) };
+    turned(y, n.wrapping_add(n & 1))
+}
+
+#[inline(always)]
+fn finish_tan(x: f32, (n, r): (u64, f64)) -> f32 {
     let rr = r * r;
     let p = poly!(
         rr,
@@ -82,50 +121,23 @@ fn sin_cos((n, r): (u64, f64)) -> (f64, f64) {
         0.04166662331352194,
         -0.49999999725024064
     );
-    let (s, c) = (r + r * rr * p, 1.0 + rr * q);
-    let (sin, cos) = if n & 1 == 0 { (s, c) } else { (c, s) };
-    let sin = if n & 2 == 0 { sin } else { -sin };
-    let cos = if (n.wrapping_add(1)) & 2 == 0 {
-        cos
-    } else {
-        -cos
-    };
-    (sin, cos)
-}
-
-/// The sign of an odd function of |x|.
-#[inline(always)]
-fn odd(x: f32, y: f64) -> f32 {
+    // To 1e-10 of their value.
+    let (sin, cos) = (r + r * rr * p, 1.0 + rr * q);
+    let y = if n & 1 == 0 { sin / cos } else { -cos / sin };
     let y = y as f32;
     if x.is_sign_negative() { -y } else { y }
 }
 
-#[inline(always)]
-fn finish_sin(x: f32, reduced: (u64, f64)) -> f32 {
-    odd(x, sin_cos(reduced).0)
-}
-
-#[inline(always)]
-fn finish_cos(_: f32, reduced: (u64, f64)) -> f32 {
-    sin_cos(reduced).1 as f32
-}
-
-#[inline(always)]
-fn finish_tan(x: f32, reduced: (u64, f64)) -> f32 {
-    let (sin, cos) = sin_cos(reduced);
-    odd(x, sin / cos)
-}
-
-/// Sine of `x` radians; NaN for infinity. Correctly rounded but for rare cases.
+/// Sine of `x` radians; NaN for infinity. At most 1.7 ulp off.
 #[inline(always)]
 pub fn sin(x: f32) -> f32 {
-    finish_sin(x, reduce(x))
+    finish_sin(x, short(reduce(x)))
 }
 
-/// Cosine of `x` radians; NaN for infinity. Correctly rounded but for rare cases.
+/// Cosine of `x` radians; NaN for infinity. At most 1.7 ulp off.
 #[inline(always)]
 pub fn cos(x: f32) -> f32 {
-    finish_cos(x, reduce(x))
+    finish_cos(x, short(reduce(x)))
 }
 
 /// Tangent of `x` radians; NaN for infinity. Correctly rounded but for rare cases.
@@ -134,22 +146,36 @@ pub fn tan(x: f32) -> f32 {
     finish_tan(x, reduce(x))
 }
 
-/// Blocks of small arguments the short way, others the long one.
+/// Elements reduced before they are finished.
+const BLOCK: usize = 256;
+
+/// Blocks of small arguments the short way, others the long one; `keep` says what of a reduced
+/// argument is worked on.
 #[inline(always)]
-fn by_blocks(x: &[f32], out: &mut [f32], finish: impl Fn(f32, (u64, f64)) -> f32) {
+fn by_blocks<R: Copy + Default>(
+    x: &[f32],
+    out: &mut [f32],
+    keep: impl Fn((u64, f64)) -> R,
+    finish: impl Fn(f32, R) -> f32,
+) {
     assert_eq!(x.len(), out.len(), "slices of different lengths");
-    for (x, out) in x.chunks(512).zip(out.chunks_mut(512)) {
+    // In two loops, each over numbers of one size, which is what they are vectorised for.
+    let mut reduced = [R::default(); BLOCK];
+    for (x, out) in x.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
         let large = x
             .iter()
             .fold(0, |n, x| n + u32::from(x.abs() > SMALL || x.is_nan()));
         if large == 0 {
-            for (o, x) in out.iter_mut().zip(x) {
-                *o = finish(*x, reduce_small(*x));
+            for (r, x) in reduced.iter_mut().zip(x) {
+                *r = keep(reduce_small(*x));
             }
         } else {
-            for (o, x) in out.iter_mut().zip(x) {
-                *o = finish(*x, reduce(*x));
+            for (r, x) in reduced.iter_mut().zip(x) {
+                *r = keep(reduce(*x));
             }
+        }
+        for ((o, x), r) in out.iter_mut().zip(x).zip(&reduced) {
+            *o = finish(*x, *r);
         }
     }
 }
@@ -160,7 +186,7 @@ simd_fn! {
     /// # Panics
     /// If the lengths differ.
     pub fn vsin(x: &[f32], out: &mut [f32]) {
-        by_blocks(x, out, finish_sin)
+        by_blocks(x, out, short, finish_sin)
     }
 
     /// [`cos`] of each element of `x`, into `out`.
@@ -168,7 +194,7 @@ simd_fn! {
     /// # Panics
     /// If the lengths differ.
     pub fn vcos(x: &[f32], out: &mut [f32]) {
-        by_blocks(x, out, finish_cos)
+        by_blocks(x, out, short, finish_cos)
     }
 
     /// [`tan`] of each element of `x`, into `out`.
@@ -176,6 +202,6 @@ simd_fn! {
     /// # Panics
     /// If the lengths differ.
     pub fn vtan(x: &[f32], out: &mut [f32]) {
-        by_blocks(x, out, finish_tan)
+        by_blocks(x, out, |r| r, finish_tan)
     }
 }

@@ -3,6 +3,7 @@
 //! memory; that row's own gradient is written in tensors.
 
 use super::binary::{Binary, binary, binary_row, relu_backward};
+use super::gate::Gate;
 use super::unary::{Params, Unary, keep, row_spec, unary, unary_, unary_ops, unary_row};
 use super::{Kind, original};
 use crate::autocast::{Cast, Composite};
@@ -10,7 +11,7 @@ use crate::dispatch::Saves;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::Tensor;
 use crate::{DType, Result, bail};
-use flambeau_cpu::math::Real as R;
+use flambeau_cpu::math::{self, Real as R};
 use smallvec::smallvec;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 
@@ -65,7 +66,10 @@ unary_ops! { ACTIVATIONS:
         float: |x, p| if x > 0.0 { x } else { x * p[0] },
         cuda: "x > 0 ? x : x * p0",
         saves: Saves::INPUTS,
-        grad: |c, g, p| c.input(0)?.gt(0.0)?.where_(g, g.mul(p[0])?),
+        grad: |c, g, p| {
+            let gate = Gate { outside: p[0], nan: p[0], ..Gate::open(0.0, f64::INFINITY) };
+            gate.pass(g, &c.input(0)?)
+        },
         domain: (0.2, 2.0),
         torch: "F.leaky_relu(x, p[0])",
         params: [[0.01, 0.0, 0.0], [0.3, 0.0, 0.0]],
@@ -141,6 +145,7 @@ unary_ops! { ACTIVATIONS:
     /// # Errors
     /// For integer and bool tensors.
     GELU = gelu, gelu_() Number {
+        vector: math::vgelu,
         float: |x, p| R::gelu(x),
         cuda: "x * (0.5f * (1 + erf(x * COMPUTE(0.7071067811865476))))",
         saves: Saves::INPUTS,
@@ -210,10 +215,7 @@ unary_ops! { ACTIVATIONS:
         cuda: "x < p0 ? p0 : x > p1 ? p1 : x",
         cuda_int: "x < p0 ? p0 : x > p1 ? p1 : x",
         saves: Saves::INPUTS,
-        grad: |c, g, p| {
-            let x = c.input(0)?;
-            keep(g, &x.le(p[0])?.logical_or(x.ge(p[1])?)?.logical_not()?)
-        },
+        grad: |c, g, p| Gate { nan: 1.0, ..Gate::open(p[0], p[1]) }.pass(g, &c.input(0)?),
         domain: (-0.9, 0.9),
         torch: "F.hardtanh(x, p[0], p[1])",
         params: [[-1.0, 1.0, 0.0], [-0.5, 2.0, 0.0]],
@@ -257,10 +259,7 @@ unary_ops! { ACTIVATIONS:
         float: |x, p| (x + 3.0).clamp(0.0, 6.0) / 6.0,
         cuda: "minimum(maximum(x + 3, COMPUTE(0)), COMPUTE(6)) / 6",
         saves: Saves::INPUTS,
-        grad: |c, g, _| {
-            let x = c.input(0)?;
-            keep(&g.div(6.0)?, &x.gt(-3.0)?.logical_and(x.lt(3.0)?)?)
-        },
+        grad: |c, g, _| Gate { inside: 1.0 / 6.0, ..Gate::open(-3.0, 3.0) }.pass(g, &c.input(0)?),
         domain: (-2.0, 2.0),
         torch: "F.hardsigmoid(x)",
     }
@@ -283,10 +282,7 @@ unary_ops! { ACTIVATIONS:
         float: |x, p| if x >= -p[0] && x <= p[0] { 0.0 } else { x },
         cuda: "x >= -p0 && x <= p0 ? 0 : x",
         saves: Saves::INPUTS,
-        grad: |c, g, p| {
-            let x = c.input(0)?;
-            keep(g, &x.ge(-p[0])?.logical_and(x.le(p[0])?)?.logical_not()?)
-        },
+        grad: |c, g, p| Gate::shut(-p[0], p[0]).pass(g, &c.input(0)?),
         domain: (0.6, 2.0),
         torch: "F.hardshrink(x, p[0])",
         params: [[0.5, 0.0, 0.0]],
@@ -310,10 +306,7 @@ unary_ops! { ACTIVATIONS:
         float: |x, p| if x > p[0] { x - p[0] } else if x < -p[0] { x + p[0] } else { x * 0.0 },
         cuda: "x > p0 ? x - p0 : x < -p0 ? x + p0 : x * 0",
         saves: Saves::INPUTS,
-        grad: |c, g, p| {
-            let x = c.input(0)?;
-            keep(g, &x.ge(-p[0])?.logical_and(x.le(p[0])?)?.logical_not()?)
-        },
+        grad: |c, g, p| Gate::shut(-p[0], p[0]).pass(g, &c.input(0)?),
         domain: (0.6, 2.0),
         torch: "F.softshrink(x, p[0])",
         params: [[0.5, 0.0, 0.0]],
@@ -339,7 +332,7 @@ unary_ops! { ACTIVATIONS:
         cuda: "x <= p0 ? p1 : x",
         cuda_int: "x <= p0 ? p1 : x",
         saves: Saves::INPUTS,
-        grad: |c, g, p| keep(g, &c.input(0)?.le(p[0])?.logical_not()?),
+        grad: |c, g, p| Gate::shut(f64::NEG_INFINITY, p[0]).pass(g, &c.input(0)?),
         domain: (0.6, 2.0),
         torch: "F.threshold(x, p[0], p[1])",
         params: [[0.5, 7.0, 0.0]],

@@ -9,6 +9,7 @@ use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Shape, broadcast};
 use crate::tensor::{Operand, Tensor};
 use crate::{Ctx, DType, Result, bail};
+use flambeau_cpu::arith::Arith;
 use flambeau_cuda::kernels::Expr;
 use smallvec::smallvec;
 
@@ -25,6 +26,8 @@ pub(crate) struct Binary {
     pub(crate) i32: Option<Loop<i32>>,
     pub(crate) i64: Option<Loop<i64>>,
     pub(crate) hot: Option<&'static HotBinary>,
+    /// The same as one of the runtime's loops, which there are for f64 and integers of every width.
+    pub(crate) arith: Option<Arith>,
     /// The same for CUDA: an expression of `a` and `b` for floats, and one for integers.
     pub(crate) cuda: [&'static str; 2],
     /// Refuses operands of the type computed in.
@@ -127,9 +130,7 @@ impl Op for BinaryOp {
             );
             return self.forward(&[&a, &b]);
         }
-        if let Some(hot) = def.hot
-            && let Some(out) = hot::binary(hot, def.name, &shape, dtype, [a, b])
-        {
+        if let Some(out) = hot::binary(def, &shape, dtype, [a, b]) {
             return Ok(out?.into());
         }
         fn each<T: Lane + super::KernelResult>(
@@ -252,10 +253,7 @@ fn write_in_place(def: &'static Binary, a: &Tensor, b: &Tensor) -> Result<bool> 
     }
     let dtype = a.dtype();
     let fits = broadcast(def.name, a.shape(), b.shape()).is_ok_and(|s| s[..] == *a.shape());
-    // Narrow integers wrap before the operation.
-    let narrow = matches!(dtype, DType::U8 | DType::I8 | DType::I16);
     if !fits
-        || narrow
         || !def.kind.keeps(dtype)
         || result_type(&[a, b]) != dtype
         || (def.check)(dtype, a, b).is_err()
@@ -266,8 +264,12 @@ fn write_in_place(def: &'static Binary, a: &Tensor, b: &Tensor) -> Result<bool> 
         let formula = def.formula(dtype).filter(|_| a.on_cuda());
         return formula.map_or(Ok(false), |f| cuda::map_in_place(def.name, &f, a, &[a, b]));
     }
-    if def.hot.is_some_and(|hot| hot::binary_in_place(hot, a, b)) {
+    if hot::binary_in_place(def, a, b) {
         return Ok(true);
+    }
+    // Narrow integers wrap before the operation.
+    if matches!(dtype, DType::U8 | DType::I8 | DType::I16) {
+        return Ok(false);
     }
     match lane_of(dtype) {
         DType::F32 => each(def, a, b, def.f32),
@@ -310,10 +312,15 @@ macro_rules! binary_loop {
 pub(crate) use binary_loop;
 
 /// One row; `float` is compiled for f32 and f64, `int` for i32 and i64. `hot` says whether the
-/// operands of a row with [further loops](super::hot) may be exchanged.
+/// operands of a row with [further loops](super::hot) may be exchanged, `arith` which of the runtime's
+/// it has; `vector` and `vector64` are
+/// functions over slices that are taken for f32 and f64.
 macro_rules! binary_row {
     ($name:expr, $kind:ident,
         $(hot: $hot:expr,)?
+        $(arith: $arith:ident,)?
+        $(vector: $vector:path,)?
+        $(vector64: $vector64:path,)?
         $(float: |$x:ident, $y:ident| $float:expr,)?
         $(int: |$i:ident, $j:ident| $int:expr,)?
         $(cuda: $cuda:literal,)?
@@ -327,12 +334,13 @@ macro_rules! binary_row {
         Binary {
             name: $name,
             kind: Kind::$kind,
-            f32: binary_row!(@each f32 $(|$x, $y| $float)?),
-            f64: binary_row!(@each f64 $(|$x, $y| $float)?),
+            f32: binary_row!(@float f32, [$($vector)?] $(|$x, $y| $float)?),
+            f64: binary_row!(@float f64, [$($vector64)?] $(|$x, $y| $float)?),
             i32: binary_row!(@each i32 $(|$i, $j| $int)?),
             i64: binary_row!(@each i64 $(|$i, $j| $int)?),
             cuda: [concat!($($cuda)?), concat!($($cuda_int)?)],
             hot: binary_row!(@hot [$($hot)?] $(|$x, $y| $float)?),
+            arith: binary_row!(@arith $($arith)?),
             check: binary_row!(@check $($check)?),
             saves: $saves,
             rule: $rule,
@@ -340,10 +348,14 @@ macro_rules! binary_row {
             torch: $torch,
         }
     }};
+    (@float $t:ty, [$vector:path] $($rest:tt)*) => { Some($vector) };
+    (@float $t:ty, [] $($rest:tt)*) => { binary_row!(@each $t $($rest)*) };
     (@each $t:ty) => { None };
     (@each $t:ty |$x:ident, $y:ident| $e:expr) => { $crate::ops::elementwise::binary::binary_loop!($t, |$x, $y| $e) };
     (@hot [] $($rest:tt)*) => { None };
     (@hot [$hot:expr] |$x:ident, $y:ident| $e:expr) => { $crate::ops::elementwise::hot::hot_binary!($hot, |$x, $y| $e) };
+    (@arith) => { None };
+    (@arith $arith:ident) => { Some(flambeau_cpu::arith::Arith::$arith) };
     (@check) => { |_, _, _| Ok(()) };
     (@check $check:expr) => { $check };
 }
@@ -424,6 +436,7 @@ binary_ops! { BINARY:
     /// Where shapes do not broadcast.
     ADD = add, add_ Same {
         hot: true,
+        arith: Add,
         float: |x, y| x + y,
         int: |x, y| x.wrapping_add(y),
         cuda: "a + b",
@@ -446,6 +459,7 @@ binary_ops! { BINARY:
     /// For bool tensors, and where shapes do not broadcast.
     SUB = sub, sub_ Same {
         hot: false,
+        arith: Sub,
         float: |x, y| x - y,
         int: |x, y| x.wrapping_sub(y),
         cuda: "a - b",
@@ -472,6 +486,7 @@ binary_ops! { BINARY:
     /// Where shapes do not broadcast.
     MUL = mul, mul_ Same {
         hot: true,
+        arith: Mul,
         float: |x, y| x * y,
         int: |x, y| x.wrapping_mul(y),
         cuda: "a * b",

@@ -1,10 +1,8 @@
-//! Choosing between elements: `where`, `masked_fill`, `clamp`; and sums of products.
+//! Choosing between elements: `where`, `masked_fill`; and sums of products.
 
-use super::Kind;
-use super::binary::{result_type, want};
+use super::binary::result_type;
 use super::products::{Fused, Product};
-use super::unary::{Unary, keep, unary, unary_row};
-use super::{Lane, lane_of, map, original};
+use super::{Lane, lane_of, map};
 use crate::cuda::{self, Formula};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::spec::{Arg, OpSpec, Sample};
@@ -174,204 +172,7 @@ impl Tensor {
     }
 }
 
-/// In p[2] of [`CLAMP`].
-const BOTH: f64 = 0.0;
-const MIN_ONLY: f64 = 1.0;
-const MAX_ONLY: f64 = 2.0;
-
-/// p = [min, max, which of them there are]; infinite where there is none.
-static CLAMP: Unary = unary_row!("clamp", Number,
-    hot: true,
-    float: |x, p| {
-        let y = if x > p[0] || x.is_nan() { x } else { p[0] };
-        if y < p[1] || y.is_nan() { y } else { p[1] }
-    },
-    int: |x, p| x.max(p[0]).min(p[1]),
-    cuda: "minimum(maximum(x, p0), p1)",
-    saves: Saves::INPUTS,
-    grad: |c, g, p| {
-        let x = c.input(0)?;
-        let inside = match p[2] {
-            MIN_ONLY => x.gt(p[0])?,
-            MAX_ONLY => x.lt(p[1])?,
-            _ => x.gt(p[0])?.logical_and(x.lt(p[1])?)?,
-        };
-        keep(g, &inside)
-    },
-    domain: (-1.0, 1.0),
-    torch: "",
-);
-
-/// Clamping between tensors: inputs x, min, max.
-#[derive(Debug)]
-struct Clamp;
-
-impl Op for Clamp {
-    fn name(&self) -> &'static str {
-        "clamp"
-    }
-
-    fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
-        Ok(inputs[0].maximum(inputs[1])?.minimum(inputs[2])?.into())
-    }
-
-    fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
-        self.forward(inputs)
-    }
-
-    fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
-        let (x, min, max) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
-        // At a bound, element and bound share; where the bounds meet, the element has it all.
-        let open = min.lt(&max)?;
-        let at_min = x.eq(&min)?.logical_and(&open)?;
-        let at_max = x.eq(&max)?.logical_and(&open)?;
-        let half = grad.mul(0.5)?;
-        Ok(smallvec![
-            want(ctx, 0, || {
-                let shared = at_min.logical_or(&at_max)?.where_(&half, grad)?;
-                keep(
-                    &shared,
-                    &x.lt(&min)?.logical_or(x.gt(&max)?)?.logical_not()?,
-                )
-            })?,
-            want(ctx, 1, || {
-                let below = x.lt(&min)?.logical_and(min.le(&max)?)?;
-                at_min.where_(&half, keep(grad, &below)?)
-            })?,
-            want(ctx, 2, || {
-                let above = x.gt(&max)?.logical_or(max.lt(&min)?)?;
-                at_max.where_(&half, keep(grad, &above)?)
-            })?,
-        ])
-    }
-}
-
-#[track_caller]
-fn clamp(x: &Tensor, min: Option<&Tensor>, max: Option<&Tensor>) -> Result<Tensor> {
-    let mut all = vec![x];
-    all.extend(min);
-    all.extend(max);
-    let dtype = result_type(&all);
-    if dtype == DType::Bool {
-        bail!(
-            "clamp",
-            "there is no clamp of bool tensors; convert with to_dtype first"
-        );
-    }
-    let x = x.to_dtype(dtype)?;
-    // Integers only where f64 holds the bounds, and their type does.
-    let exact = |t: &&Tensor| {
-        let limit = if dtype == DType::I32 { 31 } else { 53 };
-        t.is_number()
-            && t.item::<f64>()
-                .is_ok_and(|v| v.abs() < f64::exp2(limit.into()))
-    };
-    let numbers = match dtype {
-        DType::I64 | DType::I32 => !x.on_cuda() && all[1..].iter().all(exact),
-        _ => dtype.is_floating_point() && all[1..].iter().all(|t| t.is_number()),
-    };
-    if numbers {
-        let which = match (min, max) {
-            (_, None) => MIN_ONLY,
-            (None, _) => MAX_ONLY,
-            _ => BOTH,
-        };
-        let min = min.map_or(Ok(f64::NEG_INFINITY), Tensor::item)?;
-        let max = max.map_or(Ok(f64::INFINITY), Tensor::item)?;
-        return unary(&CLAMP, &x, [min, max, which]);
-    }
-    match (min, max) {
-        (Some(min), Some(max)) => dispatch::call(Clamp, &[&x, min, max]),
-        (Some(min), None) => x.maximum(min),
-        (None, Some(max)) => x.minimum(max),
-        (None, None) => Ok(x),
-    }
-}
-
 impl Tensor {
-    /// Elements brought into `min`..`max`, numbers or tensors that broadcast: min(max(x, min), max),
-    /// so `max` where the bounds cross. NaN, in the element or a bound, gives NaN. The gradient passes
-    /// inside of the bounds; at a number it is 0, at a tensor element and bound share it. Types
-    /// promote: integers clamped to a fraction are `f32`
-    /// ([`torch.clamp`](https://pytorch.org/docs/stable/generated/torch.clamp.html)).
-    ///
-    /// ```
-    /// use flambeau_core::Tensor;
-    /// assert_eq!(
-    ///     Tensor::new([-2.0f32, 0.5, 3.0])?.clamp(-1, 1.5)?.to_vec::<f32>()?,
-    ///     [-1.0, 0.5, 1.5]
-    /// );
-    /// # Ok::<(), flambeau_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// For bool tensors, and where shapes do not broadcast.
-    #[track_caller]
-    pub fn clamp(&self, min: impl Operand, max: impl Operand) -> Result<Tensor> {
-        clamp(self, Some(&*min.operand()?), Some(&*max.operand()?))
-    }
-    /// [`clamp`](Tensor::clamp) in place.
-    ///
-    /// # Errors
-    /// As [`clamp`](Tensor::clamp), and as every [operation in place](Tensor#in-place).
-    #[track_caller]
-    pub fn clamp_(&self, min: impl Operand, max: impl Operand) -> Result<Tensor> {
-        self.check_inplace("clamp")?;
-        let (min, max) = (min.operand()?, max.operand()?);
-        let x = original(self, &[&*min, &*max])?;
-        self.assign("clamp", x.clamp(&*min, &*max)?)
-    }
-    /// Elements brought up to `min` (`x.clamp(min=..)`)
-    /// ([`torch.clamp`](https://pytorch.org/docs/stable/generated/torch.clamp.html)).
-    ///
-    /// ```
-    /// use flambeau_core::Tensor;
-    /// assert_eq!(Tensor::new([-2.0f32, 0.5])?.clamp_min(0)?.to_vec::<f32>()?, [0.0, 0.5]);
-    /// # Ok::<(), flambeau_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`clamp`](Tensor::clamp).
-    #[track_caller]
-    pub fn clamp_min(&self, min: impl Operand) -> Result<Tensor> {
-        clamp(self, Some(&*min.operand()?), None)
-    }
-    /// [`clamp_min`](Tensor::clamp_min) in place.
-    ///
-    /// # Errors
-    /// As [`clamp`](Tensor::clamp), and as every [operation in place](Tensor#in-place).
-    #[track_caller]
-    pub fn clamp_min_(&self, min: impl Operand) -> Result<Tensor> {
-        self.check_inplace("clamp_min")?;
-        let min = min.operand()?;
-        self.assign("clamp_min", original(self, &[&*min])?.clamp_min(&*min)?)
-    }
-    /// Elements brought down to `max` (`x.clamp(max=..)`)
-    /// ([`torch.clamp`](https://pytorch.org/docs/stable/generated/torch.clamp.html)).
-    ///
-    /// ```
-    /// use flambeau_core::Tensor;
-    /// assert_eq!(Tensor::new([0.5f32, 3.0])?.clamp_max(1)?.to_vec::<f32>()?, [0.5, 1.0]);
-    /// # Ok::<(), flambeau_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`clamp`](Tensor::clamp).
-    #[track_caller]
-    pub fn clamp_max(&self, max: impl Operand) -> Result<Tensor> {
-        clamp(self, None, Some(&*max.operand()?))
-    }
-    /// [`clamp_max`](Tensor::clamp_max) in place.
-    ///
-    /// # Errors
-    /// As [`clamp`](Tensor::clamp), and as every [operation in place](Tensor#in-place).
-    #[track_caller]
-    pub fn clamp_max_(&self, max: impl Operand) -> Result<Tensor> {
-        self.check_inplace("clamp_max")?;
-        let max = max.operand()?;
-        self.assign("clamp_max", original(self, &[&*max])?.clamp_max(&*max)?)
-    }
-
     /// this + `alpha` `other` (`torch.add(.., alpha=..)`)
     /// ([`torch.add`](https://pytorch.org/docs/stable/generated/torch.add.html)).
     ///
@@ -477,7 +278,9 @@ impl Tensor {
             return Fused(Product::Lerp, p)
                 .run(&[self, end], || if p.abs() < 0.5 { near() } else { far() });
         }
-        weight.abs()?.lt(0.5)?.where_(near()?, far()?)
+        Fused(Product::Lerp, 0.0).run(&[self, end, &weight], || {
+            weight.abs()?.lt(0.5)?.where_(near()?, far()?)
+        })
     }
     /// [`lerp`](Tensor::lerp) in place.
     ///
@@ -487,10 +290,14 @@ impl Tensor {
     pub fn lerp_(&self, end: &Tensor, weight: impl Operand) -> Result<Tensor> {
         self.check_inplace("lerp")?;
         let weight = weight.operand()?;
-        if weight.is_number() && Fused(Product::Lerp, weight.item()?).run_in_place(&[self, end])? {
+        let weight = &*weight;
+        let done = match weight.is_number() {
+            true => Fused(Product::Lerp, weight.item()?).run_in_place(&[self, end])?,
+            false => Fused(Product::Lerp, 0.0).run_in_place(&[self, end, weight])?,
+        };
+        if done {
             return Ok(self.written("lerp"));
         }
-        let weight = &*weight;
         self.assign("lerp", self.lerp(end, weight)?)
     }
 
@@ -633,20 +440,6 @@ pub(crate) fn specs() -> Vec<OpSpec> {
         range: (0, 2),
         dtype: DType::Bool,
     };
-    let special = || {
-        Arg::values(
-            [7],
-            &[
-                f64::NEG_INFINITY,
-                -0.5,
-                0.0,
-                0.5,
-                2.0,
-                f64::INFINITY,
-                f64::NAN,
-            ],
-        )
-    };
     let integers = [DType::I64, DType::I32, DType::U8];
     let mut specs = vec![
         OpSpec::new("where", "torch.where", move |a| {
@@ -706,64 +499,6 @@ pub(crate) fn specs() -> Vec<OpSpec> {
             ),
         ]),
     ];
-    let bounds = [
-        ("clamp", "torch.clamp"),
-        ("clamp_min", "torch.clamp_min"),
-        ("clamp_max", "torch.clamp_max"),
-    ];
-    for (name, torch) in bounds {
-        let run = move |a: &[Arg], inplace: bool| -> Result<Vec<Tensor>> {
-            let x = a[0].tensor()?;
-            let (first, last) = (number(&a[1])?, number(&a[a.len() - 1])?);
-            Ok(vec![match (name, inplace) {
-                ("clamp", false) => x.clamp(first, last),
-                ("clamp", true) => x.clamp_(first, last),
-                ("clamp_min", false) => x.clamp_min(first),
-                ("clamp_min", true) => x.clamp_min_(first),
-                (_, false) => x.clamp_max(first),
-                (_, true) => x.clamp_max_(first),
-            }?])
-        };
-        let call = |x: Arg, low: Arg, high: Arg| {
-            Sample::new(if name == "clamp" {
-                vec![x, low, high]
-            } else {
-                vec![x, low]
-            })
-        };
-        let none = f64::NAN;
-        specs.push(
-            OpSpec::new(name, torch, move |a| run(a, false))
-                .inplace(move |a| run(a, true))
-                .samples(vec![
-                    call(x(&[3, 4]), Arg::F(-0.77), Arg::F(0.81)),
-                    call(special(), Arg::F(-0.5), Arg::F(0.5)).kinked(),
-                    call(special(), Arg::F(0.5), Arg::F(-0.5)).kinked(),
-                    call(special(), Arg::F(none), Arg::F(0.5)).kinked(),
-                    call(
-                        x(&[3, 4]),
-                        Arg::uniform([4], (-1.0, -0.5)),
-                        Arg::uniform([3, 1], (0.2, 1.0)),
-                    ),
-                    call(
-                        x(&[12]),
-                        Arg::uniform([12], (-1.0, 1.0)),
-                        Arg::uniform([12], (-1.0, 1.0)),
-                    ),
-                    call(special(), special(), Arg::values([7], &[0.5; 7])).kinked(),
-                    call(Arg::uniform([6], (-9.0, 9.0)), Arg::I(-2), Arg::I(3)).dtypes(&[
-                        DType::I64,
-                        DType::I8,
-                        DType::Bool,
-                    ]),
-                    call(Arg::uniform([6], (-9.0, 9.0)), Arg::F(-1.5), Arg::F(2.5)).dtypes(&[
-                        DType::I64,
-                        DType::F16,
-                        DType::BF16,
-                    ]),
-                ]),
-        );
-    }
     let scalar = |a: &Arg| -> Result<Scalar> {
         Ok(match a {
             Arg::I(v) => Scalar::Int(*v),

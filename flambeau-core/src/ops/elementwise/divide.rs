@@ -6,6 +6,7 @@ use crate::dispatch::Saves;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::{Operand, Tensor};
 use crate::{DType, Result, bail};
+use flambeau_cpu::math;
 use smallvec::smallvec;
 
 /// How [`Tensor::div_rounded`] rounds.
@@ -57,22 +58,8 @@ binary_ops! { DIVIDE:
     /// # Errors
     /// Where an integer is divided by 0, for bool tensors, and where shapes do not broadcast.
     FLOOR_DIVIDE = floor_divide, floor_divide_ Number {
-        float: |x, y| {
-            // Python's rule, which keeps x = y floor(x / y) + remainder as nearly as can be.
-            let rest = x % y;
-            let quotient = (x - rest) / y;
-            let quotient = if rest != 0.0 && (y < 0.0) != (rest < 0.0) { quotient - 1.0 } else { quotient };
-            let floor = quotient.floor();
-            if y == 0.0 {
-                x / y
-            } else if quotient == 0.0 {
-                (0.0 * x).copysign(x / y)
-            } else if quotient - floor > 0.5 {
-                floor + 1.0
-            } else {
-                floor
-            }
-        },
+        vector: math::floor_divide_f32,
+        vector64: math::floor_divide_f64,
         int: |x, y| {
             let quotient = x.checked_div(y).unwrap_or(if y == 0 { 0 } else { x });
             let rest = x.wrapping_sub(quotient.wrapping_mul(y));
@@ -99,10 +86,8 @@ binary_ops! { DIVIDE:
     /// # Errors
     /// As [`floor_divide`](Tensor::floor_divide).
     REMAINDER = remainder, remainder_ Number {
-        float: |x, y| {
-            let rest = x % y;
-            if rest != 0.0 && (y < 0.0) != (rest < 0.0) { rest + y } else { rest }
-        },
+        vector: math::remainder_f32,
+        vector64: math::remainder_f64,
         int: |x, y| {
             let rest = x.checked_rem(y).unwrap_or(0);
             if rest != 0 && (rest < 0) != (y < 0) { rest + y } else { rest }
@@ -130,7 +115,8 @@ binary_ops! { DIVIDE:
     /// # Errors
     /// As [`floor_divide`](Tensor::floor_divide).
     FMOD = fmod, fmod_ Number {
-        float: |x, y| x % y,
+        vector: math::fmod_f32,
+        vector64: math::fmod_f64,
         int: |x, y| x.checked_rem(y).unwrap_or(0),
         cuda: "fmod(a, b)",
         cuda_int: "b == 0 || b == -1 ? 0 : a % b",

@@ -3,14 +3,17 @@
 //! The plain loop of a row reads slices and writes to another one. An operation in place, one in
 //! bf16, and a bias that is one element for a whole row take it passes through buffers, which last
 //! longer than an addition does. A row marked `hot` has loops of its own for these, in f32 and
-//! bf16. They compute what the plain loop does, bit for bit.
+//! bf16; one that is `arith` has the runtime's, for f64 and integers of every width. They compute what
+//! the plain loop does, bit for bit.
 
-use super::GRAIN;
-use super::unary::Params;
+use super::binary::Binary;
+use super::unary::{Params, Unary};
+use super::{GRAIN, in_place_rows, lane_of};
 use crate::dtype::Stored;
 use crate::shape::{broadcast_strides, is_contiguous};
 use crate::tensor::Tensor;
 use crate::{DType, Result, with_stored};
+use flambeau_cpu::arith::{Arith, Arithmetic, Loops};
 use flambeau_cpu::threads::parallel_chunks_mut;
 use half::bf16;
 use smallvec::SmallVec;
@@ -21,18 +24,10 @@ const ROW: usize = 32;
 const TILE: usize = 1024;
 const LONGEST: usize = 1 << 16;
 
-/// Loops over elements of one type, with slices or a single number on the right.
-pub(crate) struct Loops<S: 'static> {
-    pub(crate) each: fn(&[S], &[S], &mut [S]),
-    pub(crate) one: fn(&[S], f32, &mut [S]),
-    pub(crate) each_in_place: fn(&mut [S], &[S]),
-    pub(crate) one_in_place: fn(&mut [S], f32),
-}
-
 /// The further loops of a row of two operands.
 pub(crate) struct HotBinary {
-    pub(crate) f32: Loops<f32>,
-    pub(crate) bf16: Loops<bf16>,
+    pub(crate) f32: Loops<f32, f32>,
+    pub(crate) bf16: Loops<bf16, f32>,
     /// Whether the operands may be exchanged.
     pub(crate) commutes: bool,
 }
@@ -75,7 +70,7 @@ macro_rules! hot_loops {
                 }
             }
         }
-        $crate::ops::elementwise::hot::Loops {
+        flambeau_cpu::arith::Loops {
             each,
             one,
             each_in_place,
@@ -202,78 +197,173 @@ impl Layout {
     }
 }
 
-/// The only element, as `f32`.
-fn number(t: &Tensor) -> f32 {
-    with_stored!(t.dtype(), S => t.read().slice::<S>()[0].to_f32())
+/// A type that there are further loops for.
+pub(crate) trait Hot: Stored {
+    /// What stands for an operand of one element.
+    type Number: Copy + Sync + 'static;
+    /// That of an element of any type.
+    fn number<T: Stored>(v: T) -> Self::Number;
+    /// The loops of a row for `dtype`, which is stored as this type, and whether its operands may be
+    /// exchanged.
+    fn loops(def: &Binary, dtype: DType) -> Option<(&'static Loops<Self, Self::Number>, bool)>;
 }
 
-/// A type that hot rows have loops for.
-pub(crate) trait Hot: Stored + flambeau_cpu::convert::Near {
-    const DTYPE: DType;
-    fn binary(hot: &HotBinary) -> &Loops<Self>;
+macro_rules! hot_float {
+    ($($t:ident),*) => {$(
+        impl Hot for $t {
+            type Number = f32;
+            fn number<T: Stored>(v: T) -> f32 {
+                v.to_f32()
+            }
+            fn loops(def: &Binary, _: DType) -> Option<(&'static Loops<$t, f32>, bool)> {
+                def.hot.map(|hot| (&hot.$t, hot.commutes))
+            }
+        }
+    )*};
 }
-impl Hot for f32 {
-    const DTYPE: DType = DType::F32;
-    fn binary(hot: &HotBinary) -> &Loops<f32> {
-        &hot.f32
-    }
+hot_float!(f32, bf16);
+
+macro_rules! hot_arith {
+    ($($t:ty, |$v:ident| $number:expr);*) => {$(
+        impl Hot for $t {
+            type Number = $t;
+            fn number<T: Stored>($v: T) -> $t {
+                $number
+            }
+            fn loops(def: &Binary, dtype: DType) -> Option<(&'static Loops<$t, $t>, bool)> {
+                let op = match (dtype, def.arith?) {
+                    (DType::Bool, Arith::Add | Arith::Max) => Arith::Or,
+                    (DType::Bool, Arith::Mul | Arith::Min) => Arith::And,
+                    (_, op) => op,
+                };
+                Some((<$t as Arithmetic>::loops(op)?, op != Arith::Sub))
+            }
+        }
+    )*};
 }
-impl Hot for bf16 {
-    const DTYPE: DType = DType::BF16;
-    fn binary(hot: &HotBinary) -> &Loops<bf16> {
-        &hot.bf16
-    }
+hot_arith!(
+    f64, |v| v.to_f64();
+    i64, |v| v.to_i64();
+    i32, |v| v.to_i32();
+    i16, |v| v.to_i64() as i16;
+    i8, |v| v.to_i64() as i8;
+    u8, |v| v.to_i64() as u8
+);
+
+/// The only element.
+fn number<S: Hot>(t: &Tensor) -> S::Number {
+    with_stored!(t.dtype(), T => S::number(t.read().slice::<T>()[0]))
+}
+
+/// Runs `$body` with `$t` standing for what storage holds for `$dtype`; `$other` where there are no
+/// loops for it.
+macro_rules! with_hot {
+    ($dtype:expr, $t:ident => $body:expr, $other:expr) => {
+        match $dtype {
+            DType::F16 => $other,
+            DType::BF16 => {
+                type $t = bf16;
+                $body
+            }
+            DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            DType::I64 => {
+                type $t = i64;
+                $body
+            }
+            DType::I32 => {
+                type $t = i32;
+                $body
+            }
+            DType::I16 => {
+                type $t = i16;
+                $body
+            }
+            DType::I8 => {
+                type $t = i8;
+                $body
+            }
+            DType::U8 | DType::Bool => {
+                type $t = u8;
+                $body
+            }
+        }
+    };
 }
 
 /// A row on `a` and `b`, whose result is of type `dtype` and shape `shape`; nothing where the plain
 /// loop does as well or the operands do not lie as these loops want them.
 pub(crate) fn binary(
-    hot: &HotBinary,
-    op: &'static str,
+    def: &Binary,
     shape: &[usize],
     dtype: DType,
     operands: [&Tensor; 2],
 ) -> Option<Result<Tensor>> {
-    match dtype {
-        DType::F32 => binary_of::<f32>(hot, op, shape, operands),
-        DType::BF16 => binary_of::<bf16>(hot, op, shape, operands),
-        _ => None,
-    }
+    with_hot!(dtype, S => binary_of::<S>(def, shape, dtype, operands), None)
 }
 
 fn binary_of<S: Hot>(
-    hot: &HotBinary,
-    op: &'static str,
+    def: &Binary,
     shape: &[usize],
+    dtype: DType,
     [a, b]: [&Tensor; 2],
 ) -> Option<Result<Tensor>> {
     if crate::shape::numel(shape) == 0 {
         return None;
     }
-    let loops = S::binary(hot);
-    let plain = |t: &Tensor| t.dtype() == S::DTYPE && t.is_contiguous() && t.shape() == shape;
+    let (op, (loops, commutes)) = (def.name, S::loops(def, dtype)?);
+    let plain = |t: &Tensor| t.dtype() == dtype && t.is_contiguous() && t.shape() == shape;
     if plain(a) && b.numel() == 1 {
-        let (y, read) = (number(b), a.read());
-        return Some(Tensor::build::<S>(op, shape, S::DTYPE, |out| {
+        let (y, read) = (number::<S>(b), a.read());
+        return Some(Tensor::build::<S>(op, shape, dtype, |out| {
             let x = read.slice::<S>();
             parallel_chunks_mut(out, GRAIN, |i, out| {
                 (loops.one)(&x[i * GRAIN..][..out.len()], y, out);
             });
         }));
     }
-    // The plain loop takes f32 slices as they are.
-    if [a, b].iter().any(|t| t.dtype() != S::DTYPE)
-        || (S::DTYPE == DType::F32 && plain(a) && plain(b))
+    // The plain loop takes slices of its own type as they are.
+    if [a, b].iter().any(|t| t.dtype() != dtype)
+        || (lane_of(dtype) == dtype && plain(a) && plain(b))
     {
         return None;
     }
     let strides = [a, b].map(|t| broadcast_strides(t.shape(), t.strides(), shape));
     let layout = Layout::new(shape, [&strides[0], &strides[1]]);
     let (width, inner) = layout.inner();
-    let tiled = tile::<S>(&layout, b, || is_contiguous(shape, &strides[0]));
+    let whole = |i: usize| is_contiguous(shape, &strides[i]);
+    let tiled = tile::<S>(&layout, b, dtype, || whole(0));
+    if let Some(spread) = Spread::new(&layout, 1).filter(|_| tiled.is_none() && whole(0)) {
+        let reads = (a.read(), b.read());
+        return Some(Tensor::build::<S>(op, shape, dtype, |out| {
+            let (a, b) = (reads.0.slice::<S>(), reads.1.slice::<S>());
+            parallel_chunks_mut(out, GRAIN, |i, out| {
+                spread.each(b, i * GRAIN, out, |at, out, b| {
+                    (loops.each)(&a[at..at + out.len()], b, out);
+                });
+            });
+        }));
+    }
+    if let Some(spread) = Spread::new(&layout, 0).filter(|_| whole(1)) {
+        let reads = (a.read(), b.read());
+        return Some(Tensor::build::<S>(op, shape, dtype, |out| {
+            let (a, b) = (reads.0.slice::<S>(), reads.1.slice::<S>());
+            parallel_chunks_mut(out, GRAIN, |i, out| {
+                spread.each(a, i * GRAIN, out, |at, out, a| {
+                    (loops.each)(a, &b[at..at + out.len()], out);
+                });
+            });
+        }));
+    }
     let fits = match inner {
         [1, 1] | [1, 0] => true,
-        [0, 1] => hot.commutes,
+        [0, 1] => commutes,
         _ => false,
     };
     if tiled.is_none() && !(fits && (width >= ROW || layout.0.len() <= 1)) {
@@ -281,7 +371,7 @@ fn binary_of<S: Hot>(
     }
     let reads = (a.read(), b.read());
     let tile = tiled.as_ref().map(|(t, period)| (t.read(), *period));
-    Some(Tensor::build::<S>(op, shape, S::DTYPE, |out| {
+    Some(Tensor::build::<S>(op, shape, dtype, |out| {
         let (a, b) = (reads.0.slice::<S>(), reads.1.slice::<S>());
         parallel_chunks_mut(out, GRAIN, |i, out| {
             let start = i * GRAIN;
@@ -294,12 +384,94 @@ fn binary_of<S: Hot>(
                 let out = &mut out[at..at + n];
                 match inner {
                     [1, 1] => (loops.each)(&a[p..p + n], &b[q..q + n], out),
-                    [1, 0] => (loops.one)(&a[p..p + n], b[q].wide(), out),
-                    _ => (loops.one)(&b[q..q + n], a[p].wide(), out),
+                    [1, 0] => (loops.one)(&a[p..p + n], S::number(b[q]), out),
+                    _ => (loops.one)(&b[q..q + n], S::number(a[p]), out),
                 }
             });
         });
     }))
+}
+
+/// Elements that [`Spread`] writes at a time, so many beyond the end of a row too.
+const STEP: usize = 16;
+/// A piece, what of its first and last row lies outside of it, and what is written too much.
+const BESIDE: usize = TILE + TILE / 4 + STEP;
+
+/// An operand that is one element for a whole row, where rows are too short to be worth a call each:
+/// what stands beside some rows is written out first.
+struct Spread<'a> {
+    layout: &'a Layout,
+    operand: usize,
+}
+
+impl Spread<'_> {
+    fn new(layout: &Layout, operand: usize) -> Option<Spread<'_>> {
+        let (width, inner) = layout.inner();
+        let fits = layout.0.len() > 1 && width < TILE / 8;
+        (fits && inner[operand] == 0 && inner[1 - operand] == 1)
+            .then_some(Spread { layout, operand })
+    }
+
+    /// Where the element for a row lies.
+    fn place(&self, row: usize) -> usize {
+        let outer = &self.layout.0[..self.layout.0.len() - 1];
+        let (mut rest, mut place) = (row, 0);
+        for &(size, strides) in outer.iter().rev() {
+            place += rest % size * strides[self.operand];
+            rest /= size;
+        }
+        place
+    }
+
+    /// Calls `f(first, piece, what stands beside it)` for the pieces of `out`, whose first element is
+    /// number `start`.
+    fn each<S: Hot>(
+        &self,
+        x: &[S],
+        start: usize,
+        out: &mut [S],
+        mut f: impl FnMut(usize, &mut [S], &[S]),
+    ) {
+        let [.., (size, strides), (width, _)] = self.layout.0[..] else {
+            return;
+        };
+        let stride = strides[self.operand];
+        let mut beside = [S::default(); BESIDE];
+        let mut at = start;
+        for out in out.chunks_mut(TILE) {
+            // Runs along the last of the outer dimensions.
+            let (mut row, column) = (at / width, at % width);
+            let rows = (column + out.len()).div_ceil(width);
+            let mut done = 0;
+            while done < rows {
+                let run = (size - row % size).min(rows - done);
+                let place = self.place(row);
+                let into = &mut beside[done * width..];
+                repeat(&x[place..], stride, (run, width), into);
+                (done, row) = (done + run, row + run);
+            }
+            f(at, out, &beside[column..column + out.len()]);
+            at += out.len();
+        }
+    }
+}
+
+/// Rows of `width` elements, `run` of them, each of one element of `x`; they lie `stride` apart. Up to
+/// [`STEP`] elements beyond are written too.
+fn repeat<S: Hot>(x: &[S], stride: usize, (run, width): (usize, usize), out: &mut [S]) {
+    flambeau_cpu::simd::dispatch(
+        #[inline(always)]
+        move || {
+            for i in 0..run {
+                let (mut at, end) = (i * width, (i + 1) * width);
+                let value = [x[i * stride]; STEP];
+                while at < end {
+                    out[at..at + STEP].copy_from_slice(&value);
+                    at += STEP;
+                }
+            }
+        },
+    );
 }
 
 /// Where `b` is the same again and again, and its rows are too short to be worth a call each: one
@@ -307,13 +479,15 @@ fn binary_of<S: Hot>(
 fn tile<S: Hot>(
     layout: &Layout,
     b: &Tensor,
+    dtype: DType,
     contiguous: impl Fn() -> bool,
 ) -> Option<(Tensor, usize)> {
     let (width, [_, stride]) = layout.inner();
     let [(4.., [period, 0]), _, ..] = layout.0[..] else {
         return None;
     };
-    if width >= TILE / 8 || stride > 1 || period > LONGEST || !contiguous() {
+    let longest = if stride == 0 { TILE } else { LONGEST };
+    if width >= TILE / 8 || stride > 1 || period > longest || !contiguous() {
         return None;
     }
     let read = b.read();
@@ -323,7 +497,7 @@ fn tile<S: Hot>(
         _ => period + TILE.next_multiple_of(period),
     };
     // From the cache of memory: new pages would take longer than the rest.
-    let made = Tensor::build::<S>("tile", &[len], S::DTYPE, |out| {
+    let made = Tensor::build::<S>("tile", &[len], dtype, |out| {
         layout.rows(0, period, |at, [_, q], n| match stride {
             1 => out[at..at + n].copy_from_slice(&b[q..q + n]),
             _ => out[at..at + n].fill(b[q]),
@@ -354,30 +528,36 @@ fn tiles<S>(
 }
 
 /// The same in the memory of `target`. False, with nothing done, where that cannot be.
-pub(crate) fn binary_in_place(hot: &HotBinary, target: &Tensor, b: &Tensor) -> bool {
-    match target.dtype() {
-        DType::F32 => binary_in_place_of::<f32>(hot, target, b),
-        DType::BF16 => binary_in_place_of::<bf16>(hot, target, b),
-        _ => false,
-    }
+pub(crate) fn binary_in_place(def: &Binary, target: &Tensor, b: &Tensor) -> bool {
+    with_hot!(target.dtype(), S => binary_in_place_of::<S>(def, target, b), false)
 }
 
-fn binary_in_place_of<S: Hot>(hot: &HotBinary, target: &Tensor, b: &Tensor) -> bool {
-    let (loops, shape) = (S::binary(hot), target.shape());
-    if !target.is_contiguous() || target.is_empty() || b.shares_storage(target) {
+fn binary_in_place_of<S: Hot>(def: &Binary, target: &Tensor, b: &Tensor) -> bool {
+    let (dtype, shape) = (target.dtype(), target.shape());
+    let Some((loops, _)) = S::loops(def, dtype) else {
+        return false;
+    };
+    if target.is_empty() || b.shares_storage(target) {
         return false;
     }
     if b.numel() == 1 {
-        let y = number(b);
-        return in_place::<S>(target, |_, out| (loops.one_in_place)(out, y));
+        let y = number::<S>(b);
+        return in_place_rows(target, |out: &mut [S]| (loops.one_in_place)(out, y));
     }
-    if b.dtype() != S::DTYPE {
+    if b.dtype() != dtype || !target.is_contiguous() {
         return false;
     }
     let strides = broadcast_strides(b.shape(), b.strides(), shape);
     let layout = Layout::new(shape, [target.strides(), &strides]);
     let (width, [_, inner]) = layout.inner();
-    let tiled = tile::<S>(&layout, b, || true);
+    let tiled = tile::<S>(&layout, b, dtype, || true);
+    if let Some(spread) = Spread::new(&layout, 1).filter(|_| tiled.is_none()) {
+        let read = b.read();
+        let b = read.slice::<S>();
+        return in_place::<S>(target, |start, out| {
+            spread.each(b, start, out, |_, out, b| (loops.each_in_place)(out, b));
+        });
+    }
     if tiled.is_none() && (inner > 1 || (width < ROW && layout.0.len() > 1)) {
         return false;
     }
@@ -394,7 +574,7 @@ fn binary_in_place_of<S: Hot>(hot: &HotBinary, target: &Tensor, b: &Tensor) -> b
             let out = &mut out[at..at + n];
             match inner {
                 1 => (loops.each_in_place)(out, &b[q..q + n]),
-                _ => (loops.one_in_place)(out, b[q].wide()),
+                _ => (loops.one_in_place)(out, S::number(b[q])),
             }
         });
     })
@@ -402,7 +582,7 @@ fn binary_in_place_of<S: Hot>(hot: &HotBinary, target: &Tensor, b: &Tensor) -> b
 
 /// Runs `f(first, elements)` over pieces of the contiguous `target`; false, with nothing done, where
 /// a thread is using the memory.
-fn in_place<S: Stored>(target: &Tensor, f: impl Fn(usize, &mut [S]) + Sync) -> bool {
+pub(super) fn in_place<S: Stored>(target: &Tensor, f: impl Fn(usize, &mut [S]) + Sync) -> bool {
     // Never waited for: the operands are locked already.
     let Some(mut guard) = target.0.storage.try_write(target.0.offset) else {
         return false;
@@ -412,16 +592,30 @@ fn in_place<S: Stored>(target: &Tensor, f: impl Fn(usize, &mut [S]) + Sync) -> b
     true
 }
 
+/// The loops that change the sign bit of the 16-bit floating types as the row does, and their operand.
+fn sign_bit(def: &Unary, dtype: DType) -> Option<(&'static Loops<i16, i16>, i16)> {
+    let (op, bits) = def.bits16.filter(|_| dtype.size() == 2)?;
+    dtype
+        .is_floating_point()
+        .then_some((<i16 as Arithmetic>::loops(op)?, bits))
+}
+
 /// A row of one operand on `x` as it lies; nothing where the plain loop does as well.
-pub(crate) fn unary(
-    hot: &HotUnary,
-    op: &'static str,
-    x: &Tensor,
-    params: Params,
-) -> Option<Result<Tensor>> {
-    if x.dtype() != DType::BF16 || !x.is_contiguous() {
+pub(crate) fn unary(def: &Unary, x: &Tensor, params: Params) -> Option<Result<Tensor>> {
+    let op = def.name;
+    if !x.is_contiguous() {
         return None;
     }
+    if let Some((loops, bits)) = sign_bit(def, x.dtype()) {
+        let read = x.read();
+        return Some(Tensor::build::<i16>(op, x.shape(), x.dtype(), |out| {
+            let x = read.slice::<i16>();
+            parallel_chunks_mut(out, GRAIN, |i, out| {
+                (loops.one)(&x[i * GRAIN..][..out.len()], bits, out);
+            });
+        }));
+    }
+    let hot = def.hot.filter(|_| x.dtype() == DType::BF16)?;
     let read = x.read();
     Some(Tensor::build::<bf16>(op, x.shape(), x.dtype(), |out| {
         let x = read.slice::<bf16>();
@@ -432,13 +626,18 @@ pub(crate) fn unary(
 }
 
 /// The same in the memory of `x`. False, with nothing done, where that cannot be.
-pub(crate) fn unary_in_place(hot: &HotUnary, x: &Tensor, params: Params) -> bool {
-    x.is_contiguous()
-        && match x.dtype() {
-            DType::F32 => in_place::<f32>(x, |_, x| (hot.f32_in_place)(x, params)),
-            DType::BF16 => in_place::<bf16>(x, |_, x| (hot.bf16_in_place)(x, params)),
-            _ => false,
-        }
+pub(crate) fn unary_in_place(def: &Unary, x: &Tensor, params: Params) -> bool {
+    if let Some((loops, bits)) = sign_bit(def, x.dtype()) {
+        return in_place_rows(x, |x| (loops.one_in_place)(x, bits));
+    }
+    let Some(hot) = def.hot else {
+        return false;
+    };
+    match x.dtype() {
+        DType::F32 => in_place_rows(x, |x| (hot.f32_in_place)(x, params)),
+        DType::BF16 => in_place_rows(x, |x| (hot.bf16_in_place)(x, params)),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -498,10 +697,93 @@ mod tests {
     }
 
     #[test]
+    fn arithmetic_is_what_the_widest_type_wraps_to() -> Result<()> {
+        use DType::*;
+        let shapes: [[&[usize]; 2]; 8] = [
+            [&[70, 1000], &[70, 1000]],
+            [&[70, 1000], &[]],
+            [&[70, 1000], &[1000]],
+            [&[70, 1], &[1000]],
+            [&[5000, 10], &[10]],
+            [&[5000, 10], &[5000, 1]],
+            [&[5000, 1], &[5000, 10]],
+            [&[8, 30, 7, 7], &[30, 1, 1]],
+        ];
+        let rows = BINARY.iter().chain(PAIRS).filter(|row| row.arith.is_some());
+        for (def, dtype) in
+            rows.flat_map(|&row| [F64, I64, I32, I16, I8, U8, Bool].map(|d| (row, d)))
+        {
+            let bits = matches!(def.arith, Some(Arith::And | Arith::Or | Arith::Xor));
+            if dtype == Bool && def.name == "sub" || dtype == F64 && bits {
+                continue;
+            }
+            let (wide, least) = match dtype {
+                F64 => (F64, -300),
+                Bool => (I64, 0),
+                _ => (I64, -300),
+            };
+            for [left, right] in shapes {
+                let most = if dtype == Bool { 2 } else { 300 };
+                let a = Tensor::randint(least, most, left)?.to_dtype(dtype)?;
+                let b = Tensor::randint(least, most, right)?.to_dtype(dtype)?;
+                let shape = crate::shape::broadcast("", left, right)?;
+                let whole = |t: &Tensor| t.to_dtype(wide)?.expand(&shape)?.contiguous();
+                let want = binary(def, &whole(&a)?, &whole(&b)?)?.to_dtype(dtype)?;
+                let case = format!("{} of {dtype} {left:?} {right:?}", def.name);
+                assert!(same(&binary(def, &a, &b)?, &want), "{case}");
+                if want.shape() == a.shape() {
+                    binary_(def, &a, &b)?;
+                    assert!(same(&a, &want), "{case} in place");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_view_is_changed_in_place_and_nothing_beside_it() -> Result<()> {
+        type View = fn(&Tensor) -> Result<Tensor>;
+        let views: [View; 6] = [
+            |x| x.narrow(2, 3, 40),
+            |x| x.narrow(1, 2, 5),
+            |x| x.permute([2, 0, 1]),
+            |x| x.narrow(2, 1, 3),
+            |x| x.select(2, 7),
+            |x| x.permute([1, 2, 0])?.narrow(0, 1, 9),
+        ];
+        type Change = fn(&Tensor) -> Result<Tensor>;
+        let changes: [Change; 5] = [
+            Tensor::relu_,
+            Tensor::exp_,
+            |x| x.mul_(3),
+            |x| x.fill_(2),
+            |x| x.clamp_(-0.5, 0.5),
+        ];
+        for dtype in [DType::F32, DType::BF16, DType::F64] {
+            for (i, view) in views.iter().enumerate() {
+                for (j, change) in changes.iter().enumerate() {
+                    let x = Tensor::randn([900, 11, 50])?.to_dtype(dtype)?;
+                    // What is not in the view stays; what is, is as if it had stood alone.
+                    let mark = Tensor::zeros_with(x.shape(), DType::Bool)?;
+                    view(&mark)?.fill_(true)?;
+                    let before = x.copy()?;
+                    let alone = view(&x)?.contiguous()?;
+                    change(&alone)?;
+                    change(&view(&x)?)?;
+                    assert!(same(&view(&x)?.contiguous()?, &alone), "{dtype} {i} {j}");
+                    let kept = |x: &Tensor| mark.where_(0.0, x);
+                    assert!(same(&kept(&x)?, &kept(&before)?), "{dtype} {i} {j}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
     fn one_operand_is_what_the_plain_loop_computes() -> Result<()> {
         let rows = UNARY.iter().chain(ACTIVATIONS);
         for def in rows.filter(|row| row.hot.is_some()) {
-            for dtype in [DType::F32, DType::BF16] {
+            for dtype in [DType::F32, DType::BF16, DType::F16] {
                 let x = Tensor::randn([70, 1001])?.to_dtype(dtype)?;
                 let want = unary(def, &x.to_dtype(DType::F32)?, [0.0; 3])?.to_dtype(dtype)?;
                 assert!(same(&unary(def, &x, [0.0; 3])?, &want), "{}", def.name);

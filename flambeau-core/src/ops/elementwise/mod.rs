@@ -8,8 +8,10 @@
 pub(crate) mod activation;
 pub(crate) mod binary;
 pub(crate) mod choose;
+pub(crate) mod clamp;
 pub(crate) mod compare;
 pub(crate) mod divide;
+mod gate;
 mod hot;
 pub(crate) mod pairs;
 pub(crate) mod power;
@@ -30,7 +32,7 @@ use smallvec::SmallVec;
 /// Elements a thread takes at a time.
 const GRAIN: usize = 1 << 15;
 /// Elements gathered at a time where an operand is not laid out as the kernel wants it.
-const CHUNK: usize = 1024;
+const CHUNK: usize = 512;
 
 /// What an operation does with its operands' type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +87,8 @@ macro_rules! lane {
 lane!(
     f32, F32, to_f32, |x, out| S::widen(x, out);
     f64, F64, to_f64, |x, out| convert_slice(x, out, S::to_f64);
-    i32, I32, to_i32, |x, out| convert_slice(x, out, S::to_i32);
-    i64, I64, to_i64, |x, out| convert_slice(x, out, S::to_i64)
+    i32, I32, to_i32, |x, out| S::whole32(x, out);
+    i64, I64, to_i64, |x, out| S::whole64(x, out)
 );
 
 /// The lane in which elements of `dtype` are computed.
@@ -161,27 +163,67 @@ impl<'a> Source<'a> {
 
     /// Elements `start..start + out.len()` of the row-major order.
     fn gather<C: Lane>(&self, start: usize, out: &mut [C]) {
-        with_stored!(self.dtype, S => self.gather_of::<S, C>(start, out));
+        if self.dtype == C::DTYPE {
+            let copy = |x: &[C], stride, out: &mut [C]| match stride {
+                1 => out.copy_from_slice(&x[..out.len()]),
+                _ => flambeau_cpu::copy::every(x, stride, out),
+            };
+            return self.gather_by(start, out, copy, |v| v);
+        }
+        with_stored!(self.dtype, S => self.gather_by(start, out, convert_spaced::<S, C>, C::load));
     }
 
-    fn gather_of<S: Stored, C: Lane>(&self, start: usize, out: &mut [C]) {
+    /// [`gather`](Source::gather) of rows by `spaced(elements, stride, out)`, and of single elements by
+    /// `load`.
+    fn gather_by<S: Stored, C: Lane>(
+        &self,
+        start: usize,
+        out: &mut [C],
+        spaced: impl Fn(&[S], usize, &mut [C]),
+        load: impl Fn(S) -> C,
+    ) {
         let src = self.read.slice::<S>();
         let (inner, stride) = self.last();
-        let mut done = 0;
-        while done < out.len() {
-            let base = self.place(start + done);
-            let len = (inner - (start + done) % inner).min(out.len() - done);
-            let piece = &mut out[done..done + len];
-            match stride {
-                0 => piece.fill(C::load(src[base])),
-                1 => C::load_slice(&src[base..base + len], piece),
-                _ => piece
-                    .iter_mut()
-                    .zip(src[base..].iter().step_by(stride))
-                    .for_each(|(o, &v)| *o = C::load(v)),
-            }
-            done += len;
+        let outer = &self.dims[..self.dims.len() - 1];
+        let (mut column, mut rest, mut base) = (start % inner, start / inner, 0);
+        let mut index: SmallVec<[usize; 6]> = SmallVec::from_elem(0, outer.len());
+        for (i, &(size, step)) in index.iter_mut().zip(outer).rev() {
+            *i = rest % size;
+            rest /= size;
+            base += *i * step;
         }
+        let mut out = out;
+        while !out.is_empty() {
+            let (piece, others) = out.split_at_mut((inner - column).min(out.len()));
+            let src = &src[base + column * stride..];
+            match stride {
+                0 => piece.fill(load(src[0])),
+                _ => spaced(src, stride, piece),
+            }
+            (out, column) = (others, 0);
+            for (i, &(size, step)) in index.iter_mut().zip(outer).rev() {
+                *i += 1;
+                base += step;
+                if *i < size {
+                    break;
+                }
+                base -= size * step;
+                *i = 0;
+            }
+        }
+    }
+}
+
+/// Every `stride`-th element of `x`, converted, into `out`.
+fn convert_spaced<S: Stored, C: Lane>(x: &[S], stride: usize, out: &mut [C]) {
+    if stride == 1 {
+        return C::load_slice(&x[..out.len()], out);
+    }
+    let mut near = [S::default(); 128];
+    for (i, out) in out.chunks_mut(near.len()).enumerate() {
+        let near = &mut near[..out.len()];
+        flambeau_cpu::copy::every(&x[i * 128 * stride..], stride, near);
+        C::load_slice(near, out);
     }
 }
 
@@ -372,6 +414,66 @@ pub(crate) fn map_in_place<C: Lane, D: KernelResult, const N: usize>(
         });
     }
     Ok(true)
+}
+
+/// Runs `f` over the rows of `target`, in any order and on several threads, long ones in pieces.
+/// False, with nothing done, where elements do not lie in rows, or a thread is using the memory.
+pub(crate) fn in_place_rows<S: Stored>(target: &Tensor, f: impl Fn(&mut [S]) + Sync) -> bool {
+    if target.is_empty() {
+        return false;
+    }
+    let mut dims: SmallVec<[(usize, usize); 6]> = (target.shape().iter().copied())
+        .zip(target.strides().iter().copied())
+        .filter(|d| d.0 != 1)
+        .collect();
+    dims.sort_unstable_by_key(|d| std::cmp::Reverse(d.1));
+    let mut rows: SmallVec<[(usize, usize); 6]> = SmallVec::new();
+    for (size, stride) in dims {
+        match rows.last_mut() {
+            Some(outer) if outer.1 == size * stride => *outer = (outer.0 * size, stride),
+            _ => rows.push((size, stride)),
+        }
+    }
+    if rows.is_empty() {
+        rows.push((1, 1));
+    }
+    let Some(&(row, 1)) = rows.last() else {
+        return false;
+    };
+    let apart = |w: &[(usize, usize)]| w[0].1 >= w[1].0 * w[1].1;
+    if (rows.len() > 1 && row < ROW / 4) || !rows.windows(2).all(apart) {
+        return false;
+    }
+    // Never waited for: operands are locked already.
+    let Some(mut guard) = target.0.storage.try_write(target.0.offset) else {
+        return false;
+    };
+    let span = rows
+        .iter()
+        .map(|(size, stride)| (size - 1) * stride)
+        .sum::<usize>()
+        + 1;
+    let out = &mut guard.slice::<S>()[..span];
+    fn walk<S>(out: &mut [S], dims: &[(usize, usize)], f: &impl Fn(&mut [S])) {
+        match dims {
+            [(size, _)] => f(&mut out[..*size]),
+            [(size, stride), inner @ ..] => {
+                (out.chunks_mut(*stride).take(*size)).for_each(|part| walk(part, inner, f));
+            }
+            [] => {}
+        }
+    }
+    match &rows[..] {
+        [(_, stride), inner @ ..] if !inner.is_empty() => {
+            let each = inner.iter().map(|d| d.0).product::<usize>();
+            let some = (GRAIN / each).max(1);
+            parallel_chunks_mut(out, stride * some, |_, part| {
+                (part.chunks_mut(*stride)).for_each(|part| walk(part, inner, &f));
+            });
+        }
+        _ => parallel_chunks_mut(out, GRAIN, |_, part| f(part)),
+    }
+    true
 }
 
 /// Copies of the operands whose rows lie across memory, as a transpose's do: reading those element
@@ -652,27 +754,22 @@ pub(crate) fn copy_into(x: &Tensor, target: &Tensor) -> Result<()> {
 }
 
 /// Every element of `target` as `value`, without history. False, with nothing done, where a thread
-/// is using the memory or it does not lie in one piece.
+/// is using the memory or it does not lie in rows.
 pub(crate) fn fill_in_place(target: &Tensor, value: Scalar) -> bool {
-    if !target.is_contiguous() || target.on_cuda() {
+    if target.on_cuda() {
         return false;
     }
-    let Some(mut guard) = target.0.storage.try_write(target.0.offset) else {
-        return false;
-    };
     with_stored!(target.dtype(), S => {
         let value = match (target.dtype(), value) {
             (DType::Bool, v) => S::from_i32((v.to_f64() != 0.0) as i32),
             (_, Scalar::Float(v)) => S::from_f64(v),
             (_, v) => S::from_i64(v.to_i64()),
         };
-        let out = &mut guard.slice::<S>()[..target.numel()];
-        parallel_chunks_mut(out, GRAIN, |_, out| {
+        in_place_rows(target, |out: &mut [S]| {
             flambeau_cpu::simd::dispatch(
                 #[inline(always)]
                 || out.fill(value),
             );
-        });
-    });
-    true
+        })
+    })
 }

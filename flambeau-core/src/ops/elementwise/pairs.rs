@@ -9,7 +9,7 @@ use crate::dispatch::{Grads, Saves};
 use crate::ops::spec::OpSpec;
 use crate::tensor::{Operand, Tensor};
 use crate::{Ctx, Result};
-use flambeau_cpu::math::Real as R;
+use flambeau_cpu::math::{self, Real as R};
 use smallvec::smallvec;
 
 /// The gradient to the operand that was taken, half to each where they are equal; `less` says
@@ -59,6 +59,7 @@ binary_ops! { PAIRS:
     /// Where shapes do not broadcast.
     MAXIMUM = maximum, maximum_ Same {
         hot: true,
+        arith: Max,
         float: |x, y| if x > y || x.is_nan() { x } else { y },
         int: |x, y| x.max(y),
         cuda: "maximum(a, b)",
@@ -81,6 +82,7 @@ binary_ops! { PAIRS:
     /// Where shapes do not broadcast.
     MINIMUM = minimum, minimum_ Same {
         hot: true,
+        arith: Min,
         float: |x, y| if x < y || x.is_nan() { x } else { y },
         int: |x, y| x.min(y),
         cuda: "minimum(a, b)",
@@ -106,6 +108,7 @@ binary_ops! { PAIRS:
     /// # Errors
     /// Where shapes do not broadcast.
     FMAX = fmax, fmax_ Same {
+        arith: Max,
         float: |x, y| if x >= y || y.is_nan() { x } else { y },
         int: |x, y| x.max(y),
         cuda: "a >= b || b != b ? a : b",
@@ -131,6 +134,7 @@ binary_ops! { PAIRS:
     /// # Errors
     /// Where shapes do not broadcast.
     FMIN = fmin, fmin_ Same {
+        arith: Min,
         float: |x, y| if x <= y || y.is_nan() { x } else { y },
         int: |x, y| x.min(y),
         cuda: "a <= b || b != b ? a : b",
@@ -154,6 +158,7 @@ binary_ops! { PAIRS:
     /// # Errors
     /// Where shapes do not broadcast.
     ATAN2 = atan2, atan2_ Float {
+        vector: math::vatan2,
         float: |x, y| x.atan2(y),
         cuda: "atan2(a, b)",
         saves: |_| Saves::INPUTS,
@@ -182,6 +187,7 @@ binary_ops! { PAIRS:
     /// # Errors
     /// For integer and bool tensors, and where shapes do not broadcast.
     HYPOT = hypot, hypot_ Number {
+        vector: math::vhypot,
         float: |x, y| x.hypot(y),
         cuda: "hypot(a, b)",
         saves: |_| Saves::OUTPUT.input(0).input(1),
@@ -291,6 +297,7 @@ binary_ops! { PAIRS:
     /// # Errors
     /// For floating-point tensors, and where shapes do not broadcast.
     BITWISE_AND = bitwise_and, bitwise_and_ Same {
+        arith: And,
         int: |x, y| x & y,
         cuda_int: "a & b",
         saves: |_| Saves::NONE,
@@ -310,6 +317,7 @@ binary_ops! { PAIRS:
     /// # Errors
     /// As [`bitwise_and`](Tensor::bitwise_and).
     BITWISE_OR = bitwise_or, bitwise_or_ Same {
+        arith: Or,
         int: |x, y| x | y,
         cuda_int: "a | b",
         saves: |_| Saves::NONE,
@@ -329,6 +337,7 @@ binary_ops! { PAIRS:
     /// # Errors
     /// As [`bitwise_and`](Tensor::bitwise_and).
     BITWISE_XOR = bitwise_xor, bitwise_xor_ Same {
+        arith: Xor,
         int: |x, y| x ^ y,
         cuda_int: "a ^ b",
         saves: |_| Saves::NONE,

@@ -65,6 +65,25 @@ static CUBE: Unary = unary_row!("pow", Number,
     torch: "",
 );
 
+static INVERSE_SQUARE: Unary = unary_row!("pow", Number,
+    hot: true,
+    float: |x, p| 1.0 / (x * x),
+    cuda: "1 / (x * x)",
+    saves: Saves::INPUTS,
+    grad: |c, g, _| g.mul(c.input(0)?.pow(-3.0)?.mul(-2.0)?),
+    domain: (0.3, 2.0),
+    torch: "",
+);
+
+static INVERSE_ROOT: Unary = unary_row!("pow", Number,
+    float: |x, p| 1.0 / x.sqrt(),
+    cuda: "1 / sqrt(x)",
+    saves: Saves::INPUTS,
+    grad: |c, g, _| g.mul(c.input(0)?.pow(-1.5)?.mul(-0.5)?),
+    domain: (0.3, 2.0),
+    torch: "",
+);
+
 /// p = [exponent].
 static POW_NUMBER: Unary = unary_row!("pow", Number,
     float: |x, p| R::pow(x, p[0]),
@@ -122,6 +141,10 @@ impl Tensor {
                     x.sqrt()
                 } else if e == -1.0 {
                     x.reciprocal()
+                } else if e == -0.5 {
+                    unary(&INVERSE_ROOT, &x, [0.0; 3])
+                } else if e == -2.0 {
+                    unary(&INVERSE_SQUARE, &x, [0.0; 3])
                 } else if e == 3.0 {
                     unary(&CUBE, &x, [0.0; 3])
                 } else {
@@ -184,6 +207,8 @@ pub(crate) fn specs() -> Vec<OpSpec> {
         Arg::F(0.5),
         Arg::F(3.0),
         Arg::F(-1.0),
+        Arg::F(-2.0),
+        Arg::F(-0.5),
         Arg::F(0.0),
         Arg::F(1.7),
         Arg::I(2),

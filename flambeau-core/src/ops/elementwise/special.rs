@@ -1,17 +1,9 @@
-//! Special functions that the CPU runtime does not vectorise, computed in f64 for both float types.
+//! Special functions that the CPU runtime does not vectorise, in f64.
 
 use std::f64::consts::PI;
 
 /// Functions of one element.
 pub(crate) trait Special: Copy {
-    /// Inverse hyperbolic sine.
-    fn asinh(self) -> Self;
-    /// Inverse hyperbolic cosine.
-    fn acosh(self) -> Self;
-    /// Inverse hyperbolic tangent.
-    fn atanh(self) -> Self;
-    /// Inverse of the error function.
-    fn erfinv(self) -> Self;
     /// Logarithm of the gamma function's magnitude.
     fn lgamma(self) -> Self;
     /// Its derivative.
@@ -23,10 +15,6 @@ pub(crate) trait Special: Copy {
 macro_rules! special {
     ($($t:ty),*) => {$(
         impl Special for $t {
-            fn asinh(self) -> $t { libm::asinh(self as f64) as $t }
-            fn acosh(self) -> $t { libm::acosh(self as f64) as $t }
-            fn atanh(self) -> $t { libm::atanh(self as f64) as $t }
-            fn erfinv(self) -> $t { erfinv(self as f64) as $t }
             fn lgamma(self) -> $t { libm::lgamma(self as f64) as $t }
             fn digamma(self) -> $t { digamma(self as f64) as $t }
             fn polygamma(self, n: $t) -> $t { polygamma(n as f64, self as f64) as $t }
@@ -35,9 +23,9 @@ macro_rules! special {
 }
 special!(f32, f64);
 
-/// A first guess by Winitzki's formula, then Newton's method on erf, or on erfc near the ends, where
+/// Inverse of the error function: a first guess by Winitzki's formula, then Newton's method on erf, or on erfc near the ends, where
 /// 1 - |y| is exact.
-fn erfinv(y: f64) -> f64 {
+pub(super) fn erfinv(y: f64) -> f64 {
     if y.is_nan() || y.abs() > 1.0 {
         return f64::NAN;
     }

@@ -2,14 +2,15 @@
 //! `ACTIVATIONS` in `activation`.
 
 use super::hot::{self, HotUnary};
-use super::special::Special as S;
+use super::special::{self, Special as S};
 use super::{Kind, Lane, lane_of, map, original};
 use crate::cuda::{self, Formula};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail};
-use flambeau_cpu::math::Real as R;
+use flambeau_cpu::arith::Arith;
+use flambeau_cpu::math::{self, Real as R};
 use flambeau_cuda::kernels::Expr;
 use smallvec::smallvec;
 use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10, PI};
@@ -28,6 +29,8 @@ pub(crate) struct Unary {
     pub(crate) i32: Option<Loop<i32>>,
     pub(crate) i64: Option<Loop<i64>>,
     pub(crate) hot: Option<&'static HotUnary>,
+    /// The same on the bits of a 16-bit floating type.
+    pub(crate) bits16: Option<(Arith, i16)>,
     /// The same for CUDA: an expression of `x` and `p0` to `p2` for floats, and one for integers.
     pub(crate) cuda: [&'static str; 2],
     /// What is wrong with the numbers.
@@ -60,9 +63,8 @@ impl Op for UnaryOp {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
         let UnaryOp(def, params) = *self;
         let (x, dtype) = (inputs[0], self.result_type(inputs[0])?);
-        if let Some(hot) = def.hot
-            && dtype == x.dtype()
-            && let Some(out) = hot::unary(hot, def.name, x, params)
+        if dtype == x.dtype()
+            && let Some(out) = hot::unary(def, x, params)
         {
             return Ok(out?.into());
         }
@@ -156,6 +158,17 @@ fn each_<T: Lane + super::KernelResult>(
     let Some(kernel) = kernel else {
         return Ok(false);
     };
+    if T::stores(x.dtype()) {
+        // What it computes from goes through a buffer: slices that alias are not safe Rust.
+        return Ok(super::in_place_rows(x, |out: &mut [T]| {
+            let mut before = [T::default(); 512];
+            for out in out.chunks_mut(before.len()) {
+                let before = &mut before[..out.len()];
+                before.copy_from_slice(out);
+                kernel(before, out, params);
+            }
+        }));
+    }
     super::map_in_place::<T, T, 1>(op, x, [x], &|[x], out| kernel(x, out, params))
 }
 
@@ -183,10 +196,7 @@ pub(crate) fn unary_(def: &'static Unary, x: &Tensor, params: Params) -> Result<
             DType::I64 => each_(op, x, def.i64, params),
             _ => each_(op, x, def.i32, params),
         };
-        let hot = def
-            .hot
-            .is_some_and(|hot| hot::unary_in_place(hot, x, params));
-        if hot || run(def.name)? {
+        if hot::unary_in_place(def, x, params) || run(def.name)? {
             return Ok(x.written(def.name));
         }
     }
@@ -217,10 +227,12 @@ macro_rules! unary_loop {
 pub(crate) use unary_loop;
 
 /// One row; `float` is compiled for f32 and f64, `int` for i32 and i64. A row that is `hot: true` has
-/// [further loops](super::hot).
+/// [further loops](super::hot); one with a `vector` function over slices takes that for f32.
 macro_rules! unary_row {
     ($name:expr, $kind:ident,
         $(hot: $hot:ident,)?
+        $(bits16: $bits16:expr,)?
+        $(vector: $vector:path,)?
         float: |$x:ident, $p:ident| $float:expr,
         $(int: |$z:ident, $r:ident| $int:expr,)?
         cuda: $cuda:literal,
@@ -235,12 +247,13 @@ macro_rules! unary_row {
         Unary {
             name: $name,
             kind: Kind::$kind,
-            f32: $crate::ops::elementwise::unary::unary_loop!(f32, |$x, $p| $float),
+            f32: unary_row!(@f32 [$($vector)?] |$x, $p| $float),
             f64: $crate::ops::elementwise::unary::unary_loop!(f64, |$x, $p| $float),
             i32: unary_row!(@int i32 $(|$z, $r| $int)?),
             i64: unary_row!(@int i64 $(|$z, $r| $int)?),
             cuda: [$cuda, concat!($($cuda_int)?)],
             hot: unary_row!(@hot [$($hot)?] |$x, $p| $float),
+            bits16: unary_row!(@bits16 $($bits16)?),
             check: unary_row!(@check $($check)?),
             saves: $saves,
             rule: $rule,
@@ -249,10 +262,14 @@ macro_rules! unary_row {
             params: unary_row!(@params $($params)?),
         }
     }};
+    (@f32 [] |$x:ident, $p:ident| $e:expr) => { $crate::ops::elementwise::unary::unary_loop!(f32, |$x, $p| $e) };
+    (@f32 [$vector:path] $($rest:tt)*) => { |x, out, _| $vector(x, out) };
     (@int $t:ty) => { None };
     (@int $t:ty |$z:ident, $r:ident| $int:expr) => { Some($crate::ops::elementwise::unary::unary_loop!($t, |$z, $r| $int)) };
     (@hot [] $($rest:tt)*) => { None };
     (@hot [true] |$x:ident, $p:ident| $e:expr) => { $crate::ops::elementwise::hot::hot_unary!(|$x, $p| $e) };
+    (@bits16) => { None };
+    (@bits16 $bits16:expr) => { Some($bits16) };
     (@check) => { |_| None };
     (@check $check:expr) => { $check };
     (@params) => { &[[0.0; 3]] };
@@ -315,6 +332,7 @@ unary_ops! { UNARY:
     /// For bool tensors.
     NEG = neg, neg_() Number {
         hot: true,
+        bits16: (Arith::Xor, i16::MIN),
         float: |x, p| -x,
         int: |x, p| x.wrapping_neg(),
         cuda: "-x",
@@ -337,6 +355,7 @@ unary_ops! { UNARY:
     /// For bool tensors.
     ABS = abs, abs_() Number {
         hot: true,
+        bits16: (Arith::And, i16::MAX),
         float: |x, p| x.abs(),
         int: |x, p| x.wrapping_abs(),
         cuda: "fabs(x)",
@@ -355,7 +374,7 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     SIGN = sign, sign_() Same {
-        float: |x, p| ((x > 0.0) as i32 - (x < 0.0) as i32) as _,
+        float: |x, p| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 },
         int: |x, p| x.signum(),
         cuda: "sign(x)",
         cuda_int: "sign(x)",
@@ -373,7 +392,7 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     SGN = sgn, sgn_() Same {
-        float: |x, p| ((x > 0.0) as i32 - (x < 0.0) as i32) as _,
+        float: |x, p| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 },
         int: |x, p| x.signum(),
         cuda: "sign(x)",
         cuda_int: "sign(x)",
@@ -564,6 +583,7 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     SIN = sin, sin_() Float {
+        vector: math::vsin,
         float: |x, p| R::sin(x),
         cuda: "sin(x)",
         saves: Saves::INPUTS,
@@ -581,6 +601,7 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     COS = cos, cos_() Float {
+        vector: math::vcos,
         float: |x, p| R::cos(x),
         cuda: "cos(x)",
         saves: Saves::INPUTS,
@@ -598,6 +619,7 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     TAN = tan, tan_() Float {
+        vector: math::vtan,
         float: |x, p| R::tan(x),
         cuda: "tan(x)",
         saves: Saves::OUTPUT,
@@ -615,6 +637,7 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     ASIN = asin, asin_() Float {
+        vector: math::vasin,
         float: |x, p| x.asin(),
         cuda: "asin(x)",
         saves: Saves::INPUTS,
@@ -632,6 +655,7 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     ACOS = acos, acos_() Float {
+        vector: math::vacos,
         float: |x, p| x.acos(),
         cuda: "acos(x)",
         saves: Saves::INPUTS,
@@ -649,6 +673,7 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     ATAN = atan, atan_() Float {
+        vector: math::vatan,
         float: |x, p| x.atan(),
         cuda: "atan(x)",
         saves: Saves::INPUTS,
@@ -666,6 +691,7 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     SINH = sinh, sinh_() Float {
+        vector: math::vsinh,
         float: |x, p| x.sinh(),
         cuda: "sinh(x)",
         saves: Saves::INPUTS,
@@ -683,6 +709,7 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     COSH = cosh, cosh_() Float {
+        vector: math::vcosh,
         float: |x, p| x.cosh(),
         cuda: "cosh(x)",
         saves: Saves::INPUTS,
@@ -717,7 +744,8 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     ASINH = asinh, asinh_() Float {
-        float: |x, p| S::asinh(x),
+        vector: math::vasinh,
+        float: |x, p| libm::asinh(x),
         cuda: "asinh(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.square()?.add(1.0)?.rsqrt()?),
@@ -734,7 +762,8 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     ACOSH = acosh, acosh_() Float {
-        float: |x, p| S::acosh(x),
+        vector: math::vacosh,
+        float: |x, p| if x < 1.0 { f64::NAN } else { libm::acosh(x) },
         cuda: "acosh(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.square()?.sub(1.0)?.rsqrt()?),
@@ -751,7 +780,8 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     ATANH = atanh, atanh_() Float {
-        float: |x, p| S::atanh(x),
+        vector: math::vatanh,
+        float: |x, p| libm::atanh(x),
         cuda: "atanh(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.div(c.input(0)?.square()?.neg()?.add(1.0)?),
@@ -802,7 +832,8 @@ unary_ops! { UNARY:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     ERFINV = erfinv, erfinv_() Float {
-        float: |x, p| S::erfinv(x),
+        vector: math::verfinv,
+        float: |x, p| special::erfinv(x),
         cuda: "erfinv(x)",
         saves: Saves::OUTPUT,
         grad: |c, g, _| g.mul(c.output()?.square()?.exp()?.mul(1.0 / FRAC_2_SQRT_PI)?),
