@@ -1,6 +1,6 @@
 //! Which algorithm computes a convolution: the table, from measured shapes.
 
-use super::{ConvShape, depthwise, winograd};
+use super::{ConvShape, depthwise, phases, winograd};
 
 /// The part of a convolution that is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(super) enum Path {
     Winograd,
     /// The same along one axis, for few channels: `winograd::rows`.
     Rows,
+    /// Dilation as a batch of smaller pictures that go by `winograd`: `phases`.
+    Phases,
     /// Groups of one input channel: `depthwise`.
     Depthwise,
 }
@@ -48,6 +50,9 @@ pub(super) fn choose(s: &ConvShape, part: Part, maps: Maps) -> Path {
         (Some(winograd::Kind::Dense | winograd::Kind::PointStrided), _) if worth => Path::Winograd,
         // A quarter less multiplications, or none, do not make up for half the speed.
         (Some(_), Maps::F32 | Maps::Bf16) if worth => Path::Winograd,
+        _ if phases::dense(s).is_some_and(|s| choose(&s, part, maps) == Path::Winograd) => {
+            Path::Phases
+        }
         _ if maps == Maps::F32 && rows_pay(s, part) => Path::Rows,
         _ => Path::Direct,
     }

@@ -14,6 +14,7 @@ mod choice;
 mod correlate;
 mod depthwise;
 mod operand;
+mod phases;
 mod planes;
 pub mod reference;
 mod weight;
@@ -197,6 +198,7 @@ impl Sealed for f32 {
             Path::Direct => correlate::forward::<f32, f32, f32>(s, x, w, bias, out),
             Path::Winograd => winograd::forward(s, x, w, bias, out),
             Path::Rows => winograd::rows::forward(s, x, w, bias, out),
+            Path::Phases => phases::forward(s, x, w, bias, out),
             Path::Depthwise => depthwise::forward::<f32, f32, f32>(s, x, w, bias, out),
         }
     }
@@ -206,6 +208,7 @@ impl Sealed for f32 {
             Path::Direct => correlate::backward_data::<f32, f32, f32>(s, grad_out, w, grad_in),
             Path::Winograd => winograd::backward_data(s, grad_out, w, grad_in),
             Path::Rows => winograd::rows::backward_data(s, grad_out, w, grad_in),
+            Path::Phases => phases::backward_data(s, grad_out, w, grad_in),
             Path::Depthwise => depthwise::backward_data::<f32, f32, f32>(s, grad_out, w, grad_in),
         }
     }
@@ -216,6 +219,7 @@ impl Sealed for f32 {
                 weight::backward_weight::<f32, f32, f32>(s, x, grad_out, grad_w)
             }
             Path::Winograd => winograd::backward_weight(s, x, grad_out, grad_w),
+            Path::Phases => phases::backward_weight(s, x, grad_out, grad_w),
             Path::Depthwise => depthwise::backward_weight::<f32, f32, f32>(s, x, grad_out, grad_w),
         }
     }
@@ -316,6 +320,7 @@ pub fn conv_forward_bf16(
     let maps = bf16_maps(s, Part::Forward);
     match (choose(s, Part::Forward, maps), maps) {
         (Path::Winograd, _) => winograd::forward(s, x, w, bias, out),
+        (Path::Phases, _) => phases::forward(s, x, w, bias, out),
         (Path::Depthwise, Maps::Pairs) => depthwise::forward::<f32, bf16, Pair>(s, x, w, bias, out),
         (_, Maps::Pairs) => correlate::forward::<f32, bf16, Pair>(s, x, w, bias, out),
         _ => {
@@ -336,6 +341,7 @@ pub fn conv_backward_data_bf16(s: &ConvShape, grad_out: &[bf16], w: &[f32], grad
     let maps = bf16_maps(s, Part::Data);
     match (choose(s, Part::Data, maps), maps) {
         (Path::Winograd, _) => winograd::backward_data(s, grad_out, w, grad_in),
+        (Path::Phases, _) => phases::backward_data(s, grad_out, w, grad_in),
         (Path::Depthwise, Maps::Pairs) => {
             depthwise::backward_data::<f32, bf16, Pair>(s, grad_out, w, grad_in)
         }
@@ -358,6 +364,7 @@ pub fn conv_backward_weight_bf16(s: &ConvShape, x: &[bf16], grad_out: &[bf16], g
     let maps = bf16_maps(s, Part::Weight);
     match (choose(s, Part::Weight, maps), maps) {
         (Path::Winograd, _) => winograd::backward_weight(s, x, grad_out, grad_w),
+        (Path::Phases, _) => phases::backward_weight(s, x, grad_out, grad_w),
         (Path::Depthwise, Maps::Pairs) => {
             depthwise::backward_weight::<f32, bf16, Pair>(s, x, grad_out, grad_w)
         }

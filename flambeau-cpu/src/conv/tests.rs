@@ -294,6 +294,22 @@ fn sweep() -> Vec<ConvShape> {
             ..two
         },
     ];
+    // Dilation of pictures whose sides its residues do not share out evenly.
+    for (dilation, padding, size) in [
+        ([2, 2], [2, 2], [9, 12]),
+        ([1, 3], [1, 0], [6, 16]),
+        ([2, 4], [4, 8], [7, 6]),
+    ] {
+        shapes.push(ConvShape {
+            in_channels: 17,
+            out_channels: 20,
+            input: [1, size[0], size[1]],
+            kernel: [1, 3, 3],
+            padding: [0, padding[0], padding[1]],
+            dilation: [1, dilation[0], dilation[1]],
+            ..two
+        });
+    }
     // Depthwise: kernels of every height of a column, widths around the registers', few rows.
     for (i, width) in [1, 2, 5, 7, 14, 16, 17, 31, 33, 64, 66, 100]
         .into_iter()

@@ -3,10 +3,11 @@
 use half::bf16;
 
 use super::super::operand::Stored;
+use crate::alloc::Pod;
 use crate::lanes::Lanes;
 
 /// An element type of maps.
-pub(crate) trait Element: Copy + 'static {
+pub(crate) trait Element: Pod + Default {
     fn maps(values: &[Self]) -> Maps<'_>;
     fn maps_mut(values: &mut [Self]) -> MapsMut;
 }
