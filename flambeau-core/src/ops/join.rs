@@ -76,6 +76,9 @@ impl Op for Cat {
         let out = with_size!(dtype, S => {
             let reads: SmallVec<[_; 8]> = parts.iter().map(Tensor::read).collect();
             Tensor::build::<S>("cat", &shape, dtype, |out| {
+                if out.is_empty() {
+                    return;
+                }
                 if single {
                     let parts: SmallVec<[_; 8]> = reads.iter().map(|r| r.slice::<S>()).collect();
                     return interleave(&parts, out);
