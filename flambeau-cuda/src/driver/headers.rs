@@ -137,6 +137,8 @@ fn compiled(folder: &Path, headers: &[&str], text: &str, definition: &str) -> Op
     };
     std::fs::create_dir_all(folder.join("crt")).unwrap();
     std::fs::write(folder.join("crt/host_defines.h"), HOST_DEFINES).unwrap();
+    // Beside it: what a compiler has to be, which is no matter here.
+    std::fs::write(folder.join("crt/host_config.h"), "").unwrap();
     std::fs::write(folder.join("compare.cpp"), text).unwrap();
     let mut command = Command::new(compiler);
     command.args(["-std=c++17", "-fsyntax-only", "-w", definition]);
