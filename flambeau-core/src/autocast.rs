@@ -8,7 +8,7 @@
 //! Each operation says its class itself ([`Op::autocast`](crate::dispatch::Op::autocast)), a
 //! function made of several operations with [`Composite`]. `dispatch::call` brings the operands to
 //! it, so that conversions are recorded and gradients arrive in the parameters' own type. PyTorch's
-//! classes on a CUDA device are others; where they differ they stand in [`class`].
+//! classes on a CUDA device are others; where they differ they stand in `class`.
 
 use crate::autograd::is_grad_enabled;
 use crate::tensor::{Inner, Tensor};

@@ -123,7 +123,7 @@ pub fn batch_norm_forward_bf16(
     });
 }
 
-/// [`scale_shift`] of `bf16`, computed in `f32`.
+/// `scale_shift` of `bf16`, computed in `f32`.
 ///
 /// # Panics
 /// If the lengths do not fit.
