@@ -1,7 +1,7 @@
 //! Tensors, operations and automatic differentiation.
 //!
 //! A call such as `let y = x.exp()?` goes this way:
-//! 1. The method `Tensor::exp` is made by a row of the table in `ops/elementwise/unary.rs`; it
+//! 1. The method `Tensor::exp` is made by a row of a table in `ops/elementwise/unary/`; it
 //!    wraps the row as an operation ([`dispatch::Op`]) and hands it to `dispatch::call`.
 //! 2. `dispatch::call` runs `Op::forward` with recording off. Here that is `elementwise::map`,
 //!    which cuts the elements into chunks and gives them to the row's loop; loops are compiled for

@@ -16,7 +16,6 @@ mod hot;
 pub(crate) mod pairs;
 pub(crate) mod power;
 mod products;
-mod special;
 pub(crate) mod unary;
 
 use crate::autograd::is_grad_enabled;
