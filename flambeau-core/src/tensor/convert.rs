@@ -3,7 +3,7 @@
 use super::Tensor;
 use crate::dtype::Element;
 use crate::shape::{Dims, Shape, check_count, numel, sizes};
-use crate::{DType, Device, Error, Result, bail};
+use crate::{DType, Error, Result, bail};
 
 /// A number or nested arrays, slices and vectors of numbers, of one shape.
 ///
@@ -306,44 +306,6 @@ impl Tensor {
         }
         Ok(self.unbind(0)?.into_iter())
     }
-
-    /// Converted to a type, moved to a device, or both; the same tensor where nothing changes
-    /// (`Tensor.to`).
-    ///
-    /// ```
-    /// use flambeau_core::{DType, Device, Tensor};
-    /// let x = Tensor::ones([2])?;
-    /// assert_eq!(x.to(DType::F64)?.dtype(), DType::F64);
-    /// assert!(x.to((DType::F32, Device::Cpu))?.is(&x));
-    /// # Ok::<(), flambeau_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// Where the device is not available.
-    #[track_caller]
-    pub fn to(&self, to: impl Into<To>) -> Result<Tensor> {
-        let To { dtype, device } = to.into();
-        let moved = self.to_device(device.unwrap_or(self.device()))?;
-        moved.to_dtype(dtype.unwrap_or(self.dtype()))
-    }
-
-    /// On the CPU; the same tensor where it already is.
-    ///
-    /// # Errors
-    /// None on this device.
-    #[track_caller]
-    pub fn cpu(&self) -> Result<Tensor> {
-        self.to_device(Device::Cpu)
-    }
-
-    /// On the first CUDA device.
-    ///
-    /// # Errors
-    /// Where there is none.
-    #[track_caller]
-    pub fn cuda(&self) -> Result<Tensor> {
-        self.to_device(Device::Cuda(0))
-    }
 }
 
 #[track_caller]
@@ -359,92 +321,6 @@ fn rows<T: Copy>(
         return Ok(vec![Vec::new(); count]);
     }
     Ok(flat.chunks_exact(length).map(<[T]>::to_vec).collect())
-}
-
-/// Where [`Tensor::to`] leads: what is `None` stays.
-///
-/// ```
-/// use flambeau_core::{DType, Device, Tensor, To};
-/// let x = Tensor::zeros([2])?;
-/// assert_eq!(x.to(DType::F64)?.dtype(), DType::F64);
-/// assert_eq!(x.to((Device::Cpu, DType::F16))?.dtype(), DType::F16);
-/// # Ok::<(), flambeau_core::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct To {
-    /// The element type.
-    pub dtype: Option<DType>,
-    /// The device.
-    pub device: Option<Device>,
-}
-
-impl From<DType> for To {
-    fn from(dtype: DType) -> To {
-        let dtype = Some(dtype);
-        To {
-            dtype,
-            device: None,
-        }
-    }
-}
-impl From<Device> for To {
-    fn from(device: Device) -> To {
-        let device = Some(device);
-        To {
-            dtype: None,
-            device,
-        }
-    }
-}
-impl From<(DType, Device)> for To {
-    fn from((dtype, device): (DType, Device)) -> To {
-        let (dtype, device) = (Some(dtype), Some(device));
-        To { dtype, device }
-    }
-}
-impl From<(Device, DType)> for To {
-    fn from((device, dtype): (Device, DType)) -> To {
-        (dtype, device).into()
-    }
-}
-impl From<&Tensor> for To {
-    fn from(like: &Tensor) -> To {
-        (like.dtype(), like.device()).into()
-    }
-}
-
-macro_rules! conversions {
-    ($($(#[$doc:meta])* $name:ident $dtype:ident;)*) => {
-        impl Tensor {
-            $(
-                $(#[$doc])*
-                #[track_caller]
-                pub fn $name(&self) -> Result<Tensor> {
-                    self.to_dtype(DType::$dtype)
-                }
-            )*
-        }
-    };
-}
-conversions! {
-    /// Converted to `f32`.
-    float F32;
-    /// Converted to `f64`.
-    double F64;
-    /// Converted to `f16`.
-    half F16;
-    /// Converted to `bf16`.
-    bfloat16 BF16;
-    /// Converted to `i64`; floats are truncated.
-    long I64;
-    /// Converted to `i32`; floats are truncated.
-    int I32;
-    /// Converted to `i16`; floats are truncated.
-    short I16;
-    /// Converted to `u8`; floats are truncated.
-    byte U8;
-    /// Whether each element differs from zero.
-    bool Bool;
 }
 
 macro_rules! numbers {

@@ -2,6 +2,7 @@
 
 mod autograd;
 mod convert;
+mod copy;
 mod create;
 mod display;
 mod index;
@@ -11,14 +12,16 @@ mod ndarray;
 mod npy;
 mod operators;
 mod raw;
+mod to;
 mod view;
 
 pub use autograd::HookHandle;
-pub use convert::{Nested, To};
+pub use convert::Nested;
 pub use create::Create;
 pub use display::{PrintOptions, printoptions, set_printoptions};
 pub use index::{Ellipsis, IndexItem, IntoIndexItem, NewAxis, TensorIndex, s};
 pub use operators::Operand;
+pub use to::To;
 
 use crate::autograd::{Edge, Hook, Node, is_inference_mode};
 use crate::dtype::{Element, Stored};
