@@ -4,9 +4,10 @@ use super::{Unary, unary, unary_, unary_ops, unary_row};
 use crate::Result;
 use crate::dispatch::Saves;
 use crate::ops::elementwise::Kind;
-use crate::ops::elementwise::activation::tanh_backward;
+use crate::ops::elementwise::binary::{Binary, SIGNED, binary, binary_row};
 use crate::tensor::Tensor;
 use flambeau_cpu::math::{self, Real as R};
+use smallvec::smallvec;
 
 unary_ops! { ROWS:
     /// The hyperbolic sine
@@ -58,7 +59,7 @@ unary_ops! { ROWS:
         float: |x, p| R::tanh(x),
         cuda: "tanh(x)",
         saves: Saves::OUTPUT,
-        grad: |c, g, _| tanh_backward(g, &c.output()?),
+        grad: |c, g, _| binary(&TANH_BACKWARD, g, &c.output()?),
         domain: (-2.0, 2.0),
         torch: "torch.tanh(x)",
     }
@@ -117,3 +118,16 @@ unary_ops! { ROWS:
         torch: "torch.atanh(x)",
     }
 }
+
+/// The gradient of tanh from that of its result and the result: g (1 - y^2).
+static TANH_BACKWARD: Binary = binary_row!("tanh_backward", Same,
+    float: |g, y| g * (1.0 - y * y),
+    cuda: "a * (1 - b * b)",
+    saves: |_| Saves::INPUTS,
+    grad: |c, g| {
+        let y = c.input(1)?;
+        Ok(smallvec![Some(binary(&TANH_BACKWARD, g, &y)?), Some(g.mul(c.input(0)?)?.mul(y.mul(-2.0)?)?)])
+    },
+    domain: SIGNED,
+    torch: "",
+);

@@ -1,0 +1,94 @@
+//! log(1 + exp(x)), and the logarithm of the sigmoid, which is that turned round.
+
+use super::methods;
+use crate::Result;
+use crate::dispatch::Saves;
+use crate::ops::elementwise::Kind;
+use crate::ops::elementwise::unary::{Unary, keep, row_spec, unary, unary_, unary_ops, unary_row};
+use crate::ops::spec::OpSpec;
+use crate::tensor::Tensor;
+use flambeau_cpu::math::Real as R;
+
+unary_ops! { ROWS:
+    /// The logarithm of the sigmoid, without overflow
+    /// ([`F.logsigmoid`](https://pytorch.org/docs/stable/generated/torch.nn.functional.logsigmoid.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([-0.69315f32, -100.0])?;
+    /// let y = Tensor::new([0.0f32, -100.0])?.log_sigmoid()?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
+    LOG_SIGMOID = log_sigmoid, log_sigmoid_() Number {
+        float: |x, p| (if x < 0.0 { x } else { 0.0 }) - R::log1p(R::exp(-x.abs())),
+        cuda: "(x < 0 ? x : 0) - log1p(exp(-fabs(x)))",
+        saves: Saves::INPUTS,
+        grad: |c, g, _| g.mul(c.input(0)?.neg()?.sigmoid()?),
+        domain: (-2.0, 2.0),
+        torch: "F.logsigmoid(x)",
+    }
+}
+
+/// p = [beta, threshold].
+static SOFTPLUS: Unary = unary_row!("softplus", Number,
+    float: |x, p| if x * p[0] > p[1] { x } else { R::log1p(R::exp(x * p[0])) / p[0] },
+    cuda: "x * p0 > p1 ? x : log1p(exp(x * p0)) / p0",
+    saves: Saves::INPUTS,
+    grad: |c, g, p| g.mul(unary(&SOFTPLUS_SLOPE, &c.input(0)?, p)?),
+    domain: (-2.0, 2.0),
+    torch: "F.softplus(x, p[0], p[1])",
+    params: [[1.0, 20.0, 0.0], [2.0, 5.0, 0.0]],
+);
+
+static SOFTPLUS_SLOPE: Unary = unary_row!("softplus_backward", Number,
+    float: |x, p| if x * p[0] > p[1] { 1.0 } else { R::sigmoid(x * p[0]) },
+    cuda: "x * p0 > p1 ? 1 : sigmoid(x * p0)",
+    saves: Saves::INPUTS,
+    grad: |c, g, p| {
+        let scaled = c.input(0)?.mul(p[0])?;
+        let s = scaled.sigmoid()?;
+        keep(&g.mul(s.mul(s.neg()?.add(1.0)?)?)?.mul(p[0])?, &scaled.le(p[1])?)
+    },
+    domain: (-2.0, 2.0),
+    torch: "",
+);
+
+methods! {
+    /// log(1 + exp(x)), without overflow
+    /// ([`F.softplus`](https://pytorch.org/docs/stable/generated/torch.nn.functional.softplus.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.31326f32, 30.0])?;
+    /// assert!(Tensor::new([-1.0f32, 30.0])?.softplus()?.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
+    softplus, softplus_() = SOFTPLUS, [1.0, 20.0, 0.0];
+    /// log(1 + exp(beta x)) / beta; x itself where beta x exceeds `threshold`
+    /// ([`F.softplus`](https://pytorch.org/docs/stable/generated/torch.nn.functional.softplus.html)).
+    ///
+    /// ```
+    /// use flambeau_core::Tensor;
+    /// let expected = Tensor::new([0.06346f32, 3.0])?;
+    /// let y = Tensor::new([-1.0f32, 3.0])?.softplus_with(2.0, 4.0)?;
+    /// assert!(y.allclose(&expected, 1e-4, 1e-5, false)?);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For integer and bool tensors.
+    softplus_with, softplus_with_(beta, threshold) = SOFTPLUS, [beta, threshold, 0.0];
+}
+
+/// What tests and goldens know of this file beside the table.
+#[inline]
+pub(super) fn specs() -> Vec<OpSpec> {
+    vec![row_spec(&SOFTPLUS)]
+}
