@@ -1,4 +1,5 @@
 use super::*;
+use crate::shape::wrap_dims;
 
 fn f32s(shape: &[usize]) -> Tensor {
     let n = crate::shape::numel(shape);
