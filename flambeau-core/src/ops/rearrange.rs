@@ -303,21 +303,14 @@ impl Tensor {
 /// What tests and goldens know of this file.
 #[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
-    let t = |shape: &[usize]| Arg::uniform(shape, (-2.0, 2.0));
-    let list = |v: &[i64]| Arg::L(v.to_vec());
-    let with = |shape: &[usize], args: &[Arg]| {
-        let mut all = vec![t(shape)];
-        all.extend_from_slice(args);
-        Sample::new(all)
-    };
     vec![
         OpSpec::new("flip", "torch.flip", |a| {
             Ok(vec![a[0].tensor()?.flip(a[1].list()?)?])
         })
         .samples(vec![
-            with(&[2, 3], &[list(&[0])]),
-            with(&[2, 3, 2], &[list(&[0, 2])]),
-            with(&[], &[list(&[])]),
+            Sample::with(&[2, 3], &[Arg::L(vec![0])]),
+            Sample::with(&[2, 3, 2], &[Arg::L(vec![0, 2])]),
+            Sample::with(&[], &[Arg::L(vec![])]),
         ]),
         OpSpec::new(
             "roll",
@@ -325,9 +318,9 @@ pub(crate) fn specs() -> Vec<OpSpec> {
             |a| Ok(vec![a[0].tensor()?.roll(a[1].list()?, a[2].list()?)?]),
         )
         .samples(vec![
-            with(&[2, 5], &[list(&[2]), list(&[1])]),
-            with(&[3, 5], &[list(&[-1, 7]), list(&[0, 1])]),
-            with(&[3, 2], &[list(&[1]), list(&[])]),
+            Sample::with(&[2, 5], &[Arg::L(vec![2]), Arg::L(vec![1])]),
+            Sample::with(&[3, 5], &[Arg::L(vec![-1, 7]), Arg::L(vec![0, 1])]),
+            Sample::with(&[3, 2], &[Arg::L(vec![1]), Arg::L(vec![])]),
         ]),
     ]
 }

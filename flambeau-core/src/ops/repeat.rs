@@ -137,26 +137,19 @@ impl Tensor {
 /// What tests and goldens know of this file.
 #[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
-    let t = |shape: &[usize]| Arg::uniform(shape, (-2.0, 2.0));
-    let list = |v: &[i64]| Arg::L(v.to_vec());
-    let with = |shape: &[usize], args: &[Arg]| {
-        let mut all = vec![t(shape)];
-        all.extend_from_slice(args);
-        Sample::new(all)
-    };
     vec![
         OpSpec::new("repeat", "lambda x, r: x.repeat(r)", |a| {
             Ok(vec![a[0].tensor()?.repeat(a[1].list()?)?])
         })
         .samples(vec![
-            with(&[2, 3], &[list(&[2, 2])]),
-            with(&[3], &[list(&[2, 1, 3])]),
-            with(&[2], &[list(&[0])]),
+            Sample::with(&[2, 3], &[Arg::L(vec![2, 2])]),
+            Sample::with(&[3], &[Arg::L(vec![2, 1, 3])]),
+            Sample::with(&[2], &[Arg::L(vec![0])]),
         ]),
         OpSpec::new("tile", "torch.tile", |a| {
             Ok(vec![a[0].tensor()?.tile(a[1].list()?)?])
         })
-        .samples(vec![with(&[2, 3], &[list(&[2])])]),
+        .samples(vec![Sample::with(&[2, 3], &[Arg::L(vec![2])])]),
         OpSpec::new(
             "repeat_interleave",
             "lambda x, r, d: torch.repeat_interleave(x, r, d[0] if d else None)",
@@ -168,8 +161,8 @@ pub(crate) fn specs() -> Vec<OpSpec> {
             },
         )
         .samples(vec![
-            with(&[2, 3], &[Arg::I(2), list(&[1])]),
-            with(&[2, 3], &[Arg::I(3), list(&[])]),
+            Sample::with(&[2, 3], &[Arg::I(2), Arg::L(vec![1])]),
+            Sample::with(&[2, 3], &[Arg::I(3), Arg::L(vec![])]),
         ]),
     ]
 }

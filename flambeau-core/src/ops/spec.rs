@@ -211,6 +211,13 @@ impl Sample {
         }
     }
 
+    /// A call with a tensor of numbers from -2 to 2, and these arguments after it.
+    #[inline]
+    pub(crate) fn with(shape: &[usize], args: &[Arg]) -> Sample {
+        let x = Arg::uniform(shape, (-2.0, 2.0));
+        Sample::new([&[x], args].concat())
+    }
+
     /// At a kink or pole, or with elements that are not finite: gradients are compared with
     /// PyTorch's but not with finite differences.
     #[must_use]

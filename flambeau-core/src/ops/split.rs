@@ -131,30 +131,24 @@ impl Tensor {
 /// What tests and goldens know of this file.
 #[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
-    let t = |shape: &[usize]| Arg::uniform(shape, (-2.0, 2.0));
-    let with = |shape: &[usize], args: &[Arg]| {
-        let mut all = vec![t(shape)];
-        all.extend_from_slice(args);
-        Sample::new(all)
-    };
     vec![
         OpSpec::new("split", "lambda x, n, d: torch.split(x, n, d)", |a| {
             a[0].tensor()?.split(a[1].int()? as usize, a[2].int()?)
         })
         .samples(vec![
-            with(&[5, 2], &[Arg::I(2), Arg::I(0)]),
-            with(&[2, 6], &[Arg::I(3), Arg::I(-1)]),
+            Sample::with(&[5, 2], &[Arg::I(2), Arg::I(0)]),
+            Sample::with(&[2, 6], &[Arg::I(3), Arg::I(-1)]),
         ]),
         OpSpec::new("chunk", "lambda x, n, d: torch.chunk(x, n, d)", |a| {
             a[0].tensor()?.chunk(a[1].int()? as usize, a[2].int()?)
         })
         .samples(vec![
-            with(&[5, 2], &[Arg::I(3), Arg::I(0)]),
-            with(&[2, 4], &[Arg::I(2), Arg::I(1)]),
+            Sample::with(&[5, 2], &[Arg::I(3), Arg::I(0)]),
+            Sample::with(&[2, 4], &[Arg::I(2), Arg::I(1)]),
         ]),
         OpSpec::new("unbind", "lambda x, d: torch.unbind(x, d)", |a| {
             a[0].tensor()?.unbind(a[1].int()?)
         })
-        .samples(vec![with(&[3, 2], &[Arg::I(1)])]),
+        .samples(vec![Sample::with(&[3, 2], &[Arg::I(1)])]),
     ]
 }

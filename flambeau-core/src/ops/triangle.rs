@@ -169,40 +169,42 @@ impl Tensor {
 /// What tests and goldens know of this file.
 #[inline]
 pub(crate) fn specs() -> Vec<OpSpec> {
-    let t = |shape: &[usize]| Arg::uniform(shape, (-2.0, 2.0));
-    let with = |shape: &[usize], args: &[Arg]| {
-        let mut all = vec![t(shape)];
-        all.extend_from_slice(args);
-        Sample::new(all)
-    };
     vec![
         OpSpec::new("tril", "torch.tril", |a| {
             Ok(vec![a[0].tensor()?.tril(a[1].int()?)?])
         })
-        .samples([0, -1, 2].map(|k| with(&[2, 3, 4], &[Arg::I(k)])).to_vec()),
+        .samples(
+            [0, -1, 2]
+                .map(|k| Sample::with(&[2, 3, 4], &[Arg::I(k)]))
+                .to_vec(),
+        ),
         OpSpec::new("triu", "torch.triu", |a| {
             Ok(vec![a[0].tensor()?.triu(a[1].int()?)?])
         })
-        .samples([0, -1, 2].map(|k| with(&[4, 3], &[Arg::I(k)])).to_vec()),
+        .samples(
+            [0, -1, 2]
+                .map(|k| Sample::with(&[4, 3], &[Arg::I(k)]))
+                .to_vec(),
+        ),
         OpSpec::new("diagonal", "torch.diagonal", |a| {
             let x = a[0].tensor()?;
             Ok(vec![x.diagonal(a[1].int()?, a[2].int()?, a[3].int()?)?])
         })
         .samples(vec![
-            with(&[3, 4], &[Arg::I(1), Arg::I(0), Arg::I(1)]),
-            with(&[2, 3, 4], &[Arg::I(-1), Arg::I(2), Arg::I(0)]),
+            Sample::with(&[3, 4], &[Arg::I(1), Arg::I(0), Arg::I(1)]),
+            Sample::with(&[2, 3, 4], &[Arg::I(-1), Arg::I(2), Arg::I(0)]),
         ]),
         OpSpec::new("diag", "torch.diag", |a| {
             Ok(vec![a[0].tensor()?.diag(a[1].int()?)?])
         })
         .samples(vec![
-            with(&[3], &[Arg::I(0)]),
-            with(&[3], &[Arg::I(-2)]),
-            with(&[3, 4], &[Arg::I(1)]),
+            Sample::with(&[3], &[Arg::I(0)]),
+            Sample::with(&[3], &[Arg::I(-2)]),
+            Sample::with(&[3, 4], &[Arg::I(1)]),
         ]),
         OpSpec::new("trace", "torch.trace", |a| {
             Ok(vec![a[0].tensor()?.trace()?])
         })
-        .samples(vec![with(&[3, 4], &[])]),
+        .samples(vec![Sample::with(&[3, 4], &[])]),
     ]
 }
