@@ -188,10 +188,9 @@ unsafe fn turn<T: Pod>(
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the caller's promise; elements are moved whatever they mean.
     unsafe {
-        match (size_of::<T>(), rows == TILE && columns == TILE) {
-            (2, _) => x86::turn_pairs(x.cast(), from, out.cast(), to, rows, columns),
-            (_, true) => x86::turn(x.cast(), from, out.cast(), to),
-            _ => x86::turn_part(x.cast(), from, out.cast(), to, rows, columns),
+        match size_of::<T>() == 4 && rows == TILE && columns == TILE {
+            true => x86::turn(x.cast(), from, out.cast(), to),
+            false => x86::turn_part(x, from, out, to, rows, columns),
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -267,50 +266,22 @@ mod x86 {
         }
     }
 
-    /// # Safety
-    /// As [`turn`], for so many rows and columns, of 16 at most.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn turn_part(
-        x: *const i32,
-        from: usize,
-        out: *mut i32,
-        to: usize,
-        rows: usize,
-        columns: usize,
-    ) {
-        let mask = |n: usize| ((1u32 << n) - 1) as u16;
-        let (of_row, of_column) = (mask(columns), mask(rows));
-        // SAFETY: the caller's promise; what a mask leaves out is not touched.
-        unsafe {
-            let mut all = [_mm512_setzero_si512(); 16];
-            for (i, row) in all.iter_mut().enumerate() {
-                if i < rows {
-                    *row = _mm512_maskz_loadu_epi32(of_row, x.add(i * from));
-                }
-            }
-            for (i, column) in turned(all).into_iter().enumerate() {
-                if i < columns {
-                    _mm512_mask_storeu_epi32(out.add(i * to), of_column, column);
-                }
-            }
-        }
-    }
-
-    /// The same for elements of two bytes, which are widened on the way.
+    /// The same for so many rows and columns, of 16 at most, of elements of four bytes or of two, which
+    /// are widened on the way.
     ///
     /// # Safety
-    /// As [`turn_part`].
+    /// As [`turn`].
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    pub(super) unsafe fn turn_pairs(
-        x: *const i16,
+    pub(super) unsafe fn turn_part<T>(
+        x: *const T,
         from: usize,
-        out: *mut i16,
+        out: *mut T,
         to: usize,
         rows: usize,
         columns: usize,
     ) {
+        let wide = const { size_of::<T>() == 4 };
         let mask = |n: usize| ((1u32 << n) - 1) as u16;
         let (of_row, of_column) = (mask(columns), mask(rows));
         // SAFETY: the caller's promise; what a mask leaves out is not touched.
@@ -318,13 +289,23 @@ mod x86 {
             let mut all = [_mm512_setzero_si512(); 16];
             for (i, row) in all.iter_mut().enumerate() {
                 if i < rows {
-                    *row = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(of_row, x.add(i * from)));
+                    let x = x.add(i * from);
+                    *row = match wide {
+                        true => _mm512_maskz_loadu_epi32(of_row, x.cast()),
+                        false => _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(of_row, x.cast())),
+                    };
                 }
             }
             for (i, column) in turned(all).into_iter().enumerate() {
                 if i < columns {
-                    let column = _mm512_cvtepi32_epi16(column);
-                    _mm256_mask_storeu_epi16(out.add(i * to), of_column, column);
+                    let out = out.add(i * to);
+                    match wide {
+                        true => _mm512_mask_storeu_epi32(out.cast(), of_column, column),
+                        false => {
+                            let column = _mm512_cvtepi32_epi16(column);
+                            _mm256_mask_storeu_epi16(out.cast(), of_column, column);
+                        }
+                    }
                 }
             }
         }
