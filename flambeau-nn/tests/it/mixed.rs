@@ -2,7 +2,9 @@
 //! goldens come from tests/goldens/mixed.py.
 
 use crate::{alone, close, goldens, numbers, pattern, values};
-use flambeau_core::{Autocast, DType, PadMode, Result, Tensor, autocast, manual_seed, no_grad};
+use flambeau_core::{
+    Autocast, DType, Device, PadMode, Result, Tensor, autocast, manual_seed, no_grad,
+};
 use flambeau_nn::amp::GradScaler;
 use flambeau_nn::functional as f;
 use flambeau_nn::optim::{self, Optimizer, Sgd};
@@ -372,27 +374,39 @@ impl Net {
     }
 }
 
-/// Twenty steps; `half` as in mixed.py, `step` what comes after the loss.
-fn train(
+/// The losses of some steps, in a region of the half type where there is one; `step` is what comes
+/// after the loss.
+pub fn train(
+    (mut optimizer, steps): (Sgd, usize),
     half: Option<DType>,
+    logits: impl Fn() -> Result<Tensor>,
+    y: &Tensor,
     mut step: impl FnMut(&Tensor, &mut Sgd) -> Result<()>,
 ) -> Result<Vec<f64>> {
-    let net = Net::new();
-    let mut optimizer = Sgd::new(net.parameters(), 0.01).momentum(0.9);
-    let (x, y) = (pattern(&[8, 3, 32, 32], 1)?, Tensor::arange(0, 8, 1)?);
-    let options = Autocast::from(half.unwrap_or(DType::BF16)).enabled(half.is_some());
-    (0..20)
+    let region = Autocast::from((y.device(), half.unwrap_or(DType::BF16))).enabled(half.is_some());
+    (0..steps)
         .map(|_| {
             optimizer.zero_grad();
-            let loss = autocast(options, || {
-                let logits = net.forward(&x)?;
+            let loss = autocast(region, || {
+                let logits = logits()?;
                 assert_eq!(logits.dtype(), half.unwrap_or(DType::F32));
-                CrossEntropyLoss::new().forward(&logits, &y)
+                CrossEntropyLoss::new().forward(&logits, y)
             })?;
             step(&loss, &mut optimizer)?;
             loss.item::<f64>()
         })
         .collect()
+}
+
+/// Twenty steps of the network of mixed.py.
+fn train_net(
+    half: Option<DType>,
+    step: impl FnMut(&Tensor, &mut Sgd) -> Result<()>,
+) -> Result<Vec<f64>> {
+    let net = Net::new();
+    let optimizer = Sgd::new(net.parameters(), 0.01).momentum(0.9);
+    let (x, y) = (pattern(&[8, 3, 32, 32], 1)?, Tensor::arange(0, 8, 1)?);
+    train((optimizer, 20), half, || net.forward(&x), &y, step)
 }
 
 #[test]
@@ -403,10 +417,10 @@ fn training_in_bf16_follows_pytorchs_losses() -> Result<()> {
         loss.backward()?;
         optimizer.step()
     };
-    let full = train(None, plain)?;
+    let full = train_net(None, plain)?;
     close("f32", &full, &numbers(&want["train f32"]["losses"]), 1e-3);
     // PyTorch's own losses in f32 and bf16 differ by up to 0.015.
-    let half = train(Some(DType::BF16), plain)?;
+    let half = train_net(Some(DType::BF16), plain)?;
     close("bf16", &half, &numbers(&want["train bf16"]["losses"]), 2e-2);
     assert_ne!(full, half);
     Ok(())
@@ -426,7 +440,7 @@ fn training_in_f16_with_a_scaler_follows_pytorchs() -> Result<()> {
     let _alone = alone();
     let want = &goldens("mixed")["train f16"];
     let mut scaler = GradScaler::new().init_scale(1024.0).growth_interval(5);
-    let losses = train(Some(DType::F16), |loss, optimizer| {
+    let losses = train_net(Some(DType::F16), |loss, optimizer| {
         scaler.scale(loss)?.backward()?;
         assert!(scaler.step(optimizer)?);
         scaler.update()
@@ -440,12 +454,17 @@ fn training_in_f16_with_a_scaler_follows_pytorchs() -> Result<()> {
 
 #[test]
 fn the_scale_and_the_steps_follow_pytorchs() -> Result<()> {
+    follow_the_scaler(Device::Cpu)
+}
+
+/// The scale, and what the optimizer makes of it, through the steps of mixed.py.
+pub fn follow_the_scaler(device: Device) -> Result<()> {
     let mut scaler = GradScaler::new()
         .init_scale(8.0)
         .growth_factor(3.0)
         .backoff_factor(0.25)
         .growth_interval(2);
-    let w = Tensor::ones([2])?.requires_grad_(true)?;
+    let w = Tensor::ones([2])?.to_device(device)?.requires_grad_(true)?;
     let mut optimizer = Sgd::new([w.clone()], 0.5).momentum(0.9);
     let (inf, nan) = (f64::INFINITY, f64::NAN);
     let factors = [1.0, inf, 0.5, 0.25, 2.0, nan, 1.0, 1.0, 1.0];

@@ -1,14 +1,16 @@
 //! Mixed precision on a CUDA device: the types that PyTorch gives there (tests/goldens/mixed_cuda.py),
 //! and training.
 
-use crate::{alone, close, cuda::device, goldens, numbers, pattern, pattern_between, values};
+use crate::cuda::device;
+use crate::mixed::{follow_the_scaler, train};
+use crate::{alone, close, goldens, pattern, pattern_between};
 use flambeau_core::{
     AttentionOptions, Autocast, DType, Device, PadMode, Reduction, Result, Tensor, autocast,
     autocast_dtype_on, manual_seed,
 };
 use flambeau_nn::amp::GradScaler;
 use flambeau_nn::functional as f;
-use flambeau_nn::optim::{Optimizer, Sgd};
+use flambeau_nn::optim::Sgd;
 use flambeau_nn::*;
 
 struct Operands {
@@ -180,31 +182,7 @@ fn the_scaler_looks_at_gradients_without_waiting() -> Result<()> {
     let Some(device) = device() else {
         return Ok(());
     };
-    let mut scaler = GradScaler::new().init_scale(8.0).growth_factor(3.0);
-    scaler = scaler.backoff_factor(0.25).growth_interval(2);
-    let w = Tensor::ones([2])?.to_device(device)?.requires_grad_(true)?;
-    let mut optimizer = Sgd::new([w.clone()], 0.5).momentum(0.9);
-    let (inf, nan) = (f64::INFINITY, f64::NAN);
-    let factors = [1.0, inf, 0.5, 0.25, 2.0, nan, 1.0, 1.0, 1.0];
-    let rows = goldens("mixed")["scaler"].clone();
-    for (factor, row) in factors.into_iter().zip(rows.as_array().unwrap()) {
-        optimizer.zero_grad();
-        scaler.scale(&w.mul(factor)?.sum()?)?.backward()?;
-        if factor == 0.25 {
-            scaler.unscale_(&optimizer)?;
-            optim::clip_grad_norm_(std::slice::from_ref(&w), 0.1, 2.0)?;
-        }
-        assert_eq!(scaler.step(&mut optimizer)?, factor.is_finite());
-        match factor == 2.0 {
-            true => scaler.update_to(5.0)?,
-            false => scaler.update()?,
-        }
-        let mut got = vec![scaler.get_scale()];
-        got.push(scaler.state_dict()["_growth_tracker"].as_f64().unwrap());
-        got.extend(values(&w));
-        close(&format!("factor {factor}"), &got, &numbers(row), 1e-6);
-    }
-    Ok(())
+    follow_the_scaler(device)
 }
 
 #[test]
@@ -213,7 +191,7 @@ fn training_in_both_half_types_follows_f32() -> Result<()> {
     let Some(device) = device() else {
         return Ok(());
     };
-    let train = |half: Option<DType>| -> Result<Vec<f64>> {
+    let losses = |half: Option<DType>| -> Result<Vec<f64>> {
         manual_seed(0);
         let net = Sequential::new((
             Linear::new(6, 8),
@@ -222,32 +200,23 @@ fn training_in_both_half_types_follows_f32() -> Result<()> {
             Linear::new(8, 3),
         ));
         let net = net.to(device)?;
-        let mut optimizer = Sgd::new(net.parameters(), 0.1).momentum(0.9);
+        let optimizer = Sgd::new(net.parameters(), 0.1).momentum(0.9);
         let mut scaler = GradScaler::new()
             .init_scale(1024.0)
             .enabled(half == Some(DType::F16));
         let x = pattern(&[9, 6], 1)?.to_device(device)?;
         let y = Tensor::arange(0, 9, 1)?.remainder(3)?.to_device(device)?;
-        let region = Autocast::from((device, half.unwrap_or(DType::BF16))).enabled(half.is_some());
-        (0..10)
-            .map(|_| {
-                optimizer.zero_grad();
-                let loss = autocast(region, || {
-                    let logits = net.forward(&x)?;
-                    assert_eq!(logits.dtype(), half.unwrap_or(DType::F32));
-                    CrossEntropyLoss::new().forward(&logits, &y)
-                })?;
-                scaler.scale(&loss)?.backward()?;
-                assert!(scaler.step(&mut optimizer)?);
-                scaler.update()?;
-                loss.item::<f64>()
-            })
-            .collect()
+        let logits = || net.forward(&x);
+        train((optimizer, 10), half, logits, &y, |loss, optimizer| {
+            scaler.scale(loss)?.backward()?;
+            assert!(scaler.step(optimizer)?);
+            scaler.update()
+        })
     };
-    let full = train(None)?;
+    let full = losses(None)?;
     assert!(full[9] < full[0], "{full:?}");
     for half in [DType::F16, DType::BF16] {
-        let low = train(Some(half))?;
+        let low = losses(Some(half))?;
         close(&half.to_string(), &low, &full, 2e-2);
         assert_ne!(low, full);
     }
