@@ -73,6 +73,40 @@ fn numbers(ty: Type, buffer: &Buffer) -> Vec<f64> {
     decode(ty, &bytes)
 }
 
+/// A whole buffer.
+fn whole<'a>(ty: Type, shape: &'a [usize], strides: &'a [usize]) -> Place<'a> {
+    Place {
+        ty,
+        offset: 0,
+        shape,
+        strides,
+    }
+}
+
+/// A number with more than the 10 bits of mantissa that TF32 has.
+const LONG: f64 = 1.0 + 1.0 / 4096.0;
+
+/// What `product` makes of [`LONG`] and 1, in tensors of so many dimensions.
+fn times_one(
+    device: &'static Device,
+    dims: usize,
+    product: impl Fn(&Slice<'_>, &Slice<'_>, &mut SliceMut<'_>) -> Result<()>,
+) -> Result<f64> {
+    let ones = [1; 3];
+    let one = whole(Type::F32, &ones[..dims], &ones[..dims]);
+    let (a, b) = (
+        buffer(device, Type::F32, &[LONG]),
+        buffer(device, Type::F32, &[1.0]),
+    );
+    let mut out = device.allocate(4)?;
+    product(
+        &Slice::new(&a, one)?,
+        &Slice::new(&b, one)?,
+        &mut SliceMut::new(&mut out, one)?,
+    )?;
+    Ok(numbers(Type::F32, &out)[0])
+}
+
 /// A tensor somewhere in a list of numbers, with any strides.
 struct Elements {
     values: Vec<f64>,
@@ -164,21 +198,11 @@ fn products_are_asked_for_as_meant() -> Result<()> {
         let c = bias.as_ref().map(|c| buffer(device, ty, c));
         let mut out = buffer(device, ty, &before);
         let strides = row_major(&shape);
-        let row = Place {
-            ty,
-            offset: 0,
-            shape: &[n],
-            strides: &[1],
-        };
+        let row = [n];
+        let row = whole(ty, &row, &[1]);
         let c = c.as_ref().map(|c| Slice::new(c, row)).transpose()?;
-        let place = Place {
-            ty,
-            offset: 0,
-            shape: &shape,
-            strides: &strides,
-        };
         let (x, y) = (Slice::new(&x, a.place(ty))?, Slice::new(&y, b.place(ty))?);
-        let mut to = SliceMut::new(&mut out, place)?;
+        let mut to = SliceMut::new(&mut out, whole(ty, &shape, &strides))?;
         product(&x, &y, [alpha, beta], c.as_ref(), &mut to)?;
         for (i, got) in numbers(ty, &out).into_iter().enumerate() {
             let at = index(&shape, i);
@@ -215,31 +239,8 @@ fn tf32_is_off_for_products_until_it_is_wanted() -> Result<()> {
     let Some((device, _turn)) = alone() else {
         return Ok(());
     };
-    // A number with more than the 10 bits of mantissa that TF32 has.
-    let x = 1.0 + 1.0 / 4096.0;
-    let (a, b) = (
-        buffer(device, Type::F32, &[x]),
-        buffer(device, Type::F32, &[1.0]),
-    );
-    let one = Place {
-        ty: Type::F32,
-        offset: 0,
-        shape: &[1, 1],
-        strides: &[1, 1],
-    };
-    let run = || -> Result<f64> {
-        let mut out = device.allocate(4)?;
-        let mut to = SliceMut::new(&mut out, one)?;
-        product(
-            &Slice::new(&a, one)?,
-            &Slice::new(&b, one)?,
-            [1.0, 0.0],
-            None,
-            &mut to,
-        )?;
-        Ok(numbers(Type::F32, &out)[0])
-    };
-    assert_eq!(run()?, x);
+    let run = || times_one(device, 2, |a, b, to| product(a, b, [1.0, 0.0], None, to));
+    assert_eq!(run()?, LONG);
     settings::set_matmul_precision(1);
     let short = run()?;
     // Our own kernel does not shorten.
@@ -247,7 +248,7 @@ fn tf32_is_off_for_products_until_it_is_wanted() -> Result<()> {
     let own = run()?;
     settings::CUBLAS.set(true);
     settings::set_matmul_precision(0);
-    assert_eq!((short, own, run()?), (1.0, x, x));
+    assert_eq!((short, own, run()?), (1.0, LONG, LONG));
     Ok(())
 }
 
@@ -268,23 +269,14 @@ fn convolutions(
     let lists = counts.map(|n| random.list(n));
     let bias = buffer(device, ty, &random.list(outs));
     let [x, w, y] = lists.each_ref().map(|l| buffer(device, ty, l));
-    let shapes = counts.map(|n| [n]);
-    let place = |i: usize| Place {
-        ty,
-        offset: 0,
-        shape: &shapes[i],
-        strides: &[1],
-    };
+    let (shapes, each) = (counts.map(|n| [n]), [outs]);
+    let place = |i: usize| whole(ty, &shapes[i], &[1]);
     let mut results = Vec::new();
     for library in [true, false] {
         settings::CUDNN.set(library);
         let (x, w) = (Slice::new(&x, place(0))?, Slice::new(&w, place(1))?);
         let y = Slice::new(&y, place(2))?;
-        let each = Place {
-            shape: &[outs],
-            ..place(0)
-        };
-        let bias = Slice::new(&bias, each)?;
+        let bias = Slice::new(&bias, whole(ty, &each, &[1]))?;
         let mut out = counts.map(|n| buffer(device, ty, &vec![f64::NAN; n]));
         let [dx, dw, to] = &mut out;
         of.forward(&x, &w, Some(&bias), &mut SliceMut::new(to, place(2))?)?;
@@ -353,33 +345,17 @@ fn tf32_is_on_for_convolutions_until_it_is_not_wanted() -> Result<()> {
     let Some((device, _turn)) = alone() else {
         return Ok(());
     };
-    let x = 1.0 + 1.0 / 4096.0;
-    let (a, b) = (
-        buffer(device, Type::F32, &[x]),
-        buffer(device, Type::F32, &[1.0]),
-    );
-    let one = Place {
-        ty: Type::F32,
-        offset: 0,
-        shape: &[1],
-        strides: &[1],
-    };
     let of = Convolution {
         batch: 1,
         channels: [1; 3],
         sizes: [[1; 3]; 3],
         steps: [[1; 3], [0; 3], [1; 3]],
     };
-    let run = || -> Result<f64> {
-        let mut out = device.allocate(4)?;
-        let mut to = SliceMut::new(&mut out, one)?;
-        of.forward(&Slice::new(&a, one)?, &Slice::new(&b, one)?, None, &mut to)?;
-        Ok(numbers(Type::F32, &out)[0])
-    };
+    let run = || times_one(device, 1, |a, b, to| of.forward(a, b, None, to));
     let short = run()?;
     settings::CUDNN_TF32.set(false);
-    let whole = run()?;
+    let long = run()?;
     settings::CUDNN_TF32.set(true);
-    assert_eq!((short, whole), (1.0, x));
+    assert_eq!((short, long), (1.0, LONG));
     Ok(())
 }
