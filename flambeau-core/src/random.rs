@@ -159,7 +159,11 @@ impl Tensor {
     /// As [`zeros_with`](Tensor::zeros_with), and for types that are not floating point.
     #[track_caller]
     pub fn rand_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
-        let options = options.into();
+        Tensor::uniform_of(&size, options.into())
+    }
+
+    #[track_caller]
+    fn uniform_of(size: &dyn Dims, options: Create) -> Result<Tensor> {
         options.device.check()?;
         let (shape, dtype) = (sizes("rand", size)?, options.dtype.unwrap_or(DType::F32));
         if options.device != Device::Cpu {
@@ -205,7 +209,11 @@ impl Tensor {
     /// As [`rand_with`](Tensor::rand_with).
     #[track_caller]
     pub fn randn_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
-        let options = options.into();
+        Tensor::normal_of(&size, options.into())
+    }
+
+    #[track_caller]
+    fn normal_of(size: &dyn Dims, options: Create) -> Result<Tensor> {
         options.device.check()?;
         let (shape, dtype) = (sizes("randn", size)?, options.dtype.unwrap_or(DType::F32));
         if options.device != Device::Cpu {
@@ -255,7 +263,11 @@ impl Tensor {
         size: impl Dims,
         options: impl Into<Create>,
     ) -> Result<Tensor> {
-        let options = options.into();
+        Tensor::integers_of((low, high), &size, options.into())
+    }
+
+    #[track_caller]
+    fn integers_of((low, high): (i64, i64), size: &dyn Dims, options: Create) -> Result<Tensor> {
         options.device.check()?;
         let (shape, dtype) = (sizes("randint", size)?, options.dtype.unwrap_or(DType::I64));
         if options.device != Device::Cpu {

@@ -1,15 +1,15 @@
 //! The memory behind tensors: shared by views, guarded by a lock, counted in versions.
 //!
-//! Memory is the host's, pinned or not, or a CUDA device's. What reads or writes elements on the host works on both:
-//! of a device's memory it gets a copy, which goes back where it was written to. Kernels take the
-//! device's buffer itself.
+//! Memory is the host's, pinned or not, or a CUDA device's. What reads or writes elements on the host
+//! works on both: of a device's memory it gets a copy, which goes back where it was written to.
+//! Kernels take the device's buffer itself.
 //!
 //! Readers take a shared lock, in-place operations an exclusive one, so that safe programs
 //! cannot race on elements. An operation never waits for a second lock while it holds an
 //! exclusive one; that rule keeps concurrent in-place operations free of deadlock.
 
 use crate::dtype::Stored;
-use crate::{Device, Error, Result};
+use crate::{DType, Device, Error, Result};
 use flambeau_cpu::alloc::Buffer;
 use flambeau_cuda as cuda;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -130,17 +130,28 @@ impl<'a> Write<'a> {
         }
     }
 
-    /// All elements from the tensor's offset to the storage's end; `T` must be the stored type.
-    pub(crate) fn slice<T: Stored>(&mut self) -> &mut [T] {
-        let whole: &mut [T] = match &mut *self.guard {
+    /// All elements of the storage.
+    fn whole<T: Stored>(&mut self) -> &mut [T] {
+        match &mut *self.guard {
             Memory::Host(buffer) => buffer.as_mut_slice(),
             Memory::Pinned(pinned) => pinned.slice_mut().unwrap_or_else(|e| lost(e)),
             Memory::Cuda(buffer) => {
                 let copy = self.staged.get_or_insert_with(|| Box::new(staged(buffer)));
                 copy.as_mut_slice()
             }
-        };
-        &mut whole[self.offset..]
+        }
+    }
+
+    /// All elements from the tensor's offset to the storage's end; `T` must be the stored type.
+    pub(crate) fn slice<T: Stored>(&mut self) -> &mut [T] {
+        let offset = self.offset;
+        &mut self.whole()[offset..]
+    }
+
+    /// The memory of `n` elements of type `dtype` from the tensor's offset on.
+    pub(crate) fn bytes(&mut self, n: usize, dtype: DType) -> &mut [u8] {
+        let (first, size) = (self.offset, dtype.size());
+        &mut self.whole::<u8>()[first * size..(first + n) * size]
     }
 
     /// The device's buffer, where it is one's.

@@ -57,6 +57,38 @@ pod!(
     u128
 );
 
+/// The bytes as values of type `T`; bytes left over at the end are not seen.
+///
+/// ```
+/// assert_eq!(flambeau_cpu::alloc::cast::<u8>(&[1, 2]), [1, 2]);
+/// ```
+///
+/// # Panics
+/// If they are not aligned as `T` has to be. Elements of a [`Buffer`] are.
+pub fn cast<T: Pod>(bytes: &[u8]) -> &[T] {
+    let start = bytes.as_ptr().cast::<T>();
+    assert!(start.is_aligned(), "cast: bytes that are not aligned");
+    // SAFETY: aligned, as long as `bytes` at most, and any bytes form a `T: Pod`.
+    unsafe { std::slice::from_raw_parts(start, bytes.len() / size_of::<T>()) }
+}
+
+/// The same, to be written.
+///
+/// ```
+/// let mut bytes = [1, 2];
+/// flambeau_cpu::alloc::cast_mut::<i8>(&mut bytes)[1] = -1;
+/// assert_eq!(bytes, [1, 255]);
+/// ```
+///
+/// # Panics
+/// As [`cast`].
+pub fn cast_mut<T: Pod>(bytes: &mut [u8]) -> &mut [T] {
+    let start = bytes.as_mut_ptr().cast::<T>();
+    assert!(start.is_aligned(), "cast_mut: bytes that are not aligned");
+    // SAFETY: as in `cast`, `bytes` is borrowed mutably, and a `T: Pod` has no padding.
+    unsafe { std::slice::from_raw_parts_mut(start, bytes.len() / size_of::<T>()) }
+}
+
 /// The system has no memory left, or the size asked for is no possible size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocError {

@@ -163,6 +163,12 @@ pub fn dispatch<T: Task>(task: T) -> T::Output {
         Level::Avx2 => return unsafe { run_avx2(task) },
         Level::Portable => {}
     }
+    run_portable(task)
+}
+
+/// Out of line, as the others are: callers that are compiled several times share it.
+#[inline(never)]
+fn run_portable<T: Task>(task: T) -> T::Output {
     task.run()
 }
 

@@ -79,17 +79,19 @@ pub fn set_num_threads(n: usize) {
 /// begun are dropped.
 #[inline]
 pub fn parallel_for(n: usize, grain: usize, f: impl Fn(Range<usize>) + Sync) {
+    run_chunks(n, grain, &f);
+}
+
+/// The body of [`parallel_for`], compiled once. It alone calls `f`, so that the body of each loop is
+/// compiled once too.
+#[inline(never)]
+fn run_chunks(n: usize, grain: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
     if n <= grain {
         if n > 0 {
             f(0..n);
         }
-    } else {
-        run_chunks(n, grain, &f);
+        return;
     }
-}
-
-/// The body of [`parallel_for`], compiled once.
-fn run_chunks(n: usize, grain: usize, f: &(dyn Fn(Range<usize>) + Sync)) {
     let chunks = match n.div_ceil(grain.max(1)) {
         few @ ..16 => few.next_power_of_two().min(n),
         many => many,
@@ -125,16 +127,15 @@ pub fn parallel_chunks_mut<T: Send>(
     chunk: usize,
     f: impl Fn(usize, &mut [T]) + Sync,
 ) {
-    if out.len() <= chunk {
-        if !out.is_empty() {
-            f(0, out);
-        }
-        return;
-    }
-    let chunk = chunk.max(1);
-    let len = out.len();
+    let (len, chunk) = (out.len(), chunk.max(1));
     let base = SyncPtr(out.as_mut_ptr());
-    parallel_for(len.div_ceil(chunk), 1, |range| {
+    // A division takes longer than all else here.
+    let chunks = if len <= chunk {
+        len.min(1)
+    } else {
+        len.div_ceil(chunk)
+    };
+    parallel_for(chunks, 1, |range| {
         for i in range {
             let start = i * chunk;
             // SAFETY: each index is handed out once, so the pieces are disjoint parts of `out`,

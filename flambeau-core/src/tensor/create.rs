@@ -172,10 +172,14 @@ impl Tensor {
     ) -> Result<Tensor> {
         let (value, options) = (value.into(), options.into());
         options.device.check()?;
-        let shape = sizes("full", size)?;
+        Tensor::filled(&sizes("full", size)?, value, options)
+    }
+
+    #[track_caller]
+    fn filled(shape: &[usize], value: Scalar, options: Create) -> Result<Tensor> {
         let dtype = options.dtype.unwrap_or(value.dtype());
         if options.device != Device::Cpu {
-            return crate::cuda::fill("full", &shape, dtype, options.device, value);
+            return crate::cuda::fill("full", shape, dtype, options.device, value);
         }
         crate::with_stored!(dtype, T => {
             let v: T = if dtype == DType::Bool {
@@ -186,7 +190,7 @@ impl Tensor {
                     other => T::from_i64(other.to_i64()),
                 }
             };
-            Tensor::build::<T>("full", &shape, dtype, |out| {
+            Tensor::build::<T>("full", shape, dtype, |out| {
                 parallel_chunks_mut(out, 1 << 15, |_, out| out.fill(v));
             })
         })
@@ -220,11 +224,15 @@ impl Tensor {
     /// As [`zeros_with`](Tensor::zeros_with).
     #[track_caller]
     pub fn empty_with(size: impl Dims, options: impl Into<Create>) -> Result<Tensor> {
-        let options = options.into();
+        Tensor::uninit(&size, options.into())
+    }
+
+    #[track_caller]
+    fn uninit(size: &dyn Dims, options: Create) -> Result<Tensor> {
         options.device.check()?;
         let (shape, dtype) = (sizes("empty", size)?, options.dtype.unwrap_or(DType::F32));
         if dtype == DType::Bool {
-            return Tensor::full_with(shape, false, options);
+            return Tensor::filled(&shape, false.into(), options);
         }
         if options.device != Device::Cpu {
             return crate::cuda::build("empty", &shape, dtype, options.device, |_| Ok(()));
@@ -411,7 +419,11 @@ impl Tensor {
         step: impl Into<Scalar>,
         options: impl Into<Create>,
     ) -> Result<Tensor> {
-        let (start, end, step, options) = (start.into(), end.into(), step.into(), options.into());
+        Tensor::progression([start.into(), end.into(), step.into()], options.into())
+    }
+
+    #[track_caller]
+    fn progression([start, end, step]: [Scalar; 3], options: Create) -> Result<Tensor> {
         options.device.check()?;
         let integers = [start, end, step]
             .iter()

@@ -164,6 +164,7 @@ impl Tensor {
     }
 
     /// A contiguous tensor over a buffer of exactly its size.
+    #[inline(never)]
     pub(crate) fn from_buffer(buffer: Buffer, shape: &[usize], dtype: DType) -> Tensor {
         debug_assert_eq!(buffer.as_bytes().len(), numel(shape) * dtype.size());
         Tensor::assemble(
@@ -195,10 +196,18 @@ impl Tensor {
         dtype: DType,
         fill: impl FnOnce(&mut [T]),
     ) -> Result<Tensor> {
-        let n = crate::shape::check_numel(op, shape)?;
-        let mut buffer = crate::storage::allocate(op, n * dtype.size())?;
+        let mut buffer = Tensor::room(op, shape, dtype)?;
         fill(buffer.as_mut_slice::<T>());
         Ok(Tensor::from_buffer(buffer, shape, dtype))
+    }
+
+    /// Memory for the elements of a tensor, with arbitrary contents.
+    // Out of line, like what makes a tensor of it: `build` is compiled for each of its callers.
+    #[inline(never)]
+    #[track_caller]
+    fn room(op: &'static str, shape: &[usize], dtype: DType) -> Result<Buffer> {
+        let n = crate::shape::check_numel(op, shape)?;
+        crate::storage::allocate(op, n * dtype.size())
     }
 
     /// A view on the same memory that keeps the link to its base.

@@ -162,10 +162,17 @@ impl Layout {
         self.0.last().copied().unwrap_or((1, [1, 1]))
     }
 
+    /// Whether an operand is one element for a whole row, and rows too short to be worth a call each:
+    /// it goes by [`Spread`].
+    fn spreads(&self, operand: usize) -> bool {
+        let (width, inner) = self.inner();
+        let short = self.0.len() > 1 && width < TILE / 8;
+        short && inner[operand] == 0 && inner[1 - operand] == 1
+    }
+
     /// Calls `f(first, places, len)` for the rows, or parts of rows, that make up elements
     /// `start..start + len`; `first` counts from `start`.
-    #[inline]
-    fn rows(&self, start: usize, len: usize, mut f: impl FnMut(usize, [usize; 2], usize)) {
+    fn rows(&self, start: usize, len: usize, f: &mut dyn FnMut(usize, [usize; 2], usize)) {
         let (width, stride) = self.inner();
         let outer = &self.0[..self.0.len().saturating_sub(1)];
         let (mut column, mut rest, mut base) = (start % width, start / width, [0, 0]);
@@ -318,78 +325,86 @@ fn binary_of<S: Hot>(
         return None;
     }
     let (op, (loops, commutes)) = (def.name, S::loops(def, dtype)?);
-    let plain = |t: &Tensor| t.dtype() == dtype && t.is_contiguous() && t.shape() == shape;
-    if plain(a) && b.numel() == 1 {
-        let (y, read) = (number::<S>(b), a.read());
-        return Some(Tensor::build::<S>(op, shape, dtype, |out| {
-            let x = read.slice::<S>();
-            parallel_chunks_mut(out, GRAIN, |i, out| {
-                (loops.one)(&x[i * GRAIN..][..out.len()], y, out);
-            });
-        }));
-    }
-    // The plain loop takes slices of its own type as they are.
-    if [a, b].iter().any(|t| t.dtype() != dtype)
-        || (lane_of(dtype) == dtype && plain(a) && plain(b))
-    {
-        return None;
-    }
-    let strides = [a, b].map(|t| broadcast_strides(t.shape(), t.strides(), shape));
-    let layout = Layout::new(shape, [&strides[0], &strides[1]]);
-    let (width, inner) = layout.inner();
-    let whole = |i: usize| is_contiguous(shape, &strides[i]);
-    let tiled = tile::<S>(&layout, b, dtype, || whole(0));
-    if let Some(spread) = Spread::new(&layout, 1).filter(|_| tiled.is_none() && whole(0)) {
-        let reads = (a.read(), b.read());
-        return Some(Tensor::build::<S>(op, shape, dtype, |out| {
-            let (a, b) = (reads.0.slice::<S>(), reads.1.slice::<S>());
-            parallel_chunks_mut(out, GRAIN, |i, out| {
-                spread.each(b, i * GRAIN, out, |at, out, b| {
-                    (loops.each)(&a[at..at + out.len()], b, out);
-                });
-            });
-        }));
-    }
-    if let Some(spread) = Spread::new(&layout, 0).filter(|_| whole(1)) {
-        let reads = (a.read(), b.read());
-        return Some(Tensor::build::<S>(op, shape, dtype, |out| {
-            let (a, b) = (reads.0.slice::<S>(), reads.1.slice::<S>());
-            parallel_chunks_mut(out, GRAIN, |i, out| {
-                spread.each(a, i * GRAIN, out, |at, out, a| {
-                    (loops.each)(a, &b[at..at + out.len()], out);
-                });
-            });
-        }));
-    }
-    let fits = match inner {
-        [1, 1] | [1, 0] => true,
-        [0, 1] => commutes,
-        _ => false,
-    };
-    if tiled.is_none() && !(fits && (width >= ROW || layout.0.len() <= 1)) {
-        return None;
-    }
-    let reads = (a.read(), b.read());
-    let tile = tiled.as_ref().map(|(t, period)| (t.read(), *period));
+    let way = Way::<S>::new(dtype, shape, [a, b], commutes)?;
+    let number = matches!(way, Way::Number(_));
+    let reads = (a.read(), (!number).then(|| b.read()));
     Some(Tensor::build::<S>(op, shape, dtype, |out| {
-        let (a, b) = (reads.0.slice::<S>(), reads.1.slice::<S>());
+        let a = reads.0.slice::<S>();
+        let b = reads.1.as_ref().map_or(&[][..], |b| b.slice::<S>());
         parallel_chunks_mut(out, GRAIN, |i, out| {
             let start = i * GRAIN;
-            if let Some((tile, period)) = &tile {
-                return tiles(out, start, (tile.slice::<S>(), *period), |at, out, tile| {
-                    (loops.each)(&a[at..at + out.len()], tile, out);
-                });
-            }
-            layout.rows(start, out.len(), |at, [p, q], n| {
-                let out = &mut out[at..at + n];
-                match inner {
-                    [1, 1] => (loops.each)(&a[p..p + n], &b[q..q + n], out),
-                    [1, 0] => (loops.one)(&a[p..p + n], S::number(b[q]), out),
-                    _ => (loops.one)(&b[q..q + n], S::number(a[p]), out),
+            match &way {
+                Way::Number(b) => (loops.one)(&a[start..][..out.len()], *b, out),
+                Way::Spread(spread) if spread.operand == 0 => {
+                    spread.each(a, start, out, |at, out, a| {
+                        (loops.each)(a, &b[at..at + out.len()], out);
+                    })
                 }
-            });
+                Way::Spread(spread) => spread.each(b, start, out, |at, out, b| {
+                    (loops.each)(&a[at..at + out.len()], b, out);
+                }),
+                Way::Tile(tile, period) => {
+                    let tile = (tile.read(), *period);
+                    tiles(out, start, (tile.0.slice::<S>(), tile.1), |at, out, b| {
+                        (loops.each)(&a[at..at + out.len()], b, out);
+                    });
+                }
+                Way::Rows(layout) => layout.rows(start, out.len(), &mut |at, [p, q], n| {
+                    let out = &mut out[at..at + n];
+                    match layout.inner().1 {
+                        [1, 1] => (loops.each)(&a[p..p + n], &b[q..q + n], out),
+                        [1, 0] => (loops.one)(&a[p..p + n], S::number(b[q]), out),
+                        _ => (loops.one)(&b[q..q + n], S::number(a[p]), out),
+                    }
+                }),
+            }
         });
     }))
+}
+
+/// How the second operand stands beside the elements of a result.
+enum Way<S: Hot> {
+    /// The same number beside all of them.
+    Number(S::Number),
+    /// One of the operands is one element for a whole row, and rows are short.
+    Spread(Spread),
+    /// The same elements again and again: one period of them, and how long that is.
+    Tile(Tensor, usize),
+    /// Rows that are worth a call each.
+    Rows(Layout),
+}
+
+impl<S: Hot> Way<S> {
+    fn new(dtype: DType, shape: &[usize], [a, b]: [&Tensor; 2], commutes: bool) -> Option<Way<S>> {
+        let plain = |t: &Tensor| t.dtype() == dtype && t.is_contiguous() && t.shape() == shape;
+        if plain(a) && b.numel() == 1 {
+            return Some(Way::Number(number::<S>(b)));
+        }
+        // The plain loop takes slices of its own type as they are.
+        if [a, b].iter().any(|t| t.dtype() != dtype)
+            || (lane_of(dtype) == dtype && plain(a) && plain(b))
+        {
+            return None;
+        }
+        let strides = [a, b].map(|t| broadcast_strides(t.shape(), t.strides(), shape));
+        let layout = Layout::new(shape, [&strides[0], &strides[1]]);
+        let whole = |i: usize| is_contiguous(shape, &strides[i]);
+        if let Some((tile, period)) = tile::<S>(&layout, b, dtype, || whole(0)) {
+            return Some(Way::Tile(tile, period));
+        }
+        for operand in [1, 0] {
+            if layout.spreads(operand) && whole(1 - operand) {
+                return Some(Way::Spread(Spread { layout, operand }));
+            }
+        }
+        let (width, inner) = layout.inner();
+        let fits = match inner {
+            [1, 1] | [1, 0] => true,
+            [0, 1] => commutes,
+            _ => false,
+        };
+        (fits && (width >= ROW || layout.0.len() <= 1)).then_some(Way::Rows(layout))
+    }
 }
 
 /// Elements that [`Spread`] writes at a time, so many beyond the end of a row too.
@@ -399,19 +414,12 @@ const BESIDE: usize = TILE + TILE / 4 + STEP;
 
 /// An operand that is one element for a whole row, where rows are too short to be worth a call each:
 /// what stands beside some rows is written out first.
-struct Spread<'a> {
-    layout: &'a Layout,
+struct Spread {
+    layout: Layout,
     operand: usize,
 }
 
-impl Spread<'_> {
-    fn new(layout: &Layout, operand: usize) -> Option<Spread<'_>> {
-        let (width, inner) = layout.inner();
-        let fits = layout.0.len() > 1 && width < TILE / 8;
-        (fits && inner[operand] == 0 && inner[1 - operand] == 1)
-            .then_some(Spread { layout, operand })
-    }
-
+impl Spread {
     /// Where the element for a row lies.
     fn place(&self, row: usize) -> usize {
         let outer = &self.layout.0[..self.layout.0.len() - 1];
@@ -498,7 +506,7 @@ fn tile<S: Hot>(
     };
     // From the cache of memory: new pages would take longer than the rest.
     let made = Tensor::build::<S>("tile", &[len], dtype, |out| {
-        layout.rows(0, period, |at, [_, q], n| match stride {
+        layout.rows(0, period, &mut |at, [_, q], n| match stride {
             1 => out[at..at + n].copy_from_slice(&b[q..q + n]),
             _ => out[at..at + n].fill(b[q]),
         });
@@ -550,33 +558,32 @@ fn binary_in_place_of<S: Hot>(def: &Binary, target: &Tensor, b: &Tensor) -> bool
     let strides = broadcast_strides(b.shape(), b.strides(), shape);
     let layout = Layout::new(shape, [target.strides(), &strides]);
     let (width, [_, inner]) = layout.inner();
-    let tiled = tile::<S>(&layout, b, dtype, || true);
-    if let Some(spread) = Spread::new(&layout, 1).filter(|_| tiled.is_none()) {
-        let read = b.read();
-        let b = read.slice::<S>();
-        return in_place::<S>(target, |start, out| {
-            spread.each(b, start, out, |_, out, b| (loops.each_in_place)(out, b));
-        });
-    }
-    if tiled.is_none() && (inner > 1 || (width < ROW && layout.0.len() > 1)) {
-        return false;
-    }
+    let way = match tile::<S>(&layout, b, dtype, || true) {
+        Some((tile, period)) => Way::<S>::Tile(tile, period),
+        None if layout.spreads(1) => Way::Spread(Spread { layout, operand: 1 }),
+        None if inner > 1 || (width < ROW && layout.0.len() > 1) => return false,
+        None => Way::Rows(layout),
+    };
     let read = b.read();
     let b = read.slice::<S>();
-    let tile = tiled.as_ref().map(|(t, period)| (t.read(), *period));
-    in_place::<S>(target, |start, out| {
-        if let Some((tile, period)) = &tile {
-            return tiles(out, start, (tile.slice::<S>(), *period), |_, out, tile| {
-                (loops.each_in_place)(out, tile);
+    in_place::<S>(target, |start, out| match &way {
+        Way::Number(b) => (loops.one_in_place)(out, *b),
+        Way::Spread(spread) => {
+            spread.each(b, start, out, |_, out, b| (loops.each_in_place)(out, b));
+        }
+        Way::Tile(tile, period) => {
+            let read = tile.read();
+            tiles(out, start, (read.slice::<S>(), *period), |_, out, b| {
+                (loops.each_in_place)(out, b);
             });
         }
-        layout.rows(start, out.len(), |at, [_, q], n| {
+        Way::Rows(layout) => layout.rows(start, out.len(), &mut |at, [_, q], n| {
             let out = &mut out[at..at + n];
             match inner {
                 1 => (loops.each_in_place)(out, &b[q..q + n]),
                 _ => (loops.one_in_place)(out, S::number(b[q])),
             }
-        });
+        }),
     })
 }
 

@@ -24,9 +24,11 @@ use crate::shape::{Shape, Strides, broadcast_strides, contiguous_strides, memory
 use crate::storage::Read;
 use crate::tensor::Tensor;
 use crate::{DType, Result, Scalar, cuda, with_stored};
+use flambeau_cpu::alloc::{cast, cast_mut};
 use flambeau_cpu::copy::{Axis, copy_strided};
 use flambeau_cpu::threads::parallel_chunks_mut;
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// Elements a thread takes at a time.
 const GRAIN: usize = 1 << 15;
@@ -162,26 +164,33 @@ impl<'a> Source<'a> {
 
     /// Elements `start..start + out.len()` of the row-major order.
     fn gather<C: Lane>(&self, start: usize, out: &mut [C]) {
+        let stride = self.last().1;
         if self.dtype == C::DTYPE {
-            let copy = |x: &[C], stride, out: &mut [C]| match stride {
-                1 => out.copy_from_slice(&x[..out.len()]),
-                _ => flambeau_cpu::copy::every(x, stride, out),
-            };
-            return self.gather_by(start, out, copy, |v| v);
+            let x = self.read.slice::<C>();
+            return self.runs(start, out.len(), &mut |at, place| {
+                let (out, x) = (&mut out[at], &x[place..]);
+                match stride {
+                    0 => out.fill(x[0]),
+                    1 => out.copy_from_slice(&x[..out.len()]),
+                    _ => flambeau_cpu::copy::every(x, stride, out),
+                }
+            });
         }
-        with_stored!(self.dtype, S => self.gather_by(start, out, convert_spaced::<S, C>, C::load));
+        with_stored!(self.dtype, S => {
+            let x = self.read.slice::<S>();
+            self.runs(start, out.len(), &mut |at, place| {
+                let (out, x) = (&mut out[at], &x[place..]);
+                match stride {
+                    0 => out.fill(C::load(x[0])),
+                    _ => convert_spaced(x, stride, out),
+                }
+            })
+        });
     }
 
-    /// [`gather`](Source::gather) of rows by `spaced(elements, stride, out)`, and of single elements by
-    /// `load`.
-    fn gather_by<S: Stored, C: Lane>(
-        &self,
-        start: usize,
-        out: &mut [C],
-        spaced: impl Fn(&[S], usize, &mut [C]),
-        load: impl Fn(S) -> C,
-    ) {
-        let src = self.read.slice::<S>();
+    /// Calls `f(at, place)` for the runs along the last dimension that make up elements
+    /// `start..start + len`: those number `at`, counted from `start`, begin at `place` of the memory.
+    fn runs(&self, start: usize, len: usize, f: &mut dyn FnMut(Range<usize>, usize)) {
         let (inner, stride) = self.last();
         let outer = &self.dims[..self.dims.len() - 1];
         let (mut column, mut rest, mut base) = (start % inner, start / inner, 0);
@@ -191,15 +200,11 @@ impl<'a> Source<'a> {
             rest /= size;
             base += *i * step;
         }
-        let mut out = out;
-        while !out.is_empty() {
-            let (piece, others) = out.split_at_mut((inner - column).min(out.len()));
-            let src = &src[base + column * stride..];
-            match stride {
-                0 => piece.fill(load(src[0])),
-                _ => spaced(src, stride, piece),
-            }
-            (out, column) = (others, 0);
+        let mut at = 0;
+        while at < len {
+            let end = at + (inner - column).min(len - at);
+            f(at..end, base + column * stride);
+            (at, column) = (end, 0);
             for (i, &(size, step)) in index.iter_mut().zip(outer).rev() {
                 *i += 1;
                 base += step;
@@ -234,70 +239,47 @@ pub(crate) fn convert_slice<S: Copy, T>(x: &[S], out: &mut [T], f: impl Fn(S) ->
     );
 }
 
-/// Runs `$body` with `$t` standing for what storage holds for a type that no kernel writes as it is.
-macro_rules! with_narrow {
-    ($dtype:expr, $t:ident => $body:expr) => {
-        match $dtype {
-            DType::F16 => {
-                type $t = half::f16;
-                $body
-            }
-            DType::BF16 => {
-                type $t = half::bf16;
-                $body
-            }
-            DType::I16 => {
-                type $t = i16;
-                $body
-            }
-            DType::I8 => {
-                type $t = i8;
-                $body
-            }
-            DType::U8 | DType::Bool => {
-                type $t = u8;
-                $body
-            }
-            // A wide result of another lane; no operation asks for one.
-            other => crate::bail!("elementwise", "no kernel writes {other} here"),
-        }
-    };
-}
-
 /// What a kernel writes: a lane, or `u8` for truth values (0 or 1).
 pub(crate) trait KernelResult: Stored {
     /// Whether `dtype` is stored as this type.
     fn stores(dtype: DType) -> bool;
-    /// Each element of `x` as `dtype`, which is stored as `S`.
-    fn store_slice<S: Stored>(x: &[Self], out: &mut [S], dtype: DType);
+    /// What stores such results as a narrower type.
+    fn narrowing(op: &'static str, dtype: DType) -> Result<Narrowing<Self>>;
 }
 
+/// Writes each element of a slice, converted, to the memory of as many.
+type Narrowing<D> = fn(&[D], &mut [u8]);
+
 macro_rules! result {
-    ($($t:ty, [$($d:ident)|*], |$x:ident, $out:ident| $store:expr);*) => {$(
+    ($($t:ty: $($d:ident)|* $(, $narrow:ident => |$x:ident, $out:ident| $store:expr)*;)*) => {$(
         impl KernelResult for $t {
             fn stores(dtype: DType) -> bool { matches!(dtype, $(DType::$d)|*) }
-            fn store_slice<S: Stored>($x: &[$t], $out: &mut [S], dtype: DType) {
-                if dtype == DType::Bool {
-                    return convert_slice($x, $out, |v| S::from_i32(v.to_bool() as i32));
+            fn narrowing(op: &'static str, dtype: DType) -> Result<Narrowing<$t>> {
+                match dtype {
+                    $(DType::$narrow => Ok(|$x, $out| $store),)*
+                    // No operation asks for one.
+                    other => crate::bail!(op, "no kernel writes {other} here"),
                 }
-                $store
             }
         }
     )*};
 }
 result!(
-    f32, [F32], |x, out| S::narrow(x, out);
-    f64, [F64], |x, out| convert_slice(x, out, S::from_f64);
-    i32, [I32], |x, out| convert_slice(x, out, S::from_i32);
-    i64, [I64], |x, out| convert_slice(x, out, S::from_i64);
-    u8, [U8 | Bool], |x, out| convert_slice(x, out, |v| S::from_i32(v.into()))
+    f32: F32,
+        F16 => |x, out| Stored::narrow(x, cast_mut::<half::f16>(out)),
+        BF16 => |x, out| Stored::narrow(x, cast_mut::<half::bf16>(out));
+    f64: F64;
+    i32: I32,
+        I16 => |x, out| convert_slice(x, cast_mut(out), |v| v as i16),
+        I8 => |x, out| convert_slice(x, cast_mut(out), |v| v as i8),
+        U8 => |x, out| convert_slice(x, out, |v| v as u8),
+        Bool => |x, out| convert_slice(x, out, |v| u8::from(v != 0));
+    i64: I64;
+    u8: U8 | Bool;
 );
 
 /// Computes a chunk of results from chunks of operands.
 pub(crate) type Kernel<'a, C, D, const N: usize> = &'a (dyn Fn([&[C]; N], &mut [D]) + Sync);
-
-/// A [`Kernel`] that one thread calls for one piece after the other.
-type Sink<'a, C, D, const N: usize> = &'a mut dyn FnMut([&[C]; N], &mut [D]);
 
 /// A new tensor whose elements `kernel` computes from the operands', broadcast to `shape` and
 /// converted to lane `C`. The kernel writes `D`, which is then stored as `dtype`.
@@ -328,9 +310,10 @@ pub(crate) fn map<C: Lane, D: KernelResult, const N: usize>(
     if D::stores(dtype) {
         return Tensor::build::<D>(op, shape, dtype, |out| write(&sources, out, kernel));
     }
-    with_narrow!(dtype, S => Tensor::build::<S>(op, shape, dtype, |out| {
-        write_as::<C, D, S, N>(&sources, out, dtype, kernel)
-    }))
+    let narrow = D::narrowing(op, dtype)?;
+    Tensor::build::<u8>(op, shape, dtype, |out| {
+        write_as(&sources, out, dtype, narrow, kernel)
+    })
 }
 
 /// The order of dimensions under which the operands are contiguous, where it is one for all of them
@@ -408,9 +391,13 @@ pub(crate) fn map_in_place<C: Lane, D: KernelResult, const N: usize>(
     if D::stores(dtype) {
         write(&sources, &mut guard.slice::<D>()[..n], kernel);
     } else {
-        with_narrow!(dtype, S => {
-            write_as::<C, D, S, N>(&sources, &mut guard.slice::<S>()[..n], dtype, kernel)
-        });
+        write_as(
+            &sources,
+            guard.bytes(n, dtype),
+            dtype,
+            D::narrowing(op, dtype)?,
+            kernel,
+        );
     }
     Ok(true)
 }
@@ -418,8 +405,27 @@ pub(crate) fn map_in_place<C: Lane, D: KernelResult, const N: usize>(
 /// Runs `f` over the rows of `target`, in any order and on several threads, long ones in pieces.
 /// False, with nothing done, where elements do not lie in rows, or a thread is using the memory.
 pub(crate) fn in_place_rows<S: Stored>(target: &Tensor, f: impl Fn(&mut [S]) + Sync) -> bool {
-    if target.is_empty() {
+    let Some(rows) = rows_of(target) else {
         return false;
+    };
+    // Never waited for: operands are locked already.
+    let Some(mut guard) = target.0.storage.try_write(target.0.offset) else {
+        return false;
+    };
+    let span = rows
+        .iter()
+        .map(|(n, stride)| (n - 1) * stride)
+        .sum::<usize>()
+        + 1;
+    each_row(&mut guard.slice::<S>()[..span], &rows, &f);
+    true
+}
+
+/// Size and stride of the dimensions of `target`, the innermost of which is a row; nothing where
+/// elements do not lie in rows that are worth a call each.
+fn rows_of(target: &Tensor) -> Option<SmallVec<[(usize, usize); 6]>> {
+    if target.is_empty() {
+        return None;
     }
     let mut dims: SmallVec<[(usize, usize); 6]> = (target.shape().iter().copied())
         .zip(target.strides().iter().copied())
@@ -436,24 +442,17 @@ pub(crate) fn in_place_rows<S: Stored>(target: &Tensor, f: impl Fn(&mut [S]) + S
     if rows.is_empty() {
         rows.push((1, 1));
     }
-    let Some(&(row, 1)) = rows.last() else {
-        return false;
+    let &(row, 1) = rows.last()? else {
+        return None;
     };
     let apart = |w: &[(usize, usize)]| w[0].1 >= w[1].0 * w[1].1;
-    if (rows.len() > 1 && row < ROW / 4) || !rows.windows(2).all(apart) {
-        return false;
-    }
-    // Never waited for: operands are locked already.
-    let Some(mut guard) = target.0.storage.try_write(target.0.offset) else {
-        return false;
-    };
-    let span = rows
-        .iter()
-        .map(|(size, stride)| (size - 1) * stride)
-        .sum::<usize>()
-        + 1;
-    let out = &mut guard.slice::<S>()[..span];
-    fn walk<S>(out: &mut [S], dims: &[(usize, usize)], f: &impl Fn(&mut [S])) {
+    let worth = rows.len() == 1 || row >= ROW / 4;
+    (worth && rows.windows(2).all(apart)).then_some(rows)
+}
+
+/// Calls `f` for the rows of `out` that lie as [`rows_of`] says.
+fn each_row<S: Stored>(out: &mut [S], rows: &[(usize, usize)], f: &(dyn Fn(&mut [S]) + Sync)) {
+    fn walk<S>(out: &mut [S], dims: &[(usize, usize)], f: &(dyn Fn(&mut [S]) + Sync)) {
         match dims {
             [(size, _)] => f(&mut out[..*size]),
             [(size, stride), inner @ ..] => {
@@ -462,17 +461,16 @@ pub(crate) fn in_place_rows<S: Stored>(target: &Tensor, f: impl Fn(&mut [S]) + S
             [] => {}
         }
     }
-    match &rows[..] {
+    match rows {
         [(_, stride), inner @ ..] if !inner.is_empty() => {
             let each = inner.iter().map(|d| d.0).product::<usize>();
             let some = (GRAIN / each).max(1);
             parallel_chunks_mut(out, stride * some, |_, part| {
-                (part.chunks_mut(*stride)).for_each(|part| walk(part, inner, &f));
+                (part.chunks_mut(*stride)).for_each(|part| walk(part, inner, f));
             });
         }
         _ => parallel_chunks_mut(out, GRAIN, |_, part| f(part)),
     }
-    true
 }
 
 /// Copies of the operands whose rows lie across memory, as a transpose's do: reading those element
@@ -494,6 +492,66 @@ fn rows_first<const N: usize>(
     Ok(out)
 }
 
+/// Where the results of a kernel go, piece by piece.
+trait Sink<C, const N: usize> {
+    /// The elements number `at` that stand there before the kernel writes them.
+    fn load(&self, at: Range<usize>, into: &mut [C]);
+    /// The kernel's results for the operands of elements `at`.
+    fn write(&mut self, operands: [&[C]; N], at: Range<usize>);
+}
+
+/// Memory of the kernel's own results.
+struct Plain<'a, C, D, const N: usize> {
+    out: &'a mut [D],
+    kernel: Kernel<'a, C, D, N>,
+}
+
+impl<C: Lane, D: Stored, const N: usize> Sink<C, N> for Plain<'_, C, D, N> {
+    fn load(&self, at: Range<usize>, into: &mut [C]) {
+        C::load_slice(&self.out[at], into);
+    }
+    fn write(&mut self, operands: [&[C]; N], at: Range<usize>) {
+        (self.kernel)(operands, &mut self.out[at]);
+    }
+}
+
+/// Memory of another type.
+struct Converted<'a, C, D, const N: usize> {
+    out: &'a mut [u8],
+    dtype: DType,
+    narrow: Narrowing<D>,
+    results: [D; CHUNK],
+    kernel: Kernel<'a, C, D, N>,
+}
+
+impl<C: Lane, D: KernelResult, const N: usize> Sink<C, N> for Converted<'_, C, D, N> {
+    fn load(&self, at: Range<usize>, into: &mut [C]) {
+        with_stored!(self.dtype, S => C::load_slice(&cast::<S>(self.out)[at], into));
+    }
+    fn write(&mut self, operands: [&[C]; N], at: Range<usize>) {
+        let (results, size) = (&mut self.results[..at.len()], self.dtype.size());
+        (self.kernel)(operands, results);
+        let out = &mut self.out[at.start * size..at.end * size];
+        (self.narrow)(results, out);
+    }
+}
+
+/// Memory for the operand itself, as another type.
+struct Narrowed<'a, C> {
+    out: &'a mut [u8],
+    size: usize,
+    narrow: Narrowing<C>,
+}
+
+impl<C: Lane> Sink<C, 1> for Narrowed<'_, C> {
+    fn load(&self, _: Range<usize>, _: &mut [C]) {
+        unreachable!("an operand of a conversion has a source");
+    }
+    fn write(&mut self, [x]: [&[C]; 1], at: Range<usize>) {
+        (self.narrow)(x, &mut self.out[at.start * self.size..at.end * self.size]);
+    }
+}
+
 /// Runs `kernel` over all of `out`, on several threads. An operand without a source is what `out`
 /// holds.
 fn write<C: Lane, D: Stored, const N: usize>(
@@ -502,88 +560,85 @@ fn write<C: Lane, D: Stored, const N: usize>(
     kernel: Kernel<'_, C, D, N>,
 ) {
     parallel_chunks_mut(out, GRAIN, |i, out| {
-        blocks(sources, i * GRAIN, out, usize::MAX, &mut |chunks, out| {
-            kernel(chunks, out)
-        });
+        let len = out.len();
+        let mut sink = Plain { out, kernel };
+        blocks(sources, i * GRAIN, len, usize::MAX, &mut sink);
     });
 }
 
-/// The same, storing the results as `dtype`.
-fn write_as<C: Lane, D: KernelResult, S: Stored, const N: usize>(
+/// The same, storing the results as `dtype` in its memory.
+fn write_as<C: Lane, D: KernelResult, const N: usize>(
     sources: &[Option<Source>; N],
-    out: &mut [S],
+    out: &mut [u8],
     dtype: DType,
+    narrow: Narrowing<D>,
     kernel: Kernel<'_, C, D, N>,
 ) {
-    parallel_chunks_mut(out, GRAIN, |i, out| {
-        let mut results = [D::default(); CHUNK];
-        blocks(
-            sources,
-            i * GRAIN,
+    parallel_chunks_mut(out, GRAIN * dtype.size(), |i, out| {
+        let len = out.len() / dtype.size();
+        let mut sink = Converted {
             out,
-            CHUNK,
-            &mut |chunks, out: &mut [S]| {
-                let results = &mut results[..out.len()];
-                kernel(chunks, results);
-                D::store_slice(results, out, dtype);
-            },
-        );
+            dtype,
+            narrow,
+            results: [D::default(); CHUNK],
+            kernel,
+        };
+        blocks(sources, i * GRAIN, len, CHUNK, &mut sink);
     });
 }
 
-/// Calls `sink(operands, piece)` for consecutive pieces of `out`, whose first element is number
-/// `start`, at most `limit` elements each. Operands that lie as the kernel wants them are passed as
-/// they are, others gathered in pieces of [`CHUNK`].
-fn blocks<C: Lane, S: Stored, const N: usize>(
+/// Has `sink` write `len` elements, whose first is number `start` of the operands, at most `limit` at
+/// a time. Operands that lie as the kernel wants them are passed as they are, others gathered in
+/// pieces of [`CHUNK`].
+fn blocks<C: Lane, const N: usize>(
     sources: &[Option<Source>; N],
     start: usize,
-    out: &mut [S],
+    len: usize,
     limit: usize,
-    sink: Sink<'_, C, S, N>,
+    sink: &mut dyn Sink<C, N>,
 ) {
     let direct: [Option<&[C]>; N] =
         std::array::from_fn(|i| sources[i].as_ref().and_then(Source::direct::<C>));
-    if direct.iter().all(Option::is_some) {
-        let mut from = start;
-        for out in out.chunks_mut(limit) {
-            let chunks = direct.map(|d| &d.unwrap_or_default()[from..from + out.len()]);
-            sink(chunks, out);
-            from += out.len();
-        }
-    } else if out.len() <= 64 {
-        gathered::<C, S, N, 64>(sources, start, out, sink);
-    } else {
-        gathered::<C, S, N, CHUNK>(sources, start, out, sink);
+    if direct.iter().any(Option::is_none) {
+        return gathered(sources, start, len, sink);
+    }
+    let mut at = 0;
+    while at < len {
+        let end = len.min(at.saturating_add(limit));
+        let operands = direct.map(|d| &d.unwrap_or_default()[start + at..start + end]);
+        sink.write(operands, at..end);
+        at = end;
     }
 }
 
 /// Rows this long are worth a call of the kernel each; shorter ones are gathered several at a time.
 const ROW: usize = 64;
 
-fn gathered<C: Lane, S: Stored, const N: usize, const B: usize>(
+fn gathered<C: Lane, const N: usize>(
     sources: &[Option<Source>; N],
     start: usize,
-    out: &mut [S],
-    sink: Sink<'_, C, S, N>,
+    len: usize,
+    sink: &mut dyn Sink<C, N>,
 ) {
     // The longest run along which each operand is a row, or the same element again and again.
     let row = (sources.iter().flatten().map(|s| s.last().0).min()).unwrap_or(usize::MAX);
-    let mut buffers = [[C::default(); B]; N];
+    // A few elements need no memory of their own.
+    let mut buffers: [SmallVec<[C; 64]>; N] =
+        std::array::from_fn(|_| SmallVec::from_elem(C::default(), len.min(CHUNK)));
     let mut at = 0;
-    while at < out.len() {
+    while at < len {
         let from = start + at;
-        let mut len = B.min(out.len() - at);
+        let mut n = CHUNK.min(len - at);
         if row >= ROW {
-            len = len.min(row - from % row);
+            n = n.min(row - from % row);
         }
-        let out = &mut out[at..at + len];
         let mut pieces: [Option<&[C]>; N] = [None; N];
         for i in 0..N {
-            let buffer = &mut buffers[i][..len];
+            let buffer = &mut buffers[i][..n];
             match &sources[i] {
-                None => C::load_slice(out, buffer),
+                None => sink.load(at..at + n, buffer),
                 Some(source) => {
-                    pieces[i] = source.piece(from, len);
+                    pieces[i] = source.piece(from, n);
                     // An operand that is one element throughout is gathered once.
                     let constant = source.dims.len() == 1 && source.dims[0].1 == 0;
                     if pieces[i].is_none() && !(constant && at > 0) {
@@ -592,9 +647,9 @@ fn gathered<C: Lane, S: Stored, const N: usize, const B: usize>(
                 }
             }
         }
-        let chunks = std::array::from_fn(|i| pieces[i].unwrap_or(&buffers[i][..len]));
-        sink(chunks, out);
-        at += len;
+        let operands = std::array::from_fn(|i| pieces[i].unwrap_or(&buffers[i][..n]));
+        sink.write(operands, at..at + n);
+        at += n;
     }
 }
 
@@ -675,14 +730,15 @@ pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Resul
                 parallel_chunks_mut(out, GRAIN, |i, out| source.gather(i * GRAIN, out));
             });
         }
-        let sources = [Some(source)];
-        with_narrow!(dtype, S => Tensor::build::<S>(op, x.shape(), dtype, |out| {
-            parallel_chunks_mut(out, GRAIN, |i, out| {
-                blocks(&sources, i * GRAIN, out, usize::MAX, &mut |[x]: [&[C]; 1], out: &mut [S]| {
-                    C::store_slice(x, out, dtype)
-                });
+        let (sources, narrow) = ([Some(source)], C::narrowing(op, dtype)?);
+        Tensor::build::<u8>(op, x.shape(), dtype, |out| {
+            let size = dtype.size();
+            parallel_chunks_mut(out, GRAIN * size, |i, out| {
+                let len = out.len() / size;
+                let mut sink = Narrowed { out, size, narrow };
+                blocks::<C, 1>(&sources, i * GRAIN, len, usize::MAX, &mut sink);
             });
-        }))
+        })
     }
     fn truth<C: Lane>(op: &'static str, x: &Tensor) -> Result<Tensor> {
         map::<C, u8, 1>(op, x.shape(), DType::Bool, [x], &|[x], out| {
