@@ -74,10 +74,7 @@ pub fn extreme<T: Extremes>(
             };
             let x = &x[rows.start * n..rows.end * n];
             if n < SHORT {
-                return match largest {
-                    true => short_rows::<T, true>(x, n, values, indices),
-                    false => short_rows::<T, false>(x, n, values, indices),
-                };
+                return short_rows(x, n, largest, values, indices);
             }
             // The extremes first, in whole registers, then where they are.
             for ((x, value), index) in x
@@ -125,9 +122,10 @@ fn wins<T: Pod + PartialOrd, const MAX: bool>(v: T, best: T) -> bool {
 }
 
 /// Rows of a few elements: a register holds an element of each of several rows.
-fn short_rows<T: Extremes, const MAX: bool>(
+fn short_rows<T: Extremes>(
     x: &[T],
     n: usize,
+    largest: bool,
     values: &mut [T],
     indices: &mut [i64],
 ) {
@@ -145,7 +143,9 @@ fn short_rows<T: Extremes, const MAX: bool>(
                 let (mut best, mut at) = (turned[0], [0u32; SIDE]);
                 for (k, x) in turned[..n].iter().enumerate().skip(1) {
                     for i in 0..SIDE {
-                        let wins = wins::<T, MAX>(x[i], best[i]);
+                        // Both are compiled into the loop: one for each took twice the code.
+                        let wins = (largest & wins::<T, true>(x[i], best[i]))
+                            | (!largest & wins::<T, false>(x[i], best[i]));
                         best[i] = if wins { x[i] } else { best[i] };
                         at[i] = if wins { k as u32 } else { at[i] };
                     }

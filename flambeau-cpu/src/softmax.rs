@@ -164,16 +164,20 @@ fn for_columns<T: Float>(
 
 #[inline(always)]
 fn row<T: Float>(x: &[T], out: &mut [T], log: bool) {
-    let mut padded = [T::NEG_INFINITY; SHORT];
-    if x.len() > SHORT {
-        return whole_row(x, out, log);
-    }
     // Short rows are padded to whole vectors by minus infinity, whose exponential is 0.
-    let width = x.len().next_multiple_of(LANES);
-    padded[..x.len()].copy_from_slice(x);
-    let mut results = [T::ZERO; SHORT];
-    whole_row(&padded[..width], &mut results[..width], log);
-    out.copy_from_slice(&results[..x.len()]);
+    let (mut padded, mut results) = ([T::NEG_INFINITY; SHORT], [T::ZERO; SHORT]);
+    let short = x.len() <= SHORT;
+    let (from, to) = if short {
+        let width = x.len().next_multiple_of(LANES);
+        padded[..x.len()].copy_from_slice(x);
+        (&padded[..width], &mut results[..width])
+    } else {
+        (x, &mut *out)
+    };
+    whole_row(from, to, log);
+    if short {
+        out.copy_from_slice(&results[..x.len()]);
+    }
 }
 
 /// The longest rows that are dealt with side by side.

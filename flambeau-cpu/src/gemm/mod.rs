@@ -63,7 +63,8 @@ macro_rules! scalar {
         }
 
         impl Sealed for $t {
-            #[inline]
+            // Inlined, it would have the crates that call it compile all kernels once more.
+            #[inline(never)]
             fn kernels() -> &'static Kernels {
                 #[cfg(target_arch = "x86_64")]
                 match level() {
