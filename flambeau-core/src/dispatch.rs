@@ -150,33 +150,51 @@ pub(crate) fn call_with_extras<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Outpu
 }
 
 fn run<O: Op>(op: O, inputs: &[&Tensor], location: &'static Location<'static>) -> Result<Output> {
-    let tracked = inputs.iter().any(|x| x.tracked());
-    let record = tracked && is_grad_enabled();
-    let on_cuda = inputs.iter().any(|x| x.on_cuda());
-    let compute = || match on_cuda {
-        true => crate::cuda::run(&op, inputs),
-        false => op.forward(inputs),
-    };
-    let out = if tracked && record {
-        let _guard = crate::autograd::set_grad_enabled(false);
-        compute()
-    } else {
-        compute()
-    };
-    let mut out = out.map_err(|e| e.relocate(location))?;
-    if record && out.tensor.dtype().is_floating_point() {
-        record_node(op, inputs, &mut out, location)?;
+    // Only the node depends on the kind of operation; all else is compiled once.
+    let (mut out, record) = compute(&op, inputs, location)?;
+    if record {
+        let (mut ins, mut saved) = (SmallVec::new(), SavedSet::default());
+        let checkpointed = save(&op, inputs, &out, location, (&mut ins, &mut saved))?;
+        let node = Arc::new(Node::new(op, ins, saved, location));
+        if checkpointed {
+            note(node.clone());
+        }
+        out.tensor.set_first_node(node);
     }
     Ok(out)
 }
 
-fn record_node<O: Op>(
-    op: O,
+/// The result, and whether the graph is to know how it was made.
+fn compute(
+    op: &dyn Op,
     inputs: &[&Tensor],
-    out: &mut Output,
     location: &'static Location<'static>,
-) -> Result<()> {
-    let mut ins: SmallVec<[Input; 2]> = SmallVec::with_capacity(inputs.len());
+) -> Result<(Output, bool)> {
+    let record = inputs.iter().any(|x| x.tracked()) && is_grad_enabled();
+    let forward = || match inputs.iter().any(|x| x.on_cuda()) {
+        true => crate::cuda::run(op, inputs),
+        false => op.forward(inputs),
+    };
+    let out = if record {
+        let _guard = crate::autograd::set_grad_enabled(false);
+        forward()
+    } else {
+        forward()
+    };
+    let out = out.map_err(|e| e.relocate(location))?;
+    let record = record && out.tensor.dtype().is_floating_point();
+    Ok((out, record))
+}
+
+/// What a node keeps: its inputs, and the tensors that its gradient rule will read. True where a
+/// checkpoint keeps the latter instead.
+fn save(
+    op: &dyn Op,
+    inputs: &[&Tensor],
+    out: &Output,
+    location: &'static Location<'static>,
+    (ins, saved): (&mut SmallVec<[Input; 2]>, &mut SavedSet),
+) -> Result<bool> {
     let mut needs: SmallVec<[bool; 4]> = SmallVec::with_capacity(inputs.len());
     for x in inputs {
         let input = Input::of(x);
@@ -184,7 +202,6 @@ fn record_node<O: Op>(
         ins.push(input);
     }
     let saves = op.saves(&needs);
-    let mut saved = SavedSet::default();
     saved.set_extras(&out.extras);
     if saves.inputs != 0 {
         for (i, x) in inputs.iter().enumerate().filter(|&(i, _)| saves.has(i)) {
@@ -203,11 +220,5 @@ fn record_node<O: Op>(
     if saves.output {
         saved.set_output(Saved::new(&out.tensor, Edge::None));
     }
-    let checkpointed = checkpointed(&mut saved);
-    let node = Arc::new(Node::new(op, ins, saved, location));
-    if checkpointed {
-        note(node.clone());
-    }
-    out.tensor.set_first_node(node);
-    Ok(())
+    Ok(checkpointed(saved))
 }

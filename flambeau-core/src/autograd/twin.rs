@@ -12,7 +12,7 @@ use crate::{Result, bail};
 pub(crate) fn by_twin(
     ctx: &Ctx<'_>,
     gradient: &Tensor,
-    twin: impl Fn(&[Tensor]) -> Result<Tensor>,
+    twin: &dyn Fn(&[Tensor]) -> Result<Tensor>,
 ) -> Result<Grads> {
     enable_grad(|| {
         // One alias for each input: the same tensor may stand in two places.

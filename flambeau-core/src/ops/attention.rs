@@ -554,7 +554,7 @@ impl Op for Fused {
 
     fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
         if is_grad_enabled() || grad.on_cuda() {
-            return by_twin(ctx, grad, |x| self.twin(x));
+            return by_twin(ctx, grad, &|x| self.twin(x));
         }
         match ctx.extra(0).dtype() {
             DType::F64 => self.gradient::<f64>(ctx, grad),

@@ -360,7 +360,7 @@ impl Op for ClassLossOp {
         }
         if is_grad_enabled() {
             let log_sums = ctx.input(0)?.detach().sub(ctx.extra(0))?.narrow(1, 0, 1)?;
-            return by_twin(ctx, grad, |inputs| self.composite(inputs, &log_sums));
+            return by_twin(ctx, grad, &|inputs| self.composite(inputs, &log_sums));
         }
         let l = ctx.extra(0);
         if grad.on_cuda() {

@@ -196,7 +196,7 @@ impl Op for Recurrence {
 
     fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
         if is_grad_enabled() || grad.on_cuda() {
-            return by_twin(ctx, grad, |inputs| self.twin(inputs));
+            return by_twin(ctx, grad, &|inputs| self.twin(inputs));
         }
         match ctx.extra(0).dtype() {
             DType::F64 => self.gradient::<f64>(ctx, grad, DType::F64),

@@ -254,7 +254,7 @@ impl<N: Norm> Op for Normalise<N> {
 
     fn backward(&self, ctx: &Ctx<'_>, grad: &Tensor) -> Result<Grads> {
         if is_grad_enabled() || (grad.on_cuda() && grad.is_empty()) {
-            return by_twin(ctx, grad, |inputs| self.composite(inputs));
+            return by_twin(ctx, grad, &|inputs| self.composite(inputs));
         }
         if grad.on_cuda() {
             return self.cuda_gradient(ctx, grad);
