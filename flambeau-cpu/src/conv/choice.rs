@@ -59,19 +59,24 @@ pub(super) fn choose(s: &ConvShape, part: Part, maps: Maps) -> Path {
 }
 
 /// Whether what `rows` spares is more than what is lost to the rest of a row's last two registers
-/// (one, where a row fits it) and of the last four rows.
+/// (one, where a row fits it), of the last band of rows, and to the transforms.
 fn rows_pay(s: &ConvShape, part: Part) -> bool {
     let [_, height, width] = match part {
         Part::Forward => s.valid_output(),
         Part::Data => s.input,
         Part::Weight => return false,
     };
-    let saving = if s.kernel[1] == 5 { 2.5 } else { 2.0 };
+    let (saving, band, transforms) = match (s.kernel[1], winograd::rows::fine(s, part)) {
+        (5, true) => (5.0 / 3.0, 2, 1.2),
+        (5, false) => (2.5, 4, 1.5),
+        _ => (2.0, 4, 1.5),
+    };
     let filled = if width <= 16 {
         16
     } else {
         width.next_multiple_of(32)
     };
     winograd::rows::possible(s)
-        && (height * width) as f64 * saving > 1.5 * (height.next_multiple_of(4) * filled) as f64
+        && (height * width) as f64 * saving
+            > transforms * (height.next_multiple_of(band) * filled) as f64
 }

@@ -1,15 +1,16 @@
 //! Convolutions with few channels: a scheme along the columns' direction only, so that every row of
 //! products is a row of direct sums over channels and the kernel's columns. Registers hold positions
 //! of a row, or of two rows where one fills no more than a register. 3 rows of a kernel take half of
-//! the multiplications, 5 take two fifths.
+//! the multiplications, 5 take two fifths, or three fifths where error counts more.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::scheme::{Dense, Five, Scheme};
+use super::scheme::{Dense, FineFive, Five, Scheme};
 use super::weights::Weights;
 use super::{plane, scratch};
 use crate::conv::ConvShape;
+use crate::conv::choice::Part;
 use crate::lanes::{Kernel, Lanes, register_shape, with_lanes};
 use crate::threads::{SyncPtr, parallel_for};
 
@@ -28,6 +29,13 @@ pub(in crate::conv) fn possible(s: &ConvShape) -> bool {
         && (height == 3 || height == 5)
         && s.padding[1] < height
         && s.padding[2] < width
+}
+
+/// Whether five rows of a kernel go by the scheme with less error. Maxima are taken of outputs, and
+/// with few channels, of which direct sums are short and exact, an error of more than twice theirs
+/// decides more near ties otherwise. Gradients are only added up.
+pub(in crate::conv) fn fine(s: &ConvShape, part: Part) -> bool {
+    s.kernel[1] == 5 && part == Part::Forward && s.in_channels < 16
 }
 
 /// See [`super::super::conv_forward`]; for a [`possible`] shape.
@@ -57,7 +65,7 @@ pub(in crate::conv) fn forward(
         },
         bias,
     }
-    .run(s.kernel[1], x, out);
+    .run(s.kernel[1], fine(s, Part::Forward), x, out);
 }
 
 /// See [`super::super::conv_backward_data`]; for a [`possible`] shape.
@@ -87,7 +95,7 @@ pub(in crate::conv) fn backward_data(
         },
         bias: None,
     }
-    .run(s.kernel[1], grad_out, grad_in);
+    .run(s.kernel[1], fine(s, Part::Data), grad_out, grad_in);
 }
 
 /// Maps from maps.
@@ -106,9 +114,10 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn run(&self, rows: usize, x: &[f32], out: &mut [f32]) {
+    fn run(&self, rows: usize, fine: bool, x: &[f32], out: &mut [f32]) {
         match rows {
             3 => self.run_by::<Dense>(x, out),
+            _ if fine => self.run_by::<FineFive>(x, out),
             _ => self.run_by::<Five>(x, out),
         }
     }

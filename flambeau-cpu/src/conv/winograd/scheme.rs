@@ -211,7 +211,9 @@ impl WeightScheme for Dense {
 }
 
 /// Four outputs of a stride-1 axis and five kernel elements by eight products instead of twenty: the
-/// points 0, 1/2, -1/2, 1, -1, 2, -2 and infinity.
+/// points 0, 1/2, -1/2, 1, -1, 2, -2 and infinity. No other three pairs of fractions have a smaller
+/// error; with fifteen direct sums between the transforms (five columns, three channels) it is 2.6
+/// times that of direct sums.
 pub(super) struct Five;
 
 /// The points, their squares, and for each the elementary symmetric sums of the others' squares.
@@ -293,6 +295,59 @@ impl Scheme for Five {
                 u[2 + 2 * i] = mul::<L>(scale, L::sub(even, odd));
             }
             put::<L, 8>(to, ts, u);
+        }
+    }
+}
+
+/// Two outputs of a stride-1 axis and five kernel elements by six products instead of ten, at the
+/// points of [`Dense`], whose sums of inputs are the same: half the error of [`Five`].
+pub(super) struct FineFive;
+
+// SAFETY (all blocks): the trait's contract is handed on.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Scheme for FineFive {
+    const TAPS: usize = 5;
+    const IN: usize = 6;
+    const STEP: usize = 2;
+    const OUT: usize = 2;
+    const N: usize = 6;
+    const WEIGHTS: usize = 6;
+
+    #[inline(always)]
+    unsafe fn input<L: Lanes<f32>>(from: *const f32, fs: usize, to: *mut f32, ts: usize) {
+        unsafe { Dense::input::<L>(from, fs, to, ts) }
+    }
+
+    #[inline(always)]
+    unsafe fn output<L: Lanes<f32>>(from: *const f32, fs: usize, to: *mut f32, ts: usize) {
+        unsafe {
+            let m = get::<L, 6>(from, fs);
+            let (p0, p1) = (L::add(m[1], m[2]), L::sub(m[1], m[2]));
+            let (q0, q1) = (L::add(m[3], m[4]), L::sub(m[3], m[4]));
+            let y = [
+                L::add(m[0], L::add(p0, q0)),
+                fma::<L>(P, p1, fma::<L>(Q, q1, m[5])),
+            ];
+            put::<L, 2>(to, ts, y);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn weight<L: Lanes<f32>>(from: *const f32, fs: usize, to: *mut f32, ts: usize) {
+        unsafe {
+            let w = get::<L, 5>(from, fs);
+            let even = |s: f32| fma::<L>(s, fma::<L>(s, w[4], w[2]), w[0]);
+            let odd = |s: f32| fma::<L>(s, w[3], w[1]);
+            let (p, q) = ((even(PP), odd(PP)), (even(QQ), odd(QQ)));
+            let u = [
+                mul::<L>(W0, w[0]),
+                mul::<L>(WP, fma::<L>(P, p.1, p.0)),
+                mul::<L>(WP, fma::<L>(-P, p.1, p.0)),
+                mul::<L>(WQ, fma::<L>(Q, q.1, q.0)),
+                mul::<L>(WQ, fma::<L>(-Q, q.1, q.0)),
+                w[4],
+            ];
+            put::<L, 6>(to, ts, u);
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::conv::choice::Part;
 use crate::conv::tests::noise;
 use crate::conv::{correlate, weight};
 use crate::threads::{num_threads, set_num_threads};
@@ -135,9 +136,16 @@ fn rows_of_few_channels() {
         let [mut got_out, mut got_data] = [&out, &data].map(|v| vec![f32::NAN; v.len()]);
         rows::forward(&s, x, w, Some(bias), &mut got_out);
         rows::backward_data(&s, g, w, &mut got_data);
-        for (got, want) in [(got_out, out), (got_data, data)] {
+        let usual = match rows::fine(&s, Part::Forward) {
+            true => 3e-7,
+            false => 1e-6,
+        };
+        for (got, want, usual) in [(got_out, out, usual), (got_data, data, 1e-6)] {
             let (rms, most) = errors(&got, &want);
-            assert!(rms <= 1e-6 && most <= 1e-5, "{rms:e}, {most:e} in {s:?}");
+            assert!(
+                rms <= usual && most <= 10.0 * usual,
+                "{rms:e}, {most:e} in {s:?}"
+            );
         }
     }
 }
