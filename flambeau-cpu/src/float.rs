@@ -4,6 +4,10 @@ use std::fmt::{Debug, Display};
 use std::ops::{AddAssign, Div, MulAssign, Neg, Sub, SubAssign};
 
 use crate::fold::{Extremes, Sums};
+use half::bf16;
+
+use crate::alloc::Pod;
+use crate::convert::Near;
 use crate::gemm::GemmScalar;
 use crate::lanes::Vectors;
 use crate::math::Real;
@@ -77,6 +81,36 @@ macro_rules! float {
 }
 float!(f32);
 float!(f64);
+
+/// How values that are summed as `T` are stored: as `T`, or as bf16 for sums of f32.
+pub(crate) trait Stored<T>: Pod {
+    /// The value, exactly.
+    fn widen(self) -> T;
+    /// The nearest, ties to even; a NaN stays one.
+    fn narrow(value: T) -> Self;
+}
+
+impl<T: Float> Stored<T> for T {
+    #[inline(always)]
+    fn widen(self) -> T {
+        self
+    }
+    #[inline(always)]
+    fn narrow(value: T) -> T {
+        value
+    }
+}
+
+impl Stored<f32> for bf16 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self.wide()
+    }
+    #[inline(always)]
+    fn narrow(value: f32) -> bf16 {
+        bf16::near(value)
+    }
+}
 
 /// A window, stride or padding that gives no valid output, in words for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -104,10 +104,10 @@ const FEW: usize = 128;
 
 /// `W` sums over the pairs of elements of two slices of the same length.
 #[inline(always)]
-pub(crate) fn sums<T: Float, const W: usize>(
-    x: &[T],
-    y: &[T],
-    term: impl Fn(T, T) -> [T; W],
+pub(crate) fn sums<E: Copy, T: Float, const W: usize>(
+    x: &[E],
+    y: &[E],
+    term: impl Fn(E, E) -> [T; W],
 ) -> [T; W] {
     let mut out = [T::ZERO; W];
     if x.len() < 16 {
@@ -120,13 +120,13 @@ pub(crate) fn sums<T: Float, const W: usize>(
         return out;
     }
     if x.len() < FEW {
-        let acc = sums_in::<T, 16, W>(x, y, term);
+        let acc = sums_in::<E, T, 16, W>(x, y, term);
         for w in 0..W {
             out[w] = fold16(acc[w], |a, b| a + b);
         }
         return out;
     }
-    let acc = sums_in::<T, 32, W>(x, y, term);
+    let acc = sums_in::<E, T, 32, W>(x, y, term);
     for w in 0..W {
         let mut half = [T::ZERO; 16];
         for i in 0..16 {
@@ -139,10 +139,10 @@ pub(crate) fn sums<T: Float, const W: usize>(
 
 /// [`sums`] in `L` lanes, for `L` elements at least.
 #[inline(always)]
-fn sums_in<T: Float, const L: usize, const W: usize>(
-    x: &[T],
-    y: &[T],
-    term: impl Fn(T, T) -> [T; W],
+fn sums_in<E: Copy, T: Float, const L: usize, const W: usize>(
+    x: &[E],
+    y: &[E],
+    term: impl Fn(E, E) -> [T; W],
 ) -> [[T; L]; W] {
     let mut acc = [[T::ZERO; L]; W];
     let ((xs, rest), (ys, _)) = (x.as_chunks::<L>(), y.as_chunks::<L>());

@@ -10,38 +10,7 @@ use crate::alloc::Pod;
 use crate::float::Float;
 use crate::lanes::{Kernel, Lanes, with_lanes};
 
-/// How the values of maps are stored.
-pub(super) trait Stored<T>: Pod {
-    fn widen(self) -> T;
-    /// The nearest, ties to even.
-    fn narrow(value: T) -> Self;
-}
-
-impl<T: Float> Stored<T> for T {
-    #[inline(always)]
-    fn widen(self) -> T {
-        self
-    }
-    #[inline(always)]
-    fn narrow(value: T) -> T {
-        value
-    }
-}
-
-impl Stored<f32> for bf16 {
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        f32::from_bits(u32::from(self.to_bits()) << 16)
-    }
-    /// Vectorises, as `bf16::from_f32` does not.
-    #[inline(always)]
-    fn narrow(value: f32) -> bf16 {
-        let bits = value.to_bits();
-        let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-        let quiet = bits >> 16 | 0x40;
-        bf16::from_bits((if value.is_nan() { quiet } else { nearest }) as u16)
-    }
-}
+pub(super) use crate::float::Stored;
 
 /// Multiplication of operands in registers.
 ///

@@ -3,7 +3,8 @@
 //! what is read twice is read again while it is still in the cache.
 //!
 //! Sums run in several lanes of the element type over a contiguous stretch and in `f64` from
-//! stretch to stretch, in an order that depends on the sizes alone.
+//! stretch to stretch, in an order that depends on the sizes alone. Batch norm's passes read and write
+//! maps of the element type that is summed, or of bf16 for sums of f32.
 
 mod bf16;
 mod layer;
@@ -13,7 +14,7 @@ pub use layer::{layer_norm_backward, layer_norm_forward, normalise_rows, row_sta
 
 use std::ops::Range;
 
-use crate::float::Float;
+use crate::float::{Float, Stored};
 use crate::reduce::sums;
 use crate::simd::dispatch;
 use crate::threads::{SyncPtr, parallel_for};
@@ -111,10 +112,10 @@ impl Tile {
     }
 
     /// The sums of `term(centre of the channel, x, y)`, written to `out` by channel.
-    fn sums<T: Float, const W: usize>(
+    fn sums<T: Float, E: Stored<T>, const W: usize>(
         &self,
-        x: &[T],
-        y: &[T],
+        x: &[E],
+        y: &[E],
         centre: &[T],
         out: &mut [[f64; W]],
         term: impl Fn(T, T, T) -> [T; W],
@@ -130,7 +131,7 @@ impl Tile {
                                 &x[self.of_channel(n, c)],
                                 &y[self.of_channel(n, c)],
                                 #[inline(always)]
-                                |x, y| term(centre, x, y),
+                                |x: E, y: E| term(centre, x.widen(), y.widen()),
                             );
                             (0..W).for_each(|w| total[w] += part[w].to_f64());
                         }
@@ -156,7 +157,7 @@ impl Tile {
                         let (x, y, centre) = (&x[..len], &y[..len], &centre[..len]);
                         let columns = columns.each_mut().map(|c| &mut c[..len]);
                         for i in 0..len {
-                            let t = term(centre[i], x[i], y[i]);
+                            let t = term(centre[i], x[i].widen(), y[i].widen());
                             for w in 0..W {
                                 columns[w][i] += t[w];
                             }
@@ -176,11 +177,11 @@ impl Tile {
     ///
     /// # Safety
     /// `out` is good for all elements of the shape, and nothing else touches this tile's.
-    unsafe fn map<T: Float, const K: usize>(
+    unsafe fn map<T: Float, E: Stored<T>, const K: usize>(
         &self,
-        x: &[T],
-        y: &[T],
-        out: *mut T,
+        x: &[E],
+        y: &[E],
+        out: *mut E,
         coefficients: [&[T]; K],
         f: impl Fn([T; K], T, T) -> T,
     ) {
@@ -199,7 +200,7 @@ impl Tile {
                             let out = piece(&of_channel);
                             let (x, y) = (&x[of_channel.clone()], &y[of_channel]);
                             for ((o, &x), &y) in out.iter_mut().zip(x).zip(y) {
-                                *o = f(k, x, y);
+                                *o = E::narrow(f(k, x.widen(), y.widen()));
                             }
                         }
                     }
@@ -222,7 +223,7 @@ impl Tile {
                         for j in 0..K {
                             k[j] = coefficients[j][i];
                         }
-                        out[i] = f(k, x[i], y[i]);
+                        out[i] = E::narrow(f(k, x[i].widen(), y[i].widen()));
                     }
                 }
             },
@@ -233,7 +234,7 @@ impl Tile {
     ///
     /// # Safety
     /// As [`map`](Tile::map).
-    unsafe fn apply<T: Float>(&self, x: &[T], out: *mut T, scale_shift: [&[T]; 2]) {
+    unsafe fn apply<T: Float, E: Stored<T>>(&self, x: &[E], out: *mut E, scale_shift: [&[T]; 2]) {
         // SAFETY: the caller's promise.
         unsafe {
             self.map(
@@ -282,9 +283,21 @@ fn check<T>(s: &ChannelShape, elements: &[&[T]], per_channel: &[usize]) {
 pub fn batch_norm_forward<T: Float>(
     s: &ChannelShape,
     x: &[T],
-    [weight, bias]: [Option<&[T]>; 2],
+    affine: [Option<&[T]>; 2],
     eps: f64,
     out: &mut [T],
+    mean_var: [&mut [T]; 2],
+) {
+    forward(s, x, affine, eps, out, mean_var);
+}
+
+/// [`batch_norm_forward`] of maps of `E`.
+fn forward<T: Float, E: Stored<T>>(
+    s: &ChannelShape,
+    x: &[E],
+    [weight, bias]: [Option<&[T]>; 2],
+    eps: f64,
+    out: &mut [E],
     [mean, var]: [&mut [T]; 2],
 ) {
     check(s, &[x, out], &[mean.len(), var.len()]);
@@ -337,6 +350,16 @@ pub fn batch_norm_forward<T: Float>(
 /// # Panics
 /// If the lengths do not fit.
 pub fn scale_shift<T: Float>(s: &ChannelShape, x: &[T], scale_shift: [&[T]; 2], out: &mut [T]) {
+    scaled(s, x, scale_shift, out);
+}
+
+/// [`scale_shift`] of maps of `E`.
+fn scaled<T: Float, E: Stored<T>>(
+    s: &ChannelShape,
+    x: &[E],
+    scale_shift: [&[T]; 2],
+    out: &mut [E],
+) {
     check(s, &[x, out], &scale_shift.map(<[T]>::len));
     let out = SyncPtr(out.as_mut_ptr());
     // SAFETY: `out` is as long as the shape, and tiles lie apart.
@@ -345,11 +368,11 @@ pub fn scale_shift<T: Float>(s: &ChannelShape, x: &[T], scale_shift: [&[T]; 2], 
 
 /// What the gradients of batch norm are made of.
 #[derive(Clone, Copy)]
-pub struct BatchNormGradient<'a, T> {
+pub struct BatchNormGradient<'a, T, E = T> {
     /// The input.
-    pub x: &'a [T],
+    pub x: &'a [E],
     /// The gradient of the output.
-    pub grad: &'a [T],
+    pub grad: &'a [E],
     /// Mean, inverse deviation, and that times the weight, of each channel.
     pub statistics: [&'a [T]; 3],
     /// Whether the statistics are the batch's own.
@@ -366,10 +389,19 @@ pub fn batch_norm_backward<T: Float>(
     of: &BatchNormGradient<'_, T>,
     out: Option<&mut [T]>,
 ) -> Vec<[f64; 2]> {
+    backward(s, of, out)
+}
+
+/// [`batch_norm_backward`] of maps of `E`.
+fn backward<T: Float, E: Stored<T>>(
+    s: &ChannelShape,
+    of: &BatchNormGradient<'_, T, E>,
+    out: Option<&mut [E]>,
+) -> Vec<[f64; 2]> {
     let BatchNormGradient { x, grad, .. } = *of;
     let [mean, inverse, scale] = of.statistics;
     check(s, &[x, grad], &of.statistics.map(<[T]>::len));
-    check::<T>(s, &out.iter().map(|o| &**o).collect::<Vec<_>>(), &[]);
+    check::<E>(s, &out.iter().map(|o| &**o).collect::<Vec<_>>(), &[]);
     let out = out.map(|o| SyncPtr(o.as_mut_ptr()));
     let count = s.per_channel() as f64;
     let mut totals = vec![[0.0; 2]; s.channels];
