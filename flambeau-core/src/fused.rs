@@ -7,10 +7,11 @@
 
 use crate::cuda::{Traced, trace};
 use crate::dtype::Stored;
+use crate::format::same_places;
 use crate::ops::elementwise::{copy_into, to_contiguous};
 use crate::storage::{Read, Write};
 use crate::tensor::Tensor;
-use crate::{DType, Device, Result, bail};
+use crate::{DType, Device, MemoryFormat, Result, bail};
 use flambeau_cpu::simd::{Task, dispatch};
 use flambeau_cpu::threads::parallel_chunks_mut;
 use smallvec::SmallVec;
@@ -167,7 +168,9 @@ fn check(op: &'static str, write: &[&Tensor], read: &[&Tensor]) -> Result<bool> 
     }
     Ok(
         (matches!(dtype, DType::F32 | DType::F64) || first.on_cuda())
-            && write.iter().chain(read).all(|t| t.is_contiguous())
+            && first.is_contiguous_format(MemoryFormat::Preserve)
+            && (write.iter().chain(read))
+                .all(|t| same_places(t.shape(), t.strides(), first.strides()))
             && !read
                 .iter()
                 .any(|r| write.iter().any(|w| w.shares_storage(r))),

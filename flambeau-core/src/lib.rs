@@ -16,6 +16,7 @@ pub mod cuda;
 mod device;
 mod dtype;
 mod error;
+mod format;
 mod shape;
 mod storage;
 
@@ -54,6 +55,7 @@ pub use device::{Device, default_device, set_default_device};
 pub use dtype::{DType, Element, Scalar, Stored};
 pub use error::{Error, Result};
 pub use flambeau_cpu::threads::{num_threads, set_num_threads};
+pub use format::MemoryFormat;
 pub use ops::{
     AttentionOptions, BatchNormOptions, ClassLoss, ConvOptions, PadMode, PoolOptions,
     RecurrentCell, RecurrentOptions, Reduction, Rounding,

@@ -3,7 +3,7 @@
 // padding, dilation.
 //
 // Layouts, all contiguous: x [batch, in, D, H, W], w [out, in / groups, kD, kH, kW],
-// y [batch, out, oD, oH, oW]. Defines: ELEMENT (maps), W (weight and bias), ACC. Launch: 256
+// y [batch, out, oD, oH, oW]; or, channels_last, with the second dimension innermost. Defines: ELEMENT (maps), W (weight and bias), ACC. Launch: 256
 // threads; grid (tiles of 64 x 64, groups, parts). Terms are summed in order, without atomics; the
 // long sums of `conv_weight` are cut in parts, which `parts` gets side by side to be added.
 #include "common.cuh"
@@ -15,8 +15,13 @@ struct Conv {
     i64 batch;
     int in_channels, out_channels, groups;
     int input[3], output[3], kernel[3], stride[3], padding[3], dilation[3];
-    int unused;
+    int channels_last;
 };
+
+// Where place `at` of a channel's map, of `volume` places, lies in sample (or filter) `b`.
+__device__ inline i64 at_map(const Conv& c, i64 b, i64 channel, int channels, int volume, i64 at) {
+    return c.channels_last ? (b * volume + at) * channels + channel : (b * channels + channel) * volume + at;
+}
 
 __device__ inline int volume(const int (&size)[3]) { return size[0] * size[1] * size[2]; }
 __device__ inline void split(const int (&size)[3], int i, int (&at)[3]) {
@@ -67,19 +72,21 @@ conv_forward(const T* x, const W* w, const W* bias, T* y, Conv c) {
     int taps = volume(c.kernel), inputs = volume(c.input), outputs = volume(c.output);
     i64 n_end = c.batch * outputs, k_end = (i64)ins * taps;
     Tile t = tile(n_end);
-    const W* weights = w + group * outs * k_end;
     gemm_tile<ACC, true, false>(
         t.m, outs, t.n, n_end, 0, k_end,
-        [&](i64 m, i64 k) { return convert<ACC>(weights[m * k_end + k]); },
+        [&](i64 m, i64 k) {
+            i64 filter = group * outs + m, channel = quotient(k, taps);
+            return convert<ACC>(w[at_map(c, filter, channel, ins, taps, k - channel * taps)]);
+        },
         [&](i64 k, i64 n) {
             int at = input_place(c, (int)modulo(n, outputs), (int)modulo(k, taps));
-            i64 plane = quotient(n, outputs) * c.in_channels + group * ins + quotient(k, taps);
-            return at < 0 ? (ACC)0 : convert<ACC>(x[plane * inputs + at]);
+            i64 sample = quotient(n, outputs), channel = group * ins + quotient(k, taps);
+            return at < 0 ? (ACC)0 : convert<ACC>(x[at_map(c, sample, channel, c.in_channels, inputs, at)]);
         },
         [&](i64 m, i64 n, ACC sum) {
-            i64 channel = group * outs + m;
+            i64 sample = quotient(n, outputs), channel = group * outs + m;
             if (bias) sum += convert<ACC>(bias[channel]);
-            y[(quotient(n, outputs) * c.out_channels + channel) * outputs + modulo(n, outputs)] = convert<T>(sum);
+            y[at_map(c, sample, channel, c.out_channels, outputs, n - sample * outputs)] = convert<T>(sum);
         });
 }
 
@@ -92,18 +99,18 @@ conv_data(const T* grad, const W* w, const W* bias, T* out, Conv c) {
     gemm_tile<ACC, true, false>(
         t.m, ins, t.n, n_end, 0, k_end,
         [&](i64 m, i64 k) {
-            i64 row = (i64)(group * outs + quotient(k, taps)) * ins + m;
-            return convert<ACC>(w[row * taps + modulo(k, taps)]);
+            i64 filter = quotient(k, taps);
+            return convert<ACC>(w[at_map(c, group * outs + filter, m, ins, taps, k - filter * taps)]);
         },
         [&](i64 k, i64 n) {
             int at = output_place(c, (int)modulo(n, inputs), (int)modulo(k, taps));
-            i64 plane = quotient(n, inputs) * c.out_channels + group * outs + quotient(k, taps);
-            return at < 0 ? (ACC)0 : convert<ACC>(grad[plane * outputs + at]);
+            i64 sample = quotient(n, inputs), channel = group * outs + quotient(k, taps);
+            return at < 0 ? (ACC)0 : convert<ACC>(grad[at_map(c, sample, channel, c.out_channels, outputs, at)]);
         },
         [&](i64 m, i64 n, ACC sum) {
-            i64 channel = group * ins + m;
+            i64 sample = quotient(n, inputs), channel = group * ins + m;
             if (bias) sum += convert<ACC>(bias[channel]);
-            out[(quotient(n, inputs) * c.in_channels + channel) * inputs + modulo(n, inputs)] = convert<T>(sum);
+            out[at_map(c, sample, channel, c.in_channels, inputs, n - sample * inputs)] = convert<T>(sum);
         });
 }
 
@@ -119,16 +126,18 @@ conv_weight(const T* x, const T* grad, W* out, ACC* parts, Conv c, i64 piece) {
     gemm_tile<ACC, true, true>(
         t.m, outs, t.n, n_end, from, min(from + piece, k_end),
         [&](i64 m, i64 k) {
-            i64 plane = quotient(k, outputs) * c.out_channels + group * outs + m;
-            return convert<ACC>(grad[plane * outputs + modulo(k, outputs)]);
+            i64 sample = quotient(k, outputs), channel = group * outs + m;
+            i64 at = at_map(c, sample, channel, c.out_channels, outputs, k - sample * outputs);
+            return convert<ACC>(grad[at]);
         },
         [&](i64 k, i64 n) {
             int at = input_place(c, (int)modulo(k, outputs), (int)modulo(n, taps));
-            i64 plane = quotient(k, outputs) * c.in_channels + group * ins + quotient(n, taps);
-            return at < 0 ? (ACC)0 : convert<ACC>(x[plane * inputs + at]);
+            i64 sample = quotient(k, outputs), channel = group * ins + quotient(n, taps);
+            return at < 0 ? (ACC)0 : convert<ACC>(x[at_map(c, sample, channel, c.in_channels, inputs, at)]);
         },
         [&](i64 m, i64 n, ACC sum) {
-            i64 at = (group * outs + m) * n_end + n;
+            i64 channel = quotient(n, taps);
+            i64 at = at_map(c, group * outs + m, channel, ins, taps, n - channel * taps);
             if (gridDim.z > 1)
                 parts[blockIdx.z * size + at] = sum;
             else

@@ -79,9 +79,15 @@ row_norm_backward(const T* x, const T* grad, const W* weight,
     });
 }
 
-// N elements of one channel at a time where the channels' lengths and the addresses allow it.
-template <int N, class F> __device__ inline void by_channel(T* out, i64 n, i64 channels, i64 inner, F f) {
-    for (i64 i = global_thread() * N; i < n; i += global_threads() * N) f(i, channel_of(i, inner, channels));
+// f(i, c, step) of every N neighbours from i on: the first is of channel c, the channels of others `step`
+// apart. N is more than 1 where they all are of one channel, or are of neighbouring ones.
+template <int N, class F> __device__ inline void by_channel(i64 n, i64 channels, i64 inner, F f) {
+    int step = inner == 1;
+    for (i64 i = global_thread() * N; i < n; i += global_threads() * N) f(i, channel_of(i, inner, channels), step);
+}
+// Whether N neighbours are so.
+template <int N> __device__ inline bool alike(i64 channels, i64 inner) {
+    return (inner == 1 ? channels : inner) % N == 0;
 }
 
 extern "C" __global__ void __launch_bounds__(256)
@@ -93,17 +99,20 @@ channel_norm_forward(const T* x, const ACC* mean, const ACC* var, const W* weigh
         if (weight) scale *= convert<ACC>(weight[c]);
         shift = bias ? convert<ACC>(bias[c]) : (ACC)0;
     };
-    if (inner % N == 0 && aligned<N>(x) && aligned<N>(out)) {
-        by_channel<N>(out, n, channels, inner, [&](i64 i, i64 c) {
+    if (alike<N>(channels, inner) && aligned<N>(x) && aligned<N>(out)) {
+        by_channel<N>(n, channels, inner, [&](i64 i, i64 c, int step) {
             ACC scale, shift, m = mean[c];
             numbers(c, scale, shift);
             Vector<T, N> v = load<N>(x + i);
 #pragma unroll
-            for (int k = 0; k < N; k++) v.at[k] = convert<T>((convert<ACC>(v.at[k]) - m) * scale + shift);
+            for (int k = 0; k < N; k++) {
+                if (k > 0 && step) m = mean[c + k], numbers(c + k, scale, shift);
+                v.at[k] = convert<T>((convert<ACC>(v.at[k]) - m) * scale + shift);
+            }
             store<N>(out + i, v);
         });
     } else {
-        by_channel<1>(out, n, channels, inner, [&](i64 i, i64 c) {
+        by_channel<1>(n, channels, inner, [&](i64 i, i64 c, int) {
             ACC scale, shift;
             numbers(c, scale, shift);
             out[i] = convert<T>((convert<ACC>(x[i]) - mean[c]) * scale + shift);
@@ -123,15 +132,16 @@ channel_norm_backward(const T* x, const T* grad, const ACC* mean, const ACC* var
         if (sums) g -= sums[2 * c] / count + (v - mean[c]) * inverse * (sums[2 * c + 1] / count);
         return convert<T>(g * inverse * (weight ? convert<ACC>(weight[c]) : (ACC)1));
     };
-    if (inner % N == 0 && aligned<N>(x) && aligned<N>(grad) && aligned<N>(out)) {
-        by_channel<N>(out, n, channels, inner, [&](i64 i, i64 c) {
+    if (alike<N>(channels, inner) && aligned<N>(x) && aligned<N>(grad) && aligned<N>(out)) {
+        by_channel<N>(n, channels, inner, [&](i64 i, i64 c, int step) {
             Vector<T, N> v = load<N>(x + i), g = load<N>(grad + i);
 #pragma unroll
-            for (int k = 0; k < N; k++) v.at[k] = one(convert<ACC>(v.at[k]), convert<ACC>(g.at[k]), c);
+            for (int k = 0; k < N; k++)
+                v.at[k] = one(convert<ACC>(v.at[k]), convert<ACC>(g.at[k]), c + k * step);
             store<N>(out + i, v);
         });
     } else {
-        by_channel<1>(out, n, channels, inner, [&](i64 i, i64 c) {
+        by_channel<1>(n, channels, inner, [&](i64 i, i64 c, int) {
             out[i] = one(convert<ACC>(x[i]), convert<ACC>(grad[i]), c);
         });
     }

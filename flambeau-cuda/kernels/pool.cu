@@ -1,4 +1,5 @@
-// Pooling over [planes, D, H, W]: maximum and average, with windows of one size or adaptive ones.
+// Pooling over [planes, D, H, W, inner]: maximum and average, with windows of one size or adaptive ones.
+// `inner` is 1, or the channels where these are innermost (and planes the samples).
 //
 // Defines: ELEMENT (elements), ACC (computing type). A thread for each result, 256 to a block, any number
 // of blocks. The backward kernels gather: a thread for each element of the input adds up what its
@@ -9,6 +10,7 @@ typedef ELEMENT T;
 
 struct Pool {
     i64 planes;
+    i64 inner;
     i64 divisor; // What an average divides by; 0: the window's size.
     int input[3], output[3], kernel[3], stride[3], padding[3], dilation[3];
     int adaptive;    // Windows floor(o * in / out) .. ceil((o + 1) * in / out).
@@ -55,23 +57,31 @@ __device__ inline bool holds(const Pool& p, int axis, int o, int i) {
 }
 
 __device__ inline i64 volume(const int (&size)[3]) { return (i64)size[0] * size[1] * size[2]; }
-__device__ inline void place(const int (&size)[3], i64 i, i64& plane, int (&at)[3]) {
-    i64 row = quotient(i, size[2]), slice = quotient(row, size[1]);
-    plane = quotient(slice, size[0]);
-    at[2] = (int)(i - row * size[2]);
+// Which map an element belongs to. A map's elements are `inner` apart.
+struct Map {
+    i64 plane, channel;
+    // Where the map starts in planes of `volume` places.
+    __device__ i64 start(i64 volume, i64 inner) const { return plane * volume * inner + channel; }
+};
+// Map and place of element `i` of maps of that size.
+__device__ inline Map place(const Pool& p, const int (&size)[3], i64 i, int (&at)[3]) {
+    i64 column = p.inner == 1 ? i : quotient(i, p.inner);
+    i64 row = quotient(column, size[2]), slice = quotient(row, size[1]);
+    i64 plane = quotient(slice, size[0]);
+    at[2] = (int)(column - row * size[2]);
     at[1] = (int)(row - slice * size[1]);
     at[0] = (int)(slice - plane * size[0]);
+    return Map{plane, i - column * p.inner};
 }
 
 // The maximum of each window, and its place in the plane: the first of equal ones, of NaN the last;
 // minus infinity and -1 for a window that holds no element.
 extern "C" __global__ void __launch_bounds__(256)
 max_pool(const T* x, T* out, i64* indices, Pool p) {
-    i64 n = p.planes * volume(p.output), in = volume(p.input);
+    i64 n = p.planes * p.inner * volume(p.output), in = volume(p.input);
     for (i64 i = global_thread(); i < n; i += global_threads()) {
-        i64 plane;
         int o[3];
-        place(p.output, i, plane, o);
+        const T* map = x + place(p, p.output, i, o).start(in, p.inner);
         Span d = window(p, 0, o[0]), h = window(p, 1, o[1]), w = window(p, 2, o[2]);
         ACC best = lowest<ACC>();
         i64 at = -1;
@@ -80,7 +90,7 @@ max_pool(const T* x, T* out, i64* indices, Pool p) {
                 for (int kw = w.from; kw < w.to; kw++) {
                     i64 j = ((i64)(d.start + kd * d.step) * p.input[1] + h.start + kh * h.step) *
                                 p.input[2] + w.start + kw * w.step;
-                    ACC v = convert<ACC>(x[plane * in + j]);
+                    ACC v = convert<ACC>(map[j * p.inner]);
                     if (v > best || is_nan(v) || at < 0) best = v, at = j;
                 }
         out[i] = convert<T>(best);
@@ -90,17 +100,16 @@ max_pool(const T* x, T* out, i64* indices, Pool p) {
 
 extern "C" __global__ void __launch_bounds__(256)
 avg_pool(const T* x, T* out, Pool p) {
-    i64 n = p.planes * volume(p.output), in = volume(p.input);
+    i64 n = p.planes * p.inner * volume(p.output), in = volume(p.input);
     for (i64 i = global_thread(); i < n; i += global_threads()) {
-        i64 plane;
         int o[3];
-        place(p.output, i, plane, o);
+        const T* map = x + place(p, p.output, i, o).start(in, p.inner);
         Span d = window(p, 0, o[0]), h = window(p, 1, o[1]), w = window(p, 2, o[2]);
         ACC sum = 0;
         for (int kd = d.from; kd < d.to; kd++)
             for (int kh = h.from; kh < h.to; kh++) {
                 i64 row = ((i64)(d.start + kd) * p.input[1] + h.start + kh) * p.input[2] + w.start;
-                for (int kw = w.from; kw < w.to; kw++) sum += convert<ACC>(x[plane * in + row + kw]);
+                for (int kw = w.from; kw < w.to; kw++) sum += convert<ACC>(map[(row + kw) * p.inner]);
             }
         i64 by = p.divisor;
         if (by == 0) by = (i64)extent(p, 0, o[0]) * extent(p, 1, o[1]) * extent(p, 2, o[2]);
@@ -130,15 +139,14 @@ template <class F> __device__ inline ACC gather(const Pool& p, const int (&at)[3
 extern "C" __global__ void __launch_bounds__(256)
 max_pool_backward(const T* grad, const i64* indices, T* out, Pool p) {
     i64 in = volume(p.input), outputs = volume(p.output);
-    for (i64 i = global_thread(); i < p.planes * in; i += global_threads()) {
-        i64 plane;
+    for (i64 i = global_thread(); i < p.planes * p.inner * in; i += global_threads()) {
         int at[3];
-        place(p.input, i, plane, at);
-        const T* g = grad + plane * outputs;
-        const i64* chosen = indices + plane * outputs;
-        i64 me = i - plane * in;
+        Map map = place(p, p.input, i, at);
+        const T* g = grad + map.start(outputs, p.inner);
+        const i64* chosen = indices + map.start(outputs, p.inner);
+        i64 me = ((i64)at[0] * p.input[1] + at[1]) * p.input[2] + at[2];
         out[i] = convert<T>(gather(p, at, [&](i64 o, int, int, int) {
-            return chosen[o] == me ? convert<ACC>(g[o]) : (ACC)0;
+            return chosen[o * p.inner] == me ? convert<ACC>(g[o * p.inner]) : (ACC)0;
         }));
     }
 }
@@ -146,15 +154,14 @@ max_pool_backward(const T* grad, const i64* indices, T* out, Pool p) {
 extern "C" __global__ void __launch_bounds__(256)
 avg_pool_backward(const T* grad, T* out, Pool p) {
     i64 in = volume(p.input), outputs = volume(p.output);
-    for (i64 i = global_thread(); i < p.planes * in; i += global_threads()) {
-        i64 plane;
+    for (i64 i = global_thread(); i < p.planes * p.inner * in; i += global_threads()) {
         int at[3];
-        place(p.input, i, plane, at);
-        const T* g = grad + plane * outputs;
+        Map map = place(p, p.input, i, at);
+        const T* g = grad + map.start(outputs, p.inner);
         out[i] = convert<T>(gather(p, at, [&](i64 o, int d, int h, int w) {
             i64 by = p.divisor;
             if (by == 0) by = (i64)extent(p, 0, d) * extent(p, 1, h) * extent(p, 2, w);
-            return convert<ACC>(g[o]) / (ACC)by;
+            return convert<ACC>(g[o * p.inner]) / (ACC)by;
         }));
     }
 }

@@ -28,6 +28,7 @@ pub struct Device {
     waits: bool,
     blas: OnceLock<Result<Blas>>,
     dnn: OnceLock<Result<Dnn>>,
+    layout_copies: AtomicU64,
 }
 
 impl fmt::Debug for Device {
@@ -98,6 +99,7 @@ pub fn device(index: usize) -> Result<&'static Device> {
             waits: std::env::var("FLAMBEAU_CUDA_SYNC").is_ok_and(|v| v == "1"),
             blas: OnceLock::new(),
             dnn: OnceLock::new(),
+            layout_copies: AtomicU64::new(0),
         })
     });
     device.as_ref().map_err(Error::clone)
@@ -140,6 +142,15 @@ impl Device {
     /// What its allocator holds.
     pub fn stats(&self) -> Stats {
         self.pool().stats()
+    }
+
+    /// How often elements were copied to lie in another order, or without gaps.
+    pub fn layout_copies(&self) -> u64 {
+        self.layout_copies.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_layout_copy(&self) {
+        self.layout_copies.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts peaks anew.

@@ -320,6 +320,7 @@ fn convolutions_are_asked_for_as_meant() -> Result<()> {
             channels: [groups * 2, groups * (1 + case % 3), groups],
             sizes: [input, output, kernel],
             steps: [stride, padding, dilation],
+            channels_last: case % 4 > 1,
         };
         settings::CUDNN_BENCHMARK.set(case % 5 == 0);
         // Of our own kernels each type costs a compilation.
@@ -350,6 +351,7 @@ fn tf32_is_on_for_convolutions_until_it_is_not_wanted() -> Result<()> {
         channels: [1; 3],
         sizes: [[1; 3]; 3],
         steps: [[1; 3], [0; 3], [1; 3]],
+        channels_last: false,
     };
     let run = || times_one(device, 1, |a, b, to| of.forward(a, b, None, to));
     let short = run()?;

@@ -3,7 +3,7 @@
 
 use crate::optim::{Optimizer, Rate};
 use flambeau_core::fused::{Real, Update, update};
-use flambeau_core::{DType, Device, Result, Tensor, bail, cuda, no_grad};
+use flambeau_core::{DType, Device, MemoryFormat, Result, Tensor, bail, cuda, no_grad};
 use serde_json::{Value, json};
 
 /// Scales losses so that small gradients do not vanish in `f16`, and skips the steps whose
@@ -196,8 +196,8 @@ impl GradScaler {
         }
         let by = (1.0 / f64::from(self.scale)) as f32;
         let mut overflowed = None;
-        let (on_cuda, others): (Vec<&Tensor>, Vec<&Tensor>) =
-            (grads.iter()).partition(|g| g.is_cuda() && g.is_contiguous());
+        let (on_cuda, others): (Vec<&Tensor>, Vec<&Tensor>) = (grads.iter())
+            .partition(|g| g.is_cuda() && g.is_contiguous_format(MemoryFormat::Preserve));
         let found = no_grad(|| {
             for g in others {
                 let found = overflowed.get_or_insert(false);

@@ -366,8 +366,9 @@ pub mod vision {
 pub mod prelude {
     pub use flambeau_core::{
         AttentionOptions, Autocast, ClassLoss, ConvOptions, Create, DType, Device, Ellipsis, Error,
-        NewAxis, Operand, PoolOptions, Reduction, Result, Scalar, Tensor, autocast, autograd,
-        autograd::Backward, enable_grad, inference_mode, manual_seed, no_grad, s, set_grad_enabled,
+        MemoryFormat, NewAxis, Operand, PoolOptions, Reduction, Result, Scalar, Tensor, autocast,
+        autograd, autograd::Backward, enable_grad, inference_mode, manual_seed, no_grad, s,
+        set_grad_enabled,
     };
     pub use flambeau_data::{DataLoader, Dataset, Subset, TensorDataset, ToDevice};
     pub use flambeau_nn::lr_scheduler::{CosineAnnealingLR, LrScheduler, StepLR};

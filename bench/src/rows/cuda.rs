@@ -65,9 +65,10 @@ fn resnet(size: Size) -> Row {
         let mut net = resnet18(10);
         net.conv1 = Conv2d::new(3, 64, 3).padding(1).bias(false);
         net.maxpool = Box::new(Identity::new());
-        let net = net.to(DEVICE)?;
+        let net = net.to((DEVICE, MemoryFormat::ChannelsLast))?;
         let mut optimizer = Sgd::new(net.parameters(), 0.1).momentum(0.9);
         let (x, y) = batch(n, side)?;
+        let x = x.to_memory_format(MemoryFormat::ChannelsLast)?;
         Ok(move || {
             optimizer.zero_grad();
             let loss = autocast((DEVICE, DType::BF16), || {
@@ -141,11 +142,18 @@ mod tests {
         }
         for row in all(Size { full: false }) {
             let mut work = (row.prepare)()?;
+            let copies = cuda::layout_copies(0)?;
             // As often as it takes to capture.
             for _ in 0..5 {
                 work()?;
             }
             cuda::synchronize(0)?;
+            assert_eq!(
+                cuda::layout_copies(0)?,
+                copies,
+                "{} copies into another layout",
+                row.name
+            );
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 use super::checkpoint::Touched;
 use super::{Ctx, Edge, Input, Node, set_grad_enabled};
+use crate::ops::format::{copy_like, lies_like};
 use crate::tensor::Tensor;
 use crate::{Error, Result, bail};
 use smallvec::SmallVec;
@@ -515,9 +516,13 @@ fn fit(grad: Tensor, input: &Input) -> Result<Tensor> {
 
 /// A sum of gradients; reuses the memory of one that nobody else holds (and that was not expanded).
 fn add_grads(a: Tensor, b: Tensor) -> Result<Tensor> {
-    if a.is_sole_owner() && a.is_contiguous() {
+    let taken = |t: &Tensor| {
+        let whole = t.is_contiguous() || (t.on_cuda() && t.fills_storage());
+        whole && t.is_sole_owner()
+    };
+    if taken(&a) {
         a.add_(&b)
-    } else if b.is_sole_owner() && b.is_contiguous() {
+    } else if taken(&b) {
         b.add_(&a)
     } else {
         a.add(&b)
@@ -527,12 +532,12 @@ fn add_grads(a: Tensor, b: Tensor) -> Result<Tensor> {
 /// Adds `grad` to the tensor's; the first one is moved in where nobody else holds it. No lock is
 /// held while adding, and what another thread puts there meanwhile is added too.
 fn accumulate(tensor: &Tensor, grad: Tensor, create: bool) -> Result<()> {
-    let mut new = if grad.is_contiguous() && grad.is_sole_owner() {
+    let mut new = if lies_like(&grad, tensor) && grad.is_sole_owner() {
         grad.without_base()
     } else if create {
         grad.copy()?
     } else {
-        grad.detach().contiguous_copy()?
+        copy_like(&grad, tensor)?
     };
     loop {
         let old = tensor.with_meta(|m| match m.grad.take() {

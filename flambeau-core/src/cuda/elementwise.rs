@@ -1,8 +1,9 @@
 //! Elementwise computations on a device.
 
-use super::{failed, make, one_device, slice, type_of};
+use super::{failed, make, make_as, one_device, slice, type_of};
+use crate::format::result_strides;
 use crate::ops::elementwise::lane_of;
-use crate::shape::broadcast_strides;
+use crate::shape::{broadcast_strides, contiguous_strides};
 use crate::tensor::Tensor;
 use crate::{DType, Device, Result, Scalar};
 use flambeau_cuda::kernels::{Expr, Params};
@@ -20,7 +21,8 @@ pub(crate) struct Formula {
     pub(crate) params: [f64; 3],
 }
 
-/// A new tensor whose elements are `formula` of the inputs', broadcast to `shape`, as `dtype`.
+/// A new tensor whose elements are `formula` of the inputs', broadcast to `shape`, as `dtype`; it lies in
+/// memory as they do ([`result_strides`]).
 #[track_caller]
 pub(crate) fn map(
     op: &'static str,
@@ -29,9 +31,22 @@ pub(crate) fn map(
     dtype: DType,
     inputs: &[&Tensor],
 ) -> Result<Tensor> {
+    let strides = result_strides(shape, inputs).unwrap_or_else(|| contiguous_strides(shape));
+    map_as(op, formula, (shape, &strides), dtype, inputs)
+}
+
+/// [`map`] to given strides.
+#[track_caller]
+fn map_as(
+    op: &'static str,
+    formula: &Formula,
+    (shape, strides): (&[usize], &[usize]),
+    dtype: DType,
+    inputs: &[&Tensor],
+) -> Result<Tensor> {
     let device = one_device(op, inputs)?;
     let mut result = Ok(true);
-    let out = make(op, shape, dtype, device, |target| {
+    let out = make_as(op, shape, strides, (dtype, device), |target| {
         result = compute(op, formula, target, shape, inputs, &[]);
         Ok(())
     })?;
@@ -132,7 +147,8 @@ pub(crate) fn convert(op: &'static str, x: &Tensor, dtype: DType) -> Result<Tens
         lane,
         params: [0.0; 3],
     };
-    map(op, &formula, x.shape(), dtype, &[x])
+    let strides = contiguous_strides(x.shape());
+    map_as(op, &formula, (x.shape(), &strides), dtype, &[x])
 }
 
 /// Writes the elements of `x` into `target`, of the same shape and type but any layout; both on one

@@ -26,11 +26,12 @@ pub(crate) use norm::{
 };
 pub(crate) use product::{Convolve, convolve, product};
 pub(crate) use random::{random, seed};
-pub(crate) use reduce::{extreme, reduce, softmax, softmax_backward};
+pub(crate) use reduce::{extreme, moments, reduce, softmax, softmax_backward};
 pub(crate) use windows::{average_pool, max_pool, max_pool_backward};
 
 use crate::dispatch::{Op, Output};
-use crate::shape::{check_numel, contiguous_strides};
+use crate::ops::format::in_memory_order;
+use crate::shape::{Shape, Strides, check_numel, contiguous_strides};
 use crate::storage::{Memory, Read, Write};
 use crate::tensor::Tensor;
 use crate::{DType, Device, Error, Result};
@@ -144,6 +145,17 @@ pub fn empty_cache(index: usize) -> Result<()> {
 #[track_caller]
 pub fn library_refusals(index: usize) -> Result<Vec<String>> {
     Ok(device("library_refusals", index)?.refused())
+}
+
+/// How often elements were copied on a device so far only to lie in another order: into another memory
+/// format, to follow each other, or out of a view. A step of training in which this rises has operations
+/// that do not take its [`MemoryFormat`](crate::MemoryFormat), or tensors that are in another one.
+///
+/// # Errors
+/// Where there is no such device.
+#[track_caller]
+pub fn layout_copies(index: usize) -> Result<u64> {
+    Ok(device("layout_copies", index)?.layout_copies())
 }
 
 /// What is there of what CUDA needs, a line each, for people to read.
@@ -346,7 +358,12 @@ pub(crate) fn slice_mut<'a>(
 /// Brings the elements of `x` to another device, or to or from the CPU.
 #[track_caller]
 pub(crate) fn transfer(x: &Tensor, to: Device, non_blocking: bool) -> Result<Tensor> {
-    let x = x.detach().contiguous()?;
+    in_memory_order(x, |x| transfer_whole(&x.contiguous()?, to, non_blocking))
+}
+
+/// The same, of a contiguous tensor.
+#[track_caller]
+fn transfer_whole(x: &Tensor, to: Device, non_blocking: bool) -> Result<Tensor> {
     let (op, shape, dtype) = ("to", x.shape(), x.dtype());
     let (start, len) = (x.storage_offset() * dtype.size(), x.nbytes());
     if let Device::Cuda(index) = to {
@@ -396,14 +413,12 @@ pub(crate) fn pin(x: &Tensor) -> Result<Tensor> {
     };
     let pinned = device(OP, index)?.pin(x.nbytes());
     let mut pinned = pinned.map_err(|e| failed(OP, e))?;
-    let target = pinned.slice_mut::<u8>().map_err(|e| failed(OP, e))?;
-    x.detach()
-        .with_bytes(|bytes| target.copy_from_slice(bytes))?;
-    Ok(Tensor::from_memory(
-        Memory::Pinned(Box::new(pinned)),
-        x.shape(),
-        x.dtype(),
-    ))
+    in_memory_order(x, |x| {
+        let target = pinned.slice_mut::<u8>().map_err(|e| failed(OP, e))?;
+        x.with_bytes(|bytes| target.copy_from_slice(bytes))?;
+        let memory = Memory::Pinned(Box::new(pinned));
+        Ok(Tensor::from_memory(memory, x.shape(), x.dtype()))
+    })
 }
 
 /// Where a tensor's elements lie.
@@ -416,8 +431,8 @@ fn place(t: &Tensor) -> Place<'_> {
     }
 }
 
-/// Runs a formula over the tensors of several updates: of each as many that are written and read as
-/// `counts` says.
+/// Runs a formula over the tensors of several updates, those of each alike and without gaps: of each as
+/// many that are written and read as `counts` says.
 pub(crate) fn update(
     op: &'static str,
     formula: &Traced,
@@ -455,12 +470,12 @@ pub(crate) fn update(
         .map_err(|e| failed(op, e))
 }
 
-/// Multiplies tensors on one CUDA device, contiguous and of one floating-point type, by the number
+/// Multiplies tensors on one CUDA device, without gaps and of one floating-point type, by the number
 /// `scale` (0-d, `f32`, on that device), in place and in one launch where they are few; `found` (0-d,
 /// `f32`) becomes 1 where an element is then not finite. The host waits for nothing.
 ///
 /// # Errors
-/// Where a tensor is elsewhere, of another type or not contiguous, or two share memory.
+/// Where a tensor is elsewhere, of another type or has gaps, or two share memory.
 #[track_caller]
 pub fn unscale(tensors: &[&Tensor], scale: &Tensor, found: &Tensor) -> Result<()> {
     const OP: &str = "unscale_";
@@ -491,6 +506,28 @@ pub fn unscale(tensors: &[&Tensor], scale: &Tensor, found: &Tensor) -> Result<()
     Ok(())
 }
 
+/// A new tensor of these strides on a device, under which its elements follow each other in some order;
+/// `fill` writes them.
+#[track_caller]
+pub(crate) fn make_as(
+    op: &'static str,
+    shape: &[usize],
+    strides: &[usize],
+    (dtype, device): (DType, Device),
+    fill: impl FnOnce(&mut SliceMut<'_>) -> cuda::Result<()>,
+) -> Result<Tensor> {
+    let out = build(op, shape, dtype, device, |buffer| {
+        let place = Place {
+            ty: type_of(dtype),
+            offset: 0,
+            shape,
+            strides,
+        };
+        fill(&mut SliceMut::new(buffer, place)?)
+    })?;
+    Ok(out.restrided(Shape::from_slice(shape), Strides::from_slice(strides)))
+}
+
 /// A new contiguous tensor on a device, whose elements `fill` writes.
 #[track_caller]
 pub(crate) fn make(
@@ -500,18 +537,7 @@ pub(crate) fn make(
     device: Device,
     fill: impl FnOnce(&mut SliceMut<'_>) -> cuda::Result<()>,
 ) -> Result<Tensor> {
-    let strides = contiguous_strides(shape);
-    build(op, shape, dtype, device, |buffer| {
-        let ty = type_of(dtype);
-        let offset = 0;
-        let place = Place {
-            ty,
-            offset,
-            shape,
-            strides: &strides,
-        };
-        fill(&mut SliceMut::new(buffer, place)?)
-    })
+    make_as(op, shape, &contiguous_strides(shape), (dtype, device), fill)
 }
 
 /// Calls `f` with the elements of `x`, which has to be on a device.

@@ -1,6 +1,7 @@
 //! Layer, group and batch norm on a device.
 
-use super::{failed, make, packed, slice, slice_mut, type_of};
+use super::{failed, make, make_as, packed, slice, slice_mut, type_of};
+use crate::ops::format::dense;
 use crate::storage::{Read, Write};
 use crate::tensor::Tensor;
 use crate::{DType, Result};
@@ -35,14 +36,20 @@ pub(crate) fn rows(
     }
 }
 
-/// The channels of `x` `[batch, channels, ..]`.
+/// The channels of `x` `[batch, channels, ..]`; where they are innermost in memory, every place is a sample.
 pub(crate) fn channels(x: &Tensor, affine: Affine<'_>) -> ChannelNorm {
+    let places: usize = x.shape()[2..].iter().product();
+    let last = x.suggest_memory_format().is_channels_last();
     ChannelNorm {
         ty: type_of(x.dtype()),
         param: type_of(param(x, affine)),
-        batch: x.shape()[0],
+        batch: if last {
+            x.shape()[0] * places
+        } else {
+            x.shape()[0]
+        },
         channels: x.shape()[1],
-        inner: x.shape()[2..].iter().product(),
+        inner: if last { 1 } else { places },
     }
 }
 
@@ -94,17 +101,15 @@ fn to<'a>(
     }
 }
 
-/// New tensors for the gradients that are wanted.
+/// New tensors for the gradients that are wanted; that of `x`, which is without gaps, lies as it does.
 fn wanted(x: &Tensor, dtype: DType, count: usize, needs: [bool; 3]) -> Result<Gradients> {
-    let new = |shape: &[usize], dtype, want: bool| {
+    let new = |want: bool| {
         let options = (dtype, x.device());
-        want.then(|| Tensor::empty_with(shape, options)).transpose()
+        want.then(|| Tensor::empty_with([count], options))
+            .transpose()
     };
-    Ok([
-        new(x.shape(), x.dtype(), needs[0])?,
-        new(&[count], dtype, needs[1])?,
-        new(&[count], dtype, needs[2])?,
-    ])
+    let of_x = needs[0].then(|| x.empty_like()).transpose()?;
+    Ok([of_x, new(needs[1])?, new(needs[2])?])
 }
 
 /// Each row of `x` normalised, and mean and inverse deviation of each.
@@ -174,7 +179,7 @@ pub(crate) fn channel_norm(
     affine: Affine<'_>,
     eps: f64,
 ) -> Result<Tensor> {
-    let x = packed(op, x, x.dtype())?;
+    let x = dense(op, x, x.dtype(), x.suggest_memory_format())?;
     let tensors = pack(op, &x, affine)?;
     let (reads, held) = ((x.read(), mean.read(), var.read()), Held::new(&tensors));
     let moments = [&of(op, mean, &reads.1)?, &of(op, var, &reads.2)?];
@@ -183,7 +188,7 @@ pub(crate) fn channel_norm(
         held.slice(op, 0)?,
         held.slice(op, 1)?,
     );
-    make(op, x.shape(), x.dtype(), x.device(), |out| {
+    make_as(op, x.shape(), x.strides(), (x.dtype(), x.device()), |out| {
         tensor::channel_norm(norm, &from, moments, [w.as_ref(), b.as_ref()], eps, out)
     })
 }
@@ -200,7 +205,9 @@ pub(crate) fn channel_norm_backward(
     dtype: DType,
     needs: [bool; 3],
 ) -> Result<Gradients> {
-    let (x, grad) = (packed(op, x, x.dtype())?, packed(op, grad, x.dtype())?);
+    let format = x.suggest_memory_format();
+    let [x, grad] = [x, grad].map(|t| dense(op, t, x.dtype(), format));
+    let (x, grad) = (x?, grad?);
     let tensors = [weight.map(|w| packed(op, w, dtype)).transpose()?, None];
     let reads = (x.read(), grad.read(), mean.read(), var.read());
     let held = Held::new(&tensors);

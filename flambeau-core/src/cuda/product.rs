@@ -1,10 +1,11 @@
 //! Matrix products and convolutions on a device.
 
-use super::{failed, make, packed, slice, slice_mut, with_slice};
+use super::{failed, make_as, packed, slice, slice_mut, with_slice};
 use crate::ops::elementwise::copy_into;
+use crate::ops::format::dense;
 use crate::shape::{Strides, broadcast_strides, numel};
 use crate::tensor::Tensor;
-use crate::{Error, Result};
+use crate::{Error, MemoryFormat, Result};
 use flambeau_cpu::conv::ConvShape;
 use flambeau_cuda::tensor::{self, Convolution};
 
@@ -76,14 +77,15 @@ pub(crate) enum Convolve {
     Weight,
 }
 
-/// A convolution of shape `s`; all operands are of one type. The result has `shape`.
+/// A convolution of shape `s`; all operands are of one type, and brought to `format`. The result has it
+/// too, and `shape`.
 #[track_caller]
 pub(crate) fn convolve(
     op: &'static str,
     kind: Convolve,
     s: &ConvShape,
     inputs: &[&Tensor],
-    shape: &[usize],
+    (shape, format): (&[usize], MemoryFormat),
 ) -> Result<Tensor> {
     let output = s.output().map_err(|e| Error::new(op, e.to_string()))?;
     let dtype = inputs[0].dtype();
@@ -92,11 +94,13 @@ pub(crate) fn convolve(
         channels: [s.in_channels, s.out_channels, s.groups],
         sizes: [s.input, output, s.kernel],
         steps: [s.stride, s.padding, s.dilation],
+        channels_last: format.is_channels_last(),
     };
     if numel(shape) == 0 {
         return Tensor::zeros_with(shape, (dtype, inputs[0].device()));
     }
-    let (a, b) = (packed(op, inputs[0], dtype)?, packed(op, inputs[1], dtype)?);
+    let [a, b] = [inputs[0], inputs[1]].map(|t| dense(op, t, dtype, format));
+    let (a, b, strides) = (a?, b?, format.strides(shape));
     let bias = inputs.get(2).map(|c| packed(op, c, dtype)).transpose()?;
     let read = bias.as_ref().map(Tensor::read);
     let c = match (&bias, &read) {
@@ -105,7 +109,7 @@ pub(crate) fn convolve(
     };
     with_slice(op, &a, |x| {
         with_slice(op, &b, |y| {
-            make(op, shape, dtype, a.device(), |out| match kind {
+            make_as(op, shape, &strides, (dtype, a.device()), |out| match kind {
                 Convolve::Forward => geometry.forward(x, y, c.as_ref(), out),
                 Convolve::Data => geometry.data(x, y, out),
                 Convolve::Weight => geometry.weight(x, y, out),

@@ -24,6 +24,29 @@ pub(crate) fn reduce(
     })
 }
 
+/// Mean and biased variance over dimensions `dims` of `x`, as size 1, of type `dtype`.
+#[track_caller]
+pub(crate) fn moments(
+    op: &'static str,
+    x: &Tensor,
+    dims: &[usize],
+    dtype: DType,
+) -> Result<(Tensor, Tensor)> {
+    let (dims, shape) = folded(x, dims);
+    let kind = Reduce::Var { correction: 0.0 };
+    with_slice(op, x, |x_slice| {
+        let mut var = None;
+        let mean = make(op, &shape, dtype, x.device(), |mean| {
+            var = Some(make(op, &shape, dtype, x.device(), |var| {
+                tensor::reduce(kind, x_slice, &dims, var, Some(mean))
+            }));
+            Ok(())
+        })?;
+        let var = var.unwrap_or_else(|| Ok(mean.clone()))?;
+        Ok((mean, var))
+    })
+}
+
 /// The extreme of each slice of `x` along `dim` and its first place, with `dim` as size 1.
 #[track_caller]
 pub(crate) fn extreme(

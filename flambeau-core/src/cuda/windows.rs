@@ -1,23 +1,25 @@
 //! Pooling on a device.
 
-use super::{make, packed, slice, with_slice};
+use super::{make_as, slice, with_slice};
+use crate::ops::format::dense;
 use crate::tensor::Tensor;
-use crate::{DType, Result};
+use crate::{DType, MemoryFormat, Result};
 use flambeau_cuda::tensor::Windows;
 
-/// The maximum of each window and its place in the plane; `shape` is the results'.
+/// The maximum of each window and its place in the plane; `shape` and `format` are the results'.
 #[track_caller]
 pub(crate) fn max_pool(
     op: &'static str,
     windows: &Windows,
     x: &Tensor,
-    shape: &[usize],
+    (shape, format): (&[usize], MemoryFormat),
 ) -> Result<(Tensor, Tensor)> {
-    let x = packed(op, x, x.dtype())?;
+    let (x, strides) = (dense(op, x, x.dtype(), format)?, format.strides(shape));
+    let (device, dtype) = (x.device(), x.dtype());
     with_slice(op, &x, |from| {
         let mut values = None;
-        let places = make(op, shape, DType::I64, x.device(), |places| {
-            values = Some(make(op, shape, x.dtype(), x.device(), |out| {
+        let places = make_as(op, shape, &strides, (DType::I64, device), |places| {
+            values = Some(make_as(op, shape, &strides, (dtype, device), |out| {
                 windows.max(from, out, places)
             }));
             Ok(())
@@ -27,39 +29,47 @@ pub(crate) fn max_pool(
     })
 }
 
-/// The gradient of the maxima's input, which has `shape`.
+/// The gradient of the maxima's input, which has `shape` and `format`.
 #[track_caller]
 pub(crate) fn max_pool_backward(
     op: &'static str,
     windows: &Windows,
     (grad, places): (&Tensor, &Tensor),
-    shape: &[usize],
+    (shape, format): (&[usize], MemoryFormat),
 ) -> Result<Tensor> {
-    let grad = packed(op, grad, grad.dtype())?;
-    let places = packed(op, places, DType::I64)?;
+    let grad = dense(op, grad, grad.dtype(), format)?;
+    let places = dense(op, places, DType::I64, format)?;
+    let strides = format.strides(shape);
     let read = places.read();
     let places = slice(op, &places, &read, places.shape(), places.strides())?;
     with_slice(op, &grad, |from| {
-        make(op, shape, grad.dtype(), grad.device(), |out| {
+        make_as(op, shape, &strides, (grad.dtype(), grad.device()), |out| {
             windows.max_backward(from, &places, out)
         })
     })
 }
 
-/// The average of each window, of `shape`; or, `back`, the gradient of its input.
+/// The average of each window, of `shape` and `format`; or, `back`, the gradient of its input.
 #[track_caller]
 pub(crate) fn average_pool(
     op: &'static str,
     windows: &Windows,
     back: bool,
     x: &Tensor,
-    shape: &[usize],
+    (shape, format): (&[usize], MemoryFormat),
 ) -> Result<Tensor> {
-    let x = packed(op, x, x.dtype())?;
+    let x = dense(op, x, x.dtype(), format)?;
+    let strides = format.strides(shape);
     with_slice(op, &x, |from| {
-        make(op, shape, x.dtype(), x.device(), |out| match back {
-            false => windows.average(from, out),
-            true => windows.average_backward(from, out),
-        })
+        make_as(
+            op,
+            shape,
+            &strides,
+            (x.dtype(), x.device()),
+            |out| match back {
+                false => windows.average(from, out),
+                true => windows.average_backward(from, out),
+            },
+        )
     })
 }

@@ -7,12 +7,13 @@ use crate::autocast::{Cast, Composite};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
 use crate::ops::elementwise::to_contiguous;
+use crate::ops::format::dense;
 use crate::ops::pad::PadMode;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::check_numel;
 use crate::storage::allocate;
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Result, bail, cuda};
+use crate::{Ctx, DType, MemoryFormat, Result, bail, cuda};
 use flambeau_cpu::conv::{self as kernels, ConvShape, Convolve};
 use half::bf16;
 use smallvec::smallvec;
@@ -73,6 +74,13 @@ struct Conv {
 impl Conv {
     fn of(self, kind: Kind, inputs: &[&Tensor]) -> Result<Tensor> {
         dispatch::call(Conv { kind, ..self }, inputs)
+    }
+
+    /// The memory format of the result: channels-last where one of the operands is, as in PyTorch.
+    fn format(&self, inputs: &[&Tensor]) -> MemoryFormat {
+        let formats = inputs[..2].iter().map(|t| t.suggest_memory_format());
+        let mut last = formats.filter(|f| f.is_channels_last());
+        last.next().unwrap_or(MemoryFormat::Contiguous)
     }
 
     fn result_shape(&self) -> Result<Vec<usize>> {
@@ -208,12 +216,7 @@ impl Op for Conv {
             _ if low => self.run_bf16(&operands),
             _ => self.run::<f32>(&operands, lane),
         }?;
-        Ok(if out.dtype() == dtype {
-            out
-        } else {
-            to_contiguous(self.name, &out, dtype)?
-        }
-        .into())
+        Ok(dense(self.name, &out, dtype, self.format(inputs))?.into())
     }
 
     fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
@@ -223,8 +226,8 @@ impl Op for Conv {
             Kind::Data => cuda::Convolve::Data,
             Kind::Weight => cuda::Convolve::Weight,
         };
-        let shape = self.result_shape()?;
-        Ok(cuda::convolve(self.name, kind, &self.shape, inputs, &shape)?.into())
+        let of = (&self.result_shape()?[..], self.format(inputs));
+        Ok(cuda::convolve(self.name, kind, &self.shape, inputs, of)?.into())
     }
 
     fn autocast(&self) -> Cast {

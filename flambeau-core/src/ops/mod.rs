@@ -11,6 +11,7 @@ pub(crate) mod conv;
 mod dropout;
 pub(crate) mod einsum;
 pub(crate) mod elementwise;
+pub(crate) mod format;
 pub(crate) mod index;
 pub(crate) mod join;
 pub(crate) mod loss;

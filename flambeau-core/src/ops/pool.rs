@@ -3,11 +3,12 @@
 use crate::autocast::Cast;
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::elementwise::to_contiguous;
+use crate::ops::format::dense;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Shape, check_numel, numel, sizes};
 use crate::storage::allocate;
 use crate::tensor::Tensor;
-use crate::{Ctx, DType, Error, Result, bail, cuda};
+use crate::{Ctx, DType, Error, MemoryFormat, Result, bail, cuda};
 use flambeau_cpu::pool::{self as kernels, AdaptiveShape, AvgOptions, PoolShape};
 use smallvec::smallvec;
 
@@ -113,12 +114,23 @@ enum Windows {
 }
 
 impl Windows {
-    /// The same for a CUDA device.
-    fn cuda(&self, op: &'static str) -> Result<flambeau_cuda::tensor::Windows> {
+    /// The same for a CUDA device, for maps of this format; `shape` is input's or output's.
+    fn cuda(
+        &self,
+        op: &'static str,
+        shape: &[usize],
+        format: MemoryFormat,
+    ) -> Result<flambeau_cuda::tensor::Windows> {
         use flambeau_cuda::tensor::Windows as Of;
+        let inner = if format.is_channels_last() {
+            shape[1]
+        } else {
+            1
+        };
         Ok(match self {
             Windows::Fixed(s, options) => Of {
                 planes: s.planes,
+                inner,
                 input: s.input,
                 output: s.output().map_err(|e| Error::new(op, e.to_string()))?,
                 fixed: Some([s.kernel, s.stride, s.padding, s.dilation]),
@@ -127,6 +139,7 @@ impl Windows {
             },
             Windows::Adaptive(s) => Of {
                 planes: s.planes,
+                inner,
                 input: s.input,
                 output: s.output,
                 fixed: None,
@@ -134,6 +147,14 @@ impl Windows {
                 divisor: None,
             },
         })
+    }
+}
+
+/// The memory format of a pooling over `dims` dimensions of `x`.
+fn map_format(x: &Tensor, dims: usize) -> MemoryFormat {
+    match x.dim() == dims + 2 {
+        true => x.suggest_memory_format(),
+        false => MemoryFormat::Contiguous,
     }
 }
 
@@ -165,15 +186,21 @@ impl Op for MaxPool {
                 Windows::Adaptive(s) => kernels::adaptive_max_pool_forward(s, src, out, indices.as_mut_slice()),
             })?
         });
+        let (format, places) = (
+            map_format(inputs[0], self.dims),
+            Tensor::from_buffer(indices, &self.shape, DType::I64),
+        );
         Ok(Output {
-            tensor: values,
-            extras: smallvec![Tensor::from_buffer(indices, &self.shape, DType::I64)],
+            tensor: dense(self.name, &values, values.dtype(), format)?,
+            extras: smallvec![dense(self.name, &places, DType::I64, format)?],
         })
     }
 
     fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
-        let windows = self.windows.cuda(self.name())?;
-        let (tensor, places) = cuda::max_pool(self.name, &windows, inputs[0], &self.shape)?;
+        let format = map_format(inputs[0], self.dims);
+        let windows = self.windows.cuda(self.name, &self.shape, format)?;
+        let of = (&self.shape[..], format);
+        let (tensor, places) = cuda::max_pool(self.name, &windows, inputs[0], of)?;
         Ok(Output {
             tensor,
             extras: smallvec![places],
@@ -195,6 +222,8 @@ impl Op for MaxPool {
         let scatter = PlaneScatter {
             windows: self.windows,
             input: Shape::from_slice(ctx.shape(0)),
+            // The places lie as the maxima, and so as the input, do.
+            format: map_format(ctx.extra(0), self.dims),
             dims: self.dims,
             back: true,
         };
@@ -210,6 +239,8 @@ impl Op for MaxPool {
 struct PlaneScatter {
     windows: Windows,
     input: Shape,
+    /// That of the input.
+    format: MemoryFormat,
     dims: usize,
     back: bool,
 }
@@ -239,14 +270,15 @@ impl Op for PlaneScatter {
                 })?
             }
         });
-        Ok(out.into())
+        Ok(dense(self.name(), &out, out.dtype(), self.format)?.into())
     }
 
     fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
         let (x, places) = (inputs[0], inputs[1]);
-        let windows = self.windows.cuda(self.name())?;
+        let windows = self.windows.cuda(self.name(), &self.input, self.format)?;
         if self.back {
-            let out = cuda::max_pool_backward(self.name(), &windows, (x, places), &self.input)?;
+            let of = (&self.input[..], self.format);
+            let out = cuda::max_pool_backward(self.name(), &windows, (x, places), of)?;
             return Ok(out.into());
         }
         let lead = x.dim() - self.dims;
@@ -278,6 +310,8 @@ struct AvgPool {
     windows: Windows,
     input: Shape,
     output: Shape,
+    /// That of the input.
+    format: MemoryFormat,
     back: bool,
 }
 
@@ -300,13 +334,14 @@ impl Op for AvgPool {
                 (Windows::Adaptive(s), true) => kernels::adaptive_avg_pool_backward(s, src, out),
             })?
         });
-        Ok(out.into())
+        Ok(dense(self.name, &out, out.dtype(), self.format)?.into())
     }
 
     fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
-        let windows = self.windows.cuda(self.name())?;
+        let windows = self.windows.cuda(self.name, &self.input, self.format)?;
         let shape = if self.back { &self.input } else { &self.output };
-        let out = cuda::average_pool(self.name, &windows, self.back, inputs[0], shape)?;
+        let of = (&shape[..], self.format);
+        let out = cuda::average_pool(self.name, &windows, self.back, inputs[0], of)?;
         Ok(out.into())
     }
 
@@ -452,13 +487,19 @@ fn max_pool(
 }
 
 #[track_caller]
-fn avg_pool(name: &'static str, x: &Tensor, (windows, output): (Windows, Shape)) -> Result<Tensor> {
+fn avg_pool(
+    name: &'static str,
+    x: &Tensor,
+    dims: usize,
+    (windows, output): (Windows, Shape),
+) -> Result<Tensor> {
     dispatch::call(
         AvgPool {
             name,
             windows,
             input: Shape::from_slice(x.shape()),
             output,
+            format: map_format(x, dims),
             back: false,
         },
         &[x],
@@ -489,12 +530,12 @@ macro_rules! methods {
                     if options.dilation != [1; $n] {
                         bail!(stringify!($avg), "average pooling has no dilation; got {:?}", options.dilation);
                     }
-                    avg_pool(stringify!($avg), self, fixed::<$n>(stringify!($avg), self, &options)?)
+                    avg_pool(stringify!($avg), self, $n, fixed::<$n>(stringify!($avg), self, &options)?)
                 }
                 #[doc = concat!("Averages over `", $spatial, "` such that the result has `output_size` (`F.", stringify!($adaptive_avg), "`).")]
                 #[track_caller]
                 pub fn $adaptive_avg(&self, output_size: [usize; $n]) -> Result<Tensor> {
-                    avg_pool(stringify!($adaptive_avg), self, adaptive::<$n>(stringify!($adaptive_avg), self, output_size)?)
+                    avg_pool(stringify!($adaptive_avg), self, $n, adaptive::<$n>(stringify!($adaptive_avg), self, output_size)?)
                 }
                 #[doc = concat!("Maxima over `", $spatial, "` such that the result has `output_size` (`F.", stringify!($adaptive_max), "`).")]
                 #[track_caller]

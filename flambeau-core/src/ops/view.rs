@@ -89,7 +89,7 @@ impl Op for Identity {
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
-        Ok(super::elementwise::to_contiguous(self.0, inputs[0], inputs[0].dtype())?.into())
+        Ok(super::format::preserved(self.0, inputs[0], inputs[0].dtype())?.into())
     }
 
     fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
@@ -144,7 +144,7 @@ impl Op for ToDtype {
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
-        Ok(super::elementwise::to_contiguous("to", inputs[0], self.0)?.into())
+        Ok(super::format::preserved("to", inputs[0], self.0)?.into())
     }
 
     fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {

@@ -2,8 +2,8 @@
 
 use super::Tensor;
 use crate::ops::elementwise::fill_in_place;
-use crate::ops::view::{Identity, ToDtype};
-use crate::{Result, Scalar, dispatch};
+use crate::ops::view::Identity;
+use crate::{MemoryFormat, Result, Scalar, dispatch};
 
 impl Tensor {
     /// This tensor where it is contiguous, else a contiguous copy
@@ -30,7 +30,7 @@ impl Tensor {
     /// ([`torch.clone`](https://pytorch.org/docs/stable/generated/torch.clone.html)).
     #[track_caller]
     pub(crate) fn contiguous_copy(&self) -> Result<Tensor> {
-        dispatch::call(ToDtype(self.dtype()), &[self])
+        self.format_copy(MemoryFormat::Contiguous)
     }
 
     /// A copy with memory of its own, through which gradients flow

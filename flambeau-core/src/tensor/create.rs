@@ -253,7 +253,7 @@ impl Tensor {
     /// Where memory does not suffice.
     #[track_caller]
     pub fn zeros_like(&self) -> Result<Tensor> {
-        Tensor::zeros_with(self.shape(), (self.dtype(), self.device()))
+        Ok(Tensor::zeros_with(self.shape(), (self.dtype(), self.device()))?.in_layout_of(self))
     }
 
     /// Ones of this tensor's shape, type and device
@@ -269,7 +269,7 @@ impl Tensor {
     /// Where memory does not suffice.
     #[track_caller]
     pub fn ones_like(&self) -> Result<Tensor> {
-        Tensor::ones_with(self.shape(), (self.dtype(), self.device()))
+        Ok(Tensor::ones_with(self.shape(), (self.dtype(), self.device()))?.in_layout_of(self))
     }
 
     /// Zeros of this tensor's shape; type and device are its own where `options` say nothing else.
@@ -287,7 +287,7 @@ impl Tensor {
     /// Where the device is not there.
     #[track_caller]
     pub fn zeros_like_with(&self, options: impl Into<Create>) -> Result<Tensor> {
-        Tensor::zeros_with(self.shape(), self.like(options))
+        Ok(Tensor::zeros_with(self.shape(), self.like(options))?.in_layout_of(self))
     }
 
     /// Ones of this tensor's shape; type and device are its own where `options` say nothing else.
@@ -305,7 +305,7 @@ impl Tensor {
     /// Where the device is not there.
     #[track_caller]
     pub fn ones_like_with(&self, options: impl Into<Create>) -> Result<Tensor> {
-        Tensor::ones_with(self.shape(), self.like(options))
+        Ok(Tensor::ones_with(self.shape(), self.like(options))?.in_layout_of(self))
     }
 
     /// Arbitrary elements of this tensor's shape; type and device are its own where `options` say nothing else.
@@ -314,7 +314,7 @@ impl Tensor {
     /// Where the device is not there.
     #[track_caller]
     pub fn empty_like_with(&self, options: impl Into<Create>) -> Result<Tensor> {
-        Tensor::empty_with(self.shape(), self.like(options))
+        Ok(Tensor::empty_with(self.shape(), self.like(options))?.in_layout_of(self))
     }
 
     /// Copies of `value` in this tensor's shape, type and device
@@ -330,7 +330,10 @@ impl Tensor {
     /// Where memory does not suffice.
     #[track_caller]
     pub fn full_like(&self, value: impl Into<Scalar>) -> Result<Tensor> {
-        Tensor::full_with(self.shape(), value, (self.dtype(), self.device()))
+        Ok(
+            Tensor::full_with(self.shape(), value, (self.dtype(), self.device()))?
+                .in_layout_of(self),
+        )
     }
 
     /// Copies of `value` in this tensor's shape; type and device are its own where `options` say
@@ -353,7 +356,7 @@ impl Tensor {
         value: impl Into<Scalar>,
         options: impl Into<Create>,
     ) -> Result<Tensor> {
-        Tensor::full_with(self.shape(), value, self.like(options))
+        Ok(Tensor::full_with(self.shape(), value, self.like(options))?.in_layout_of(self))
     }
 
     fn like(&self, options: impl Into<Create>) -> Create {
@@ -377,7 +380,7 @@ impl Tensor {
     /// Where memory does not suffice.
     #[track_caller]
     pub fn empty_like(&self) -> Result<Tensor> {
-        Tensor::empty_with(self.shape(), (self.dtype(), self.device()))
+        Ok(Tensor::empty_with(self.shape(), (self.dtype(), self.device()))?.in_layout_of(self))
     }
 
     /// The numbers from `start` to before `end` in steps of `step`

@@ -7,6 +7,7 @@ use super::Tensor;
 use crate::autograd::{
     Edge, Input, Node, SavedSet, current_sequence, is_grad_enabled, is_inference_mode, note_writer,
 };
+use crate::format::same_places;
 use crate::ops::elementwise::copy_into;
 use crate::ops::strided::{CopySlices, Geometry};
 use crate::ops::view::Overwrite;
@@ -141,8 +142,9 @@ impl Tensor {
         let swaps = exclusive
             && result.0.base.is_none()
             && fresh.owners() == 2 + saves_output as usize
-            && result.is_whole()
-            && self.is_whole();
+            && result.fills_storage()
+            && self.fills_storage()
+            && same_places(self.shape(), result.strides(), self.strides());
         let history = if record {
             self.check_history(op, &result)?;
             Some(self.history(&result, op, location, overwrite || !exclusive))

@@ -27,7 +27,7 @@ use crate::autograd::{Edge, Hook, Node, is_inference_mode};
 use crate::dtype::{Element, Stored};
 use crate::shape::{Shape, Strides, contiguous_strides, is_contiguous, numel};
 use crate::storage::{Memory, Read, Storage, Write};
-use crate::{DType, Device, Result, bail};
+use crate::{DType, Device, MemoryFormat, Result, bail};
 use flambeau_cpu::alloc::Buffer;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -548,6 +548,13 @@ impl Tensor {
     pub(crate) fn is_whole(&self) -> bool {
         self.0.offset == 0
             && self.is_contiguous()
+            && self.numel() * self.dtype().size() == self.0.storage.bytes()
+    }
+
+    /// Whether the elements are the whole storage, in some order of the dimensions.
+    pub(crate) fn fills_storage(&self) -> bool {
+        self.0.offset == 0
+            && self.is_contiguous_format(MemoryFormat::Preserve)
             && self.numel() * self.dtype().size() == self.0.storage.bytes()
     }
 

@@ -115,7 +115,7 @@ impl Tensor {
     /// This tensor where it is contiguous and on the CPU, else a copy that is, without history.
     fn packed(&self) -> Result<Tensor> {
         if self.on_cuda() {
-            return self.detach().cpu();
+            return self.detach().cpu()?.contiguous();
         }
         if self.is_contiguous() {
             Ok(self.clone())

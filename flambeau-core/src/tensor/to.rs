@@ -2,7 +2,7 @@
 
 use super::Tensor;
 use crate::ops::view::{PinMemory, ToDevice, ToDtype};
-use crate::{DType, Device, Result, bail, dispatch};
+use crate::{DType, Device, MemoryFormat, Result, bail, dispatch};
 
 /// Where [`Tensor::to`] leads: what is `None` stays.
 ///
@@ -19,6 +19,8 @@ pub struct To {
     pub dtype: Option<DType>,
     /// The device.
     pub device: Option<Device>,
+    /// The [memory format](Tensor::to_memory_format).
+    pub memory_format: Option<MemoryFormat>,
 }
 
 impl From<DType> for To {
@@ -26,7 +28,7 @@ impl From<DType> for To {
         let dtype = Some(dtype);
         To {
             dtype,
-            device: None,
+            ..To::default()
         }
     }
 }
@@ -34,15 +36,34 @@ impl From<Device> for To {
     fn from(device: Device) -> To {
         let device = Some(device);
         To {
-            dtype: None,
             device,
+            ..To::default()
+        }
+    }
+}
+impl From<MemoryFormat> for To {
+    fn from(format: MemoryFormat) -> To {
+        let memory_format = Some(format);
+        To {
+            memory_format,
+            ..To::default()
+        }
+    }
+}
+impl From<(Device, MemoryFormat)> for To {
+    fn from((device, format): (Device, MemoryFormat)) -> To {
+        To {
+            device: Some(device),
+            ..format.into()
         }
     }
 }
 impl From<(DType, Device)> for To {
     fn from((dtype, device): (DType, Device)) -> To {
-        let (dtype, device) = (Some(dtype), Some(device));
-        To { dtype, device }
+        To {
+            dtype: Some(dtype),
+            ..device.into()
+        }
     }
 }
 impl From<(Device, DType)> for To {
@@ -57,8 +78,8 @@ impl From<&Tensor> for To {
 }
 
 impl Tensor {
-    /// Converted to a type, moved to a device, or both; the same tensor where nothing changes
-    /// (`Tensor.to`).
+    /// Converted to a type, moved to a device, or brought to a memory format; the same tensor where
+    /// nothing changes (`Tensor.to`).
     ///
     /// ```
     /// use flambeau_core::{DType, Device, Tensor};
@@ -69,12 +90,17 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// Where the device is not available.
+    /// Where the device is not available, or the format is for another number of dimensions.
     #[track_caller]
     pub fn to(&self, to: impl Into<To>) -> Result<Tensor> {
-        let To { dtype, device } = to.into();
+        let To {
+            dtype,
+            device,
+            memory_format,
+        } = to.into();
         let moved = self.to_device(device.unwrap_or(self.device()))?;
-        moved.to_dtype(dtype.unwrap_or(self.dtype()))
+        let moved = moved.to_dtype(dtype.unwrap_or(self.dtype()))?;
+        moved.to_memory_format(memory_format.unwrap_or(MemoryFormat::Preserve))
     }
 
     /// On the CPU; the same tensor where it already is.

@@ -7,6 +7,7 @@ mod checkpoint;
 mod create;
 mod display;
 mod extremes;
+mod formats;
 mod index;
 mod inplace;
 mod npy;

@@ -10,7 +10,7 @@ mod golden;
 
 use flambeau_core::autograd::{Grad, grad};
 use flambeau_core::ops::spec::{Arg, Case, OpSpec, all};
-use flambeau_core::{DType, Result, Tensor};
+use flambeau_core::{DType, MemoryFormat, Result, Tensor};
 use golden::{Golden, compare};
 use std::collections::HashSet;
 
@@ -86,6 +86,24 @@ fn strided(t: &Tensor) -> Result<Tensor> {
         s.transpose(0, -1)
     } else {
         Ok(s)
+    }
+}
+
+/// Whether an argument is a batch of maps, or lies so.
+fn has_maps(args: &[Arg]) -> bool {
+    args.iter().any(|a| match a {
+        Arg::T(t) => matches!(t.dim(), 4 | 5),
+        Arg::Ts(args) => has_maps(args),
+        _ => false,
+    })
+}
+
+/// The same elements with the second dimension innermost, where there are enough dimensions for that.
+fn channels_last(t: &Tensor) -> Result<Tensor> {
+    match t.dim() {
+        4 => t.to_memory_format(MemoryFormat::ChannelsLast),
+        5 => t.to_memory_format(MemoryFormat::ChannelsLast3d),
+        _ => Ok(t.clone()),
     }
 }
 
@@ -170,6 +188,10 @@ fn variants(spec: &OpSpec, case: &Case) -> Result<Vec<(&'static str, Results)>> 
     };
     let apart = map_tensors(&case.args, &mut strided)?;
     let mut results = vec![("contiguous", run(&case.args)), ("strided", run(&apart))];
+    if has_maps(&case.args) {
+        let last = map_tensors(&case.args, &mut channels_last)?;
+        results.push(("channels last", run(&last)));
+    }
     if spec.inplace.is_some() {
         let plain = run(&case.args)?.0;
         let (Arg::T(x), [out]) = (&case.args[0], &plain[..]) else {
@@ -179,6 +201,10 @@ fn variants(spec: &OpSpec, case: &Case) -> Result<Vec<(&'static str, Results)>> 
         if out.dtype() == x.dtype() && out.shape() == x.shape() {
             results.push(("in place", run_inplace(spec, &case.args)));
             results.push(("in place, strided", run_inplace(spec, &apart)));
+            if has_maps(&case.args) {
+                let last = map_tensors(&case.args, &mut channels_last)?;
+                results.push(("in place, channels last", run_inplace(spec, &last)));
+            }
         }
     }
     Ok(results)
@@ -188,7 +214,7 @@ fn run_inplace(spec: &OpSpec, args: &[Arg]) -> Results {
     let call = spec.inplace.as_ref().expect("the caller looked");
     let Arg::T(x) = &args[0] else { unreachable!() };
     // A copy in the graph, whose layout is the argument's (a view, so that bases are tested too).
-    let target = if x.is_contiguous() {
+    let target = if x.is_contiguous_format(MemoryFormat::Preserve) {
         x.copy()?
     } else {
         let place = strided(&x.detach())?;

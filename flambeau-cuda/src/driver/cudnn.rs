@@ -139,6 +139,7 @@ constants! {
     CUDNN_DATA_HALF: c_int = 2;
     CUDNN_DATA_BFLOAT16: c_int = 9;
     CUDNN_TENSOR_NCHW: c_int = 0;
+    CUDNN_TENSOR_NHWC: c_int = 1;
     CUDNN_CROSS_CORRELATION: c_int = 1;
     CUDNN_DETERMINISTIC: c_int = 1;
     /// Allows TF32 for f32.

@@ -415,6 +415,7 @@ namespace {
 struct Tensor {
     cudnnDataType_t type;
     std::vector<int> sizes, strides;
+    bool channels_last = false; // Of a filter.
 };
 struct Convolution {
     std::vector<int> padding, stride, dilation;
@@ -440,6 +441,9 @@ cudnnStatus_t checked(const Tensor& x, const Tensor& w, const Tensor& y, const C
     if (!known(x.type, type) || w.type != x.type || y.type != x.type) return CUDNN_STATUS_NOT_SUPPORTED;
     size_t n = c.padding.size();
     if (x.sizes.size() != n + 2 || w.sizes.size() != n + 2 || y.sizes.size() != n + 2) return CUDNN_STATUS_BAD_PARAM;
+    // What a filter's format says holds for the maps too.
+    size_t inner = w.channels_last ? 1 : n + 1;
+    if (x.strides[inner] != 1 || y.strides[inner] != 1) return CUDNN_STATUS_NOT_SUPPORTED;
     if (n < 2 || n > 3 || c.groups < 1 || c.mode != CUDNN_CROSS_CORRELATION) return CUDNN_STATUS_BAD_PARAM;
     if (c.compute != (type == Type::Double ? CUDNN_DATA_DOUBLE : CUDNN_DATA_FLOAT)) return CUDNN_STATUS_NOT_SUPPORTED;
     bool fits = x.sizes[0] == y.sizes[0] && x.sizes[1] == w.sizes[1] * c.groups && y.sizes[1] == w.sizes[0] &&
@@ -608,7 +612,7 @@ cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t t, cudnnDataTyp
     if (n < 4 || n > 8) return CUDNN_STATUS_BAD_PARAM;
     for (int i = 0; i < n; i++)
         if (sizes[i] < 1 || strides[i] < 1) return CUDNN_STATUS_BAD_PARAM;
-    *(Tensor*)t = {type, {sizes, sizes + n}, {strides, strides + n}};
+    *(Tensor*)t = {type, {sizes, sizes + n}, {strides, strides + n}, false};
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -624,12 +628,19 @@ cudnnStatus_t cudnnDestroyFilterDescriptor(cudnnFilterDescriptor_t t) {
 
 cudnnStatus_t cudnnSetFilterNdDescriptor(cudnnFilterDescriptor_t t, cudnnDataType_t type, cudnnTensorFormat_t format,
                                          int n, const int sizes[]) {
-    if (n < 4 || n > 8 || format != CUDNN_TENSOR_NCHW) return CUDNN_STATUS_BAD_PARAM;
+    bool last = format == CUDNN_TENSOR_NHWC;
+    if (n < 4 || n > 8 || (format != CUDNN_TENSOR_NCHW && !last)) return CUDNN_STATUS_BAD_PARAM;
     Tensor& to = *(Tensor*)t;
-    to = {type, {sizes, sizes + n}, std::vector<int>(n)};
-    for (int i = n, step = 1; i--; step *= sizes[i]) {
+    to = {type, {sizes, sizes + n}, std::vector<int>(n), last};
+    int step = last ? sizes[1] : 1;
+    for (int i = n; i--;) {
         if (sizes[i] < 1) return CUDNN_STATUS_BAD_PARAM;
+        if (last && i == 1) {
+            to.strides[i] = 1;
+            continue;
+        }
         to.strides[i] = step;
+        step *= sizes[i];
     }
     return CUDNN_STATUS_SUCCESS;
 }

@@ -3,12 +3,13 @@
 use super::{blocks, flat};
 use crate::{Launch, Layout, Pod, Type, Unit, View};
 use smallvec::SmallVec;
+use std::cmp::Reverse;
 
 /// An expression of the elements of the inputs.
 ///
 /// `params` names the macro and its parameters: `EXPR(x)`, `EXPR(a, b)`; `text` is what it stands
 /// for, for parameters of the computing type. It may use `p0` to `p3` ([`Params`]) and `index`, the
-/// element's number, and what `math.cuh` and CUDA's mathematics offer: `exp`, `sqrt` and the like
+/// element's number where there is no input, and what `math.cuh` and CUDA's mathematics offer: `exp`, `sqrt` and the like
 /// serve `float` and `double` alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expr {
@@ -70,6 +71,9 @@ impl From<&[f64]> for Params {
     }
 }
 
+/// The kernel for what is not one run of neighbours.
+pub(crate) const STRIDED: &str = "elementwise_strided";
+
 /// What stands for a parameter of an [`Expr`].
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
@@ -125,13 +129,30 @@ pub fn elementwise_of(
         pointers[i] = x.ptr;
         widest = widest.max(x.ty.size());
     }
-    let layout = Layout::new(shape, strides).ok_or(TooManyDims)?;
+    // Dimensions in the order that the result has in memory: what lies alike in another order than
+    // the shape's is one run of elements too.
+    let mut order: SmallVec<[usize; 8]> = (0..shape.len()).filter(|&d| shape[d] != 1).collect();
+    let to = strides[0];
+    let layout = if inputs.is_empty() || order.is_sorted_by_key(|&d| Reverse(to[d])) {
+        Layout::new(shape, strides)
+    } else {
+        order.sort_by_key(|&d| Reverse(to[d]));
+        let turned = |v: &[usize]| {
+            order
+                .iter()
+                .map(|&d| v[d])
+                .collect::<SmallVec<[usize; 8]>>()
+        };
+        let all = strides.map(turned);
+        Layout::new(&turned(shape), all.each_ref().map(|s| &s[..]))
+    };
+    let layout = layout.ok_or(TooManyDims)?;
     let contiguous = (0..=inputs.len()).all(|i| layout.contiguous(i));
     let mut launch = if contiguous {
         // 16 bytes of the widest type for each thread.
         flat(unit, "elementwise", blocks(n.div_ceil(16 / widest)))
     } else {
-        flat(unit, "elementwise_strided", blocks(n))
+        flat(unit, STRIDED, blocks(n))
     };
     let args = launch.args.push(out.ptr);
     for ptr in pointers {

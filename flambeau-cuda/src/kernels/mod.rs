@@ -11,6 +11,7 @@ mod random;
 mod reduce;
 mod softmax;
 
+pub(crate) use elementwise::STRIDED;
 pub use elementwise::{Expr, Input, Params, TooManyDims, elementwise, elementwise_of};
 pub use fused::{Arrays, NUMBERS, Update, list_norm, list_unscale};
 pub use index::{Along, Indexed, Scan, compact, flatten_index, scan, sort};

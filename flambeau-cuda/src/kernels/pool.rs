@@ -3,11 +3,12 @@
 use super::{blocks, flat};
 use crate::{Launch, Pod, Ptr, Type, Unit};
 
-/// The windows of a pooling over `[planes, D, H, W]`: `Pool` in `pool.cu`.
+/// The windows of a pooling over `[planes, D, H, W, inner]`: `Pool` in `pool.cu`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Pool {
     planes: i64,
+    inner: i64,
     divisor: i64,
     input: [i32; 3],
     output: [i32; 3],
@@ -35,6 +36,7 @@ impl Pool {
     ) -> Pool {
         Pool {
             planes: planes as i64,
+            inner: 1,
             divisor: 0,
             input: ints(input),
             output: ints(output),
@@ -65,6 +67,16 @@ impl Pool {
         }
     }
 
+    /// Of planes of which `inner` at a time, a sample's channels, are innermost.
+    pub fn innermost(self, inner: usize) -> Pool {
+        let inner = inner.max(1) as i64;
+        Pool {
+            planes: self.planes / inner,
+            inner,
+            ..self
+        }
+    }
+
     fn launch(
         &self,
         ty: Type,
@@ -72,7 +84,8 @@ impl Pool {
         size: [i32; 3],
         ptrs: &[Ptr],
     ) -> Option<Launch> {
-        let n = self.planes as usize * size.iter().map(|&s| s as usize).product::<usize>();
+        let maps = (self.planes * self.inner) as usize;
+        let n = maps * size.iter().map(|&s| s as usize).product::<usize>();
         let unit = Unit::new("pool.cu")
             .define("ELEMENT", ty.name())
             .define("ACC", ty.accumulate().name());

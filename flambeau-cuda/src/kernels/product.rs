@@ -91,7 +91,7 @@ pub struct Conv {
     stride: [i32; 3],
     padding: [i32; 3],
     dilation: [i32; 3],
-    unused: i32,
+    channels_last: i32,
 }
 
 // SAFETY: integers whose sizes leave no padding; the C++ struct has the same fields.
@@ -120,7 +120,15 @@ impl Conv {
             stride,
             padding,
             dilation,
-            unused: 0,
+            channels_last: 0,
+        }
+    }
+
+    /// Of maps and weights whose channels are innermost.
+    pub fn channels_last(self, last: bool) -> Conv {
+        Conv {
+            channels_last: i32::from(last),
+            ..self
         }
     }
 

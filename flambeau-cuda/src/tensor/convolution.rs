@@ -18,6 +18,8 @@ pub struct Convolution {
     pub sizes: [[usize; 3]; 3],
     /// Stride, padding and dilation.
     pub steps: [[usize; 3]; 3],
+    /// Whether channels are innermost in memory: in input and output, and those of a filter in the weight.
+    pub channels_last: bool,
 }
 
 /// Elements of input, output and weight.
@@ -50,9 +52,11 @@ impl Convolution {
 
     fn kernel(&self) -> Conv {
         Conv::new(self.batch, self.channels, self.sizes, self.steps)
+            .channels_last(self.channels_last)
     }
 
-    /// The output of `x`, weight and bias, all contiguous and of one type. Convolutions go to cuDNN where
+    /// The output of `x`, weight and bias, all without gaps, in the order that the geometry says, and of
+    /// one type. Convolutions go to cuDNN where
     /// it is there.
     ///
     /// # Errors
@@ -160,7 +164,10 @@ impl Convolution {
     fn add_to_channels(&self, bias: &Slice<'_>, out: &mut SliceMut<'_>) -> Result<()> {
         let [_, output, _] = self.sizes;
         let shape = [self.batch, self.channels[1], output.iter().product()];
-        let (ty, strides) = (out.place.ty, row_major(&shape));
+        let (ty, mut strides) = (out.place.ty, row_major(&shape));
+        if self.channels_last {
+            (strides[1], strides[2]) = (1, shape[1]);
+        }
         let whole = Place {
             shape: &shape,
             strides: &strides,

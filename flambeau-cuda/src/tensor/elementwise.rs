@@ -3,7 +3,7 @@
 use super::{Slice, SliceMut, run, same};
 use crate::Type;
 use crate::error::{Result, fail};
-use crate::kernels::{self, Expr, Input, Params};
+use crate::kernels::{self, Expr, Input, Params, STRIDED};
 use smallvec::SmallVec;
 
 /// An operand of an elementwise computation.
@@ -47,7 +47,11 @@ pub fn elementwise(
         });
     }
     let launch = kernels::elementwise_of(expr, compute, shape, target.view(), &inputs, params);
+    let launch = launch?;
+    if expr == Expr::COPY && launch.as_ref().is_some_and(|l| l.entry == STRIDED) {
+        device.note_layout_copy();
+    }
     // SAFETY: every view was checked to lie within its buffer; the target's is borrowed exclusively,
     // and an operand that is the target is read and written by the same thread, element by element.
-    unsafe { run(device, launch?) }
+    unsafe { run(device, launch) }
 }

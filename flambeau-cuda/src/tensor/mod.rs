@@ -26,6 +26,7 @@ use crate::device::{Buffer, Device};
 use crate::error::{Result, fail};
 use crate::kernels::{Launches, TooManyDims};
 use crate::{Launch, Ptr, Type, View};
+use smallvec::SmallVec;
 
 /// Elements of a buffer, to be read.
 #[derive(Clone, Copy, Debug)]
@@ -93,12 +94,30 @@ impl<'a> Place<'a> {
         })
     }
 
+    /// Whether the elements follow each other in memory, in some order of the dimensions.
+    fn is_dense(&self) -> bool {
+        if self.is_contiguous() {
+            return true;
+        }
+        let sizes = self.shape.iter().copied().zip(self.strides.iter().copied());
+        let mut sizes: SmallVec<[(usize, usize); 6]> = sizes.filter(|&(d, _)| d != 1).collect();
+        sizes.sort_unstable_by_key(|&(_, s)| s);
+        let mut step = 1;
+        sizes.into_iter().all(|(d, s)| {
+            let fits = s == step;
+            step *= d;
+            fits
+        })
+    }
+
     fn numel(&self) -> usize {
         self.shape.iter().product()
     }
 
+    /// The address of `n` elements of type `ty` that follow each other, in some order of the dimensions:
+    /// that this is the order the work wants, and one for all operands, is the caller's affair.
     fn flat(&self, buffer: &Buffer, ty: Type, n: usize) -> Result<Ptr> {
-        if self.ty != ty || self.numel() != n || !self.is_contiguous() {
+        if self.ty != ty || self.numel() != n || !self.is_dense() {
             fail!(
                 "expected {n} {ty:?} elements that follow each other, got {:?} of sizes {:?} and strides {:?}",
                 self.ty,

@@ -6,7 +6,7 @@ use crate::error::{Result, fail};
 use crate::kernels::{self, Reduce};
 
 /// Dimensions `dims` of `x` (ascending) folded into `out`, contiguous over the others; `aux` takes
-/// the places of [`Reduce::MaxAt`] and [`Reduce::MinAt`], as `i64`.
+/// the places of [`Reduce::MaxAt`] and [`Reduce::MinAt`], as `i64`, or the means of a variance.
 ///
 /// # Errors
 /// Where the results do not have a place each, or there are too many dimensions.
@@ -27,10 +27,15 @@ pub fn reduce(
     let rows = kept.map(|d| shape[d]).product();
     let to = (out.flat(out.place.ty, rows)?, out.place.ty);
     let places = matches!(op, Reduce::MaxAt | Reduce::MinAt);
+    let moments = matches!(op, Reduce::Var { .. } | Reduce::Std { .. });
     let aux = match aux {
-        Some(aux) if places && std::ptr::eq(aux.device(), device) => aux.flat(Type::I64, rows)?,
+        Some(aux) if !std::ptr::eq(aux.device(), device) => {
+            fail!("results on {:?} and {device:?}", aux.device())
+        }
+        Some(aux) if places => aux.flat(Type::I64, rows)?,
+        Some(aux) if moments => aux.flat(to.1, rows)?,
         None if !places => 0,
-        _ => fail!("a second result belongs to the place of an extreme alone"),
+        _ => fail!("a second result belongs to the place of an extreme, or to a variance"),
     };
     // SAFETY: `x` was checked to lie within its buffer, and the results to have room for each row;
     // they are borrowed exclusively.

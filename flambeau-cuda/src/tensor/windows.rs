@@ -5,11 +5,13 @@ use crate::error::{Result, fail};
 use crate::kernels::Pool;
 use crate::{Launch, Type};
 
-/// The windows of a pooling over `[planes, D, H, W]`.
+/// The windows of a pooling over `[planes, D, H, W]`, or `[planes / inner, D, H, W, inner]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Windows {
     /// Samples times channels.
     pub planes: usize,
+    /// How many channels there are where these are innermost in memory, else 1.
+    pub inner: usize,
     /// The sizes of a plane.
     pub input: [usize; 3],
     /// The sizes of its result.
@@ -33,7 +35,9 @@ impl Windows {
             Some(windows) => Pool::fixed(self.planes, sizes, windows),
             None => Pool::adaptive(self.planes, sizes),
         };
-        Ok(pool.average(self.include_pad, self.divisor))
+        Ok(pool
+            .average(self.include_pad, self.divisor)
+            .innermost(self.inner))
     }
 
     fn inputs(&self) -> usize {

@@ -174,7 +174,7 @@ impl Dnn {
         })
     }
 
-    /// Puts a convolution on the device's stream, of contiguous tensors. False, with nothing done, where
+    /// Puts a convolution on the device's stream, of tensors without gaps. False, with nothing done, where
     /// the library has no way to compute it.
     ///
     /// # Errors
@@ -450,6 +450,7 @@ pub(super) fn describe(l: &'static Cudnn, key: &Key) -> std::result::Result<Desc
         channels: [ins, outs, groups],
         sizes: [input, output, kernel],
         steps: [stride, padding, dilation],
+        channels_last,
     } = key.of;
     let (ty, compute) = match key.ty {
         Type::F16 => (c::CUDNN_DATA_HALF, c::CUDNN_DATA_FLOAT),
@@ -476,9 +477,15 @@ pub(super) fn describe(l: &'static Cudnn, key: &Key) -> std::result::Result<Desc
         let sizes = ints(&[batch, channels], sizes)?;
         let mut strides = sizes.clone();
         let mut step = 1usize;
-        for (stride, &size) in strides.iter_mut().zip(&sizes).rev() {
-            *stride = int(step)?;
-            step = step.saturating_mul(size as usize);
+        // From the innermost dimension on.
+        let mut order: SmallVec<[usize; 5]> = (0..sizes.len()).rev().collect();
+        if channels_last {
+            let channels = order.remove(sizes.len() - 2);
+            order.insert(0, channels);
+        }
+        for d in order {
+            strides[d] = int(step)?;
+            step = step.saturating_mul(sizes[d] as usize);
         }
         // Offsets are counted in 32 bits.
         int(step)?;
@@ -504,7 +511,11 @@ pub(super) fn describe(l: &'static Cudnn, key: &Key) -> std::result::Result<Desc
         // SAFETY: as above.
         unsafe {
             check((l.cudnnCreateFilterDescriptor)(&mut made.handle))?;
-            let (format, count) = (c::CUDNN_TENSOR_NCHW, 5 - skip as c_int);
+            let format = match channels_last {
+                true => c::CUDNN_TENSOR_NHWC,
+                false => c::CUDNN_TENSOR_NCHW,
+            };
+            let count = 5 - skip as c_int;
             check((l.cudnnSetFilterNdDescriptor)(
                 made.handle,
                 ty,

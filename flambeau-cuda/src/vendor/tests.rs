@@ -17,8 +17,9 @@ fn convolutions() -> Vec<Convolution> {
         channels: [4, 6, 1],
         sizes: [[1, 9, 8], [1, 7, 7], [1, 3, 2]],
         steps: [[1; 3], [0; 3], [1; 3]],
+        channels_last: false,
     };
-    vec![
+    let all = [
         plain,
         Convolution {
             channels: [4, 6, 2],
@@ -44,7 +45,12 @@ fn convolutions() -> Vec<Convolution> {
             steps: [[1; 3], [1, 0, 0], [1; 3]],
             ..plain
         },
-    ]
+    ];
+    let last = |of: &Convolution| Convolution {
+        channels_last: true,
+        ..*of
+    };
+    all.iter().map(last).chain(all.iter().copied()).collect()
 }
 
 fn key(kind: Convolve, ty: Type, of: Convolution) -> Key {

@@ -6,16 +6,22 @@ use flambeau_cuda::kernels::Pool;
 /// Results of an input and a gradient, as `compare` lists them.
 type Reference<'a> = dyn Fn(&[f64], &[f64]) -> [Vec<f64>; 5] + 'a;
 
-/// Values, places, both gradients; the CPU's in f64 beside the kernels'.
-fn compare(what: &str, pool: &Pool, sizes: [usize; 2], reference: &Reference<'_>) {
+/// Values, places, both gradients; the CPU's in f64 beside the kernels'. Of planes one after another, and
+/// of channels that are innermost.
+fn compare(what: &str, pool: &Pool, planes: usize, sizes: [usize; 2], reference: &Reference<'_>) {
     let [inputs, outputs] = sizes;
-    for ty in Type::FLOATS {
+    let turns = [1, planes].into_iter().take(if planes > 1 { 2 } else { 1 });
+    for (ty, inner) in turns.flat_map(|inner| Type::FLOATS.map(|ty| (ty, inner))) {
+        let pool = pool.innermost(inner);
         let (mut x, g) = (numbers(ty, inputs, 1), numbers(ty, outputs, 2));
         if inputs > 8 {
             (x[3], x[5]) = (f64::NAN, f64::NAN);
         }
         let got = both_orders(|order| {
-            let (mut xs, mut gs) = (Buffer::of(ty, &x), Buffer::of(ty, &g));
+            let (mut xs, mut gs) = (
+                Buffer::of(ty, &turned(&x, inner)),
+                Buffer::of(ty, &turned(&g, inner)),
+            );
             let [mut max, mut avg] = [0; 2].map(|_| Buffer::new(ty, outputs));
             let mut at = Buffer::new(Type::I64, outputs);
             let [mut dmax, mut davg] = [0; 2].map(|_| Buffer::new(ty, inputs));
@@ -31,7 +37,8 @@ fn compare(what: &str, pool: &Pool, sizes: [usize; 2], reference: &Reference<'_>
             4.0 * epsilon(ty)
         };
         for (k, (got, want)) in got.iter().zip(&reference(&x, &g)).enumerate() {
-            close(&format!("{what} {ty:?} {k}"), got, want, tolerance);
+            let what = format!("{what} {ty:?} {inner} {k}");
+            close(&what, got, &turned(want, inner), tolerance);
         }
     }
 }
@@ -84,18 +91,24 @@ fn windows_of_one_size() {
             };
             let (inputs, outputs) = (s.input_len(), s.output_len());
             let pool = pool.average(include, divisor);
-            compare(&format!("{s:?}"), &pool, [inputs, outputs], &|x, g| {
-                let (mut max, mut avg) = (vec![0.0; outputs], vec![0.0; outputs]);
-                let (mut dmax, mut davg) = (vec![0.0; inputs], vec![0.0; inputs]);
-                let mut at = vec![0i64; outputs];
-                if outputs > 0 {
-                    cpu::max_pool_forward(&s, x, &mut max, &mut at);
-                    cpu::avg_pool_forward(&s, options, x, &mut avg);
-                    cpu::max_pool_backward(s.planes, g, &at, &mut dmax);
-                    cpu::avg_pool_backward(&s, options, g, &mut davg);
-                }
-                [max, at.iter().map(|&v| v as f64).collect(), avg, dmax, davg]
-            });
+            compare(
+                &format!("{s:?}"),
+                &pool,
+                s.planes,
+                [inputs, outputs],
+                &|x, g| {
+                    let (mut max, mut avg) = (vec![0.0; outputs], vec![0.0; outputs]);
+                    let (mut dmax, mut davg) = (vec![0.0; inputs], vec![0.0; inputs]);
+                    let mut at = vec![0i64; outputs];
+                    if outputs > 0 {
+                        cpu::max_pool_forward(&s, x, &mut max, &mut at);
+                        cpu::avg_pool_forward(&s, options, x, &mut avg);
+                        cpu::max_pool_backward(s.planes, g, &at, &mut dmax);
+                        cpu::avg_pool_backward(&s, options, g, &mut davg);
+                    }
+                    [max, at.iter().map(|&v| v as f64).collect(), avg, dmax, davg]
+                },
+            );
         }
     }
 }
@@ -175,15 +188,21 @@ fn adaptive_windows() {
         };
         let (inputs, outputs) = (s.input_len(), s.output_len());
         let pool = Pool::adaptive(3, [input, output]);
-        compare(&format!("{s:?}"), &pool, [inputs, outputs], &|x, g| {
-            let (mut max, mut avg) = (vec![0.0; outputs], vec![0.0; outputs]);
-            let (mut dmax, mut davg) = (vec![0.0; inputs], vec![0.0; inputs]);
-            let mut at = vec![0i64; outputs];
-            cpu::adaptive_max_pool_forward(&s, x, &mut max, &mut at);
-            cpu::adaptive_avg_pool_forward(&s, x, &mut avg);
-            cpu::max_pool_backward(s.planes, g, &at, &mut dmax);
-            cpu::adaptive_avg_pool_backward(&s, g, &mut davg);
-            [max, at.iter().map(|&v| v as f64).collect(), avg, dmax, davg]
-        });
+        compare(
+            &format!("{s:?}"),
+            &pool,
+            s.planes,
+            [inputs, outputs],
+            &|x, g| {
+                let (mut max, mut avg) = (vec![0.0; outputs], vec![0.0; outputs]);
+                let (mut dmax, mut davg) = (vec![0.0; inputs], vec![0.0; inputs]);
+                let mut at = vec![0i64; outputs];
+                cpu::adaptive_max_pool_forward(&s, x, &mut max, &mut at);
+                cpu::adaptive_avg_pool_forward(&s, x, &mut avg);
+                cpu::max_pool_backward(s.planes, g, &at, &mut dmax);
+                cpu::adaptive_avg_pool_backward(&s, g, &mut davg);
+                [max, at.iter().map(|&v| v as f64).collect(), avg, dmax, davg]
+            },
+        );
     }
 }

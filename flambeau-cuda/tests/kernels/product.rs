@@ -177,20 +177,32 @@ fn convolutions_and_their_gradients() {
         (Type::F16, Type::F16),
         (Type::BF16, Type::F32),
     ] {
-        for s in &shapes {
+        for (s, last) in shapes.iter().flat_map(|s| [(s, false), (s, true)]) {
             let output = s.output().unwrap();
+            // A sample's or filter's channels innermost.
+            let laid = |list: &[f64], channels: usize, each: usize| -> Vec<f64> {
+                match last {
+                    true => (list.chunks(each).flat_map(|part| turned(part, channels))).collect(),
+                    false => list.to_vec(),
+                }
+            };
             let channels = [s.in_channels, s.out_channels, s.groups];
             let sizes = [s.input, output, s.kernel];
-            let conv = Conv::new(s.batch, channels, sizes, [s.stride, s.padding, s.dilation]);
+            let conv = Conv::new(s.batch, channels, sizes, [s.stride, s.padding, s.dilation])
+                .channels_last(last);
             let (inputs, outputs, weights) = (s.input_len(), s.output_len(), s.weight_len());
             let (x, g) = (numbers(ty, inputs, 1), numbers(ty, outputs, 2));
             let (w, b) = (
                 numbers(param, weights, 3),
                 numbers(param, s.out_channels, 4),
             );
+            let (ins, outs) = (s.in_channels, s.out_channels);
+            let of_x = |list: &[f64]| laid(list, ins, ins * s.input.iter().product::<usize>());
+            let of_y = |list: &[f64]| laid(list, outs, outs * output.iter().product::<usize>());
+            let of_w = |list: &[f64]| laid(list, ins / s.groups, weights / outs);
             let got = both_orders(|order| {
-                let (mut xs, mut gs) = (Buffer::of(ty, &x), Buffer::of(ty, &g));
-                let (mut ws, mut bs) = (Buffer::of(param, &w), Buffer::of(param, &b));
+                let (mut xs, mut gs) = (Buffer::of(ty, &of_x(&x)), Buffer::of(ty, &of_y(&g)));
+                let (mut ws, mut bs) = (Buffer::of(param, &of_w(&w)), Buffer::of(param, &b));
                 let (mut y, mut dx) = (Buffer::new(ty, outputs), Buffer::new(ty, inputs));
                 let mut dw = Buffer::new(param, weights);
                 let types = [ty, param];
@@ -212,10 +224,11 @@ fn convolutions_and_their_gradients() {
             cpu::reference::forward(s, &x, &w, Some(&b), y);
             cpu::reference::backward_data(s, &g, &w, dx);
             cpu::reference::backward_weight(s, &x, &g, dw);
+            let want = [of_y(y), of_x(dx), of_w(dw)];
             for (k, (got, want)) in got.iter().zip(&want).enumerate() {
                 let ty = if k == 2 { param } else { ty };
                 close(
-                    &format!("conv {ty:?} {s:?} {k}"),
+                    &format!("conv {ty:?} {s:?} channels last {last} {k}"),
                     got,
                     want,
                     tolerance(ty, 4000),

@@ -202,3 +202,10 @@ pub fn numbers(ty: Type, n: usize, seed: u64) -> Vec<f64> {
         })
         .collect()
 }
+
+/// The elements of `[rows, columns]` as `[columns, rows]`.
+pub fn turned(x: &[f64], rows: usize) -> Vec<f64> {
+    let columns = x.len() / rows.max(1);
+    let place = |i: usize| x[i % rows * columns + i / rows];
+    (0..x.len()).map(place).collect()
+}

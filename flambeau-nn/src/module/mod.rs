@@ -9,7 +9,7 @@ pub use load::{LoadReport, StateDict};
 
 use crate::parameter::{Buffer, Mode, Parameter};
 use flambeau_core::cuda::scope;
-use flambeau_core::{DType, Device, Result, Tensor, no_grad};
+use flambeau_core::{DType, Device, MemoryFormat, Result, Tensor, no_grad};
 use std::any::Any;
 
 /// A part of a module that the tree knows.
@@ -46,13 +46,14 @@ pub type VisitMut<'f> = dyn FnMut(ItemMut<'_>) -> Result<()> + 'f;
 pub struct Target {
     device: Option<Device>,
     dtype: Option<DType>,
+    memory_format: Option<MemoryFormat>,
 }
 
 impl From<Device> for Target {
     fn from(device: Device) -> Target {
         Target {
             device: Some(device),
-            dtype: None,
+            ..Target::default()
         }
     }
 }
@@ -60,8 +61,26 @@ impl From<Device> for Target {
 impl From<DType> for Target {
     fn from(dtype: DType) -> Target {
         Target {
-            device: None,
             dtype: Some(dtype),
+            ..Target::default()
+        }
+    }
+}
+
+impl From<MemoryFormat> for Target {
+    fn from(format: MemoryFormat) -> Target {
+        Target {
+            memory_format: Some(format),
+            ..Target::default()
+        }
+    }
+}
+
+impl From<(Device, MemoryFormat)> for Target {
+    fn from((device, format): (Device, MemoryFormat)) -> Target {
+        Target {
+            device: Some(device),
+            ..format.into()
         }
     }
 }
@@ -70,7 +89,7 @@ impl From<(Device, DType)> for Target {
     fn from((device, dtype): (Device, DType)) -> Target {
         Target {
             device: Some(device),
-            dtype: Some(dtype),
+            ..dtype.into()
         }
     }
 }
@@ -304,15 +323,18 @@ pub trait Module: Any + Send + Sync {
         f(self.as_module());
     }
 
-    /// On `target`, a [`Device`], a floating-point [`DType`] or both. A parameter or buffer that is
-    /// already there stays the same tensor; integer ones keep their type; gradients come along.
+    /// On `target`: a [`Device`], a floating-point [`DType`], a [`MemoryFormat`], or a device and one of
+    /// these. A parameter or buffer that is already there stays the same tensor; integer ones keep their
+    /// type, those of another number of dimensions than a format is for their layout; gradients come along.
     ///
     /// Call it before an optimizer is given the parameters: what is moved is a new tensor.
     ///
     /// ```
-    /// use flambeau_core::DType;
-    /// use flambeau_nn::{Linear, Module};
+    /// use flambeau_core::{DType, MemoryFormat};
+    /// use flambeau_nn::{Conv2d, Linear, Module};
     /// assert_eq!(Linear::new(2, 1).to(DType::F64)?.weight.dtype(), DType::F64);
+    /// let conv = Conv2d::new(3, 8, 3).to(MemoryFormat::ChannelsLast)?;
+    /// assert_eq!(conv.weight.strides(), [27, 1, 9, 3]);
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     ///
@@ -516,10 +538,19 @@ fn converted(
         _ => t.dtype(),
     };
     let device = target.device.unwrap_or(t.device());
-    if dtype == t.dtype() && device == t.device() {
+    let format = match target.memory_format {
+        Some(MemoryFormat::ChannelsLast) if t.dim() != 4 => MemoryFormat::Preserve,
+        Some(MemoryFormat::ChannelsLast3d) if t.dim() != 5 => MemoryFormat::Preserve,
+        format => format.unwrap_or(MemoryFormat::Preserve),
+    };
+    let stays = t.to_memory_format(format)?.is(t);
+    if dtype == t.dtype() && device == t.device() && stays {
         return Ok(None);
     }
-    let go = |x: &Tensor| x.detach().to_dtype(dtype)?.to_device(device);
+    let go = |x: &Tensor| {
+        let moved = x.detach().to_dtype(dtype)?.to_device(device)?;
+        moved.to_memory_format(format)
+    };
     let new = go(t)?.requires_grad_(t.requires_grad())?;
     if let Some(grad) = t.grad() {
         new.set_grad(Some(go(&grad)?))?;

@@ -164,8 +164,7 @@ impl State {
                     );
                 }
                 let _memory = scope::role(scope::Role::Optimizer);
-                let options = (like.dtype(), like.device());
-                let new = Tensor::full_with(like.shape(), init, options)?;
+                let new = like.detach().full_like(init)?;
                 Ok(empty.insert(new).clone())
             }
         }

@@ -1,5 +1,6 @@
 //! flambeau-nn against PyTorch; the goldens come from tests/goldens/make.py.
 
+mod channels_last;
 mod checkpoint;
 mod cuda;
 mod extremes;

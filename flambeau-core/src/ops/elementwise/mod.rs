@@ -20,6 +20,7 @@ pub(crate) mod unary;
 
 use crate::autograd::is_grad_enabled;
 use crate::dtype::{Element, Stored};
+use crate::format::result_strides;
 use crate::shape::{Shape, Strides, broadcast_strides, contiguous_strides, memory_order};
 use crate::storage::Read;
 use crate::tensor::Tensor;
@@ -316,18 +317,12 @@ pub(crate) fn map<C: Lane, D: KernelResult, const N: usize>(
     })
 }
 
-/// The order of dimensions under which the operands are contiguous, where it is one for all of them
-/// (numbers aside) and not that of the dimensions as they stand.
+/// The order of dimensions under which the result is contiguous, where that is not as they stand.
 fn common_order<const N: usize>(shape: &[usize], inputs: [&Tensor; N]) -> Option<Shape> {
-    let mut full = inputs.iter().filter(|t| t.numel() != 1);
-    let first = full.next()?;
-    let order = memory_order(first.shape(), first.strides())?;
-    let alike = |t: &&Tensor| t.shape() == shape && t.strides() == first.strides();
-    (alike(first) && full.all(alike)).then_some(order)
+    memory_order(shape, &result_strides(shape, &inputs)?)
 }
 
-/// [`map`] over operands that are contiguous in another `order` of dimensions, which becomes that of
-/// the result too, as in PyTorch.
+/// [`map`] with a result that is contiguous in another `order` of dimensions.
 fn in_order<C: Lane, D: KernelResult, const N: usize>(
     op: &'static str,
     shape: &[usize],
@@ -338,7 +333,8 @@ fn in_order<C: Lane, D: KernelResult, const N: usize>(
 ) -> Result<Tensor> {
     let turned = |t: &Tensor| match t.numel() {
         1 => t.detach().view(()),
-        _ => t.detach().permute(order),
+        _ if t.shape() == shape => t.detach().permute(order),
+        _ => t.detach().expand(shape)?.permute(order),
     };
     let mut views: SmallVec<[Tensor; 3]> = SmallVec::new();
     for t in inputs {

@@ -227,9 +227,9 @@ impl Norm for BatchNorm {
                 to_lane(Self::NAME, var, lane)?,
             ),
             None => {
-                let x = x.to_dtype(lane)?;
                 let others: Vec<usize> = (0..x.dim()).filter(|&d| d != 1).collect();
-                (x.mean_dim(&others, false)?, x.var_dim(&others, 0.0, false)?)
+                let (mean, var) = cuda::moments(Self::NAME, x, &others, lane)?;
+                (mean.flatten(0, -1)?, var.flatten(0, -1)?)
             }
         };
         let norm = cuda::channels(x, affine);

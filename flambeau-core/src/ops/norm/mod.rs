@@ -14,6 +14,7 @@ use crate::autograd::{by_twin, is_grad_enabled};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::dtype::Stored;
 use crate::ops::elementwise::to_contiguous;
+use crate::ops::format::dense;
 use crate::ops::spec::{Arg, OpSpec};
 use crate::shape::numel;
 use crate::tensor::Tensor;
@@ -227,7 +228,7 @@ impl<N: Norm> Op for Normalise<N> {
             let x = inputs[0].contiguous()?.detach();
             let run = |affine: [Option<&[f32]>; 2]| self.norm.run_bf16(&x, affine);
             if let Some(out) = self.with_affine(inputs, DType::F32, run)? {
-                return out;
+                return lying_like(out?, inputs[0]);
             }
         }
         let (mut out, lane) = match dtype {
@@ -237,7 +238,7 @@ impl<N: Norm> Op for Normalise<N> {
         if dtype != lane {
             out.tensor = to_contiguous(N::NAME, &out.tensor, dtype)?;
         }
-        Ok(out)
+        lying_like(out, inputs[0])
     }
 
     fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
@@ -271,6 +272,15 @@ impl<N: Norm> Op for Normalise<N> {
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::INPUTS
     }
+}
+
+/// `out` in the memory format of `x`.
+fn lying_like(mut out: Output, x: &Tensor) -> Result<Output> {
+    let format = x.suggest_memory_format();
+    if format.is_channels_last() {
+        out.tensor = dense("batch_norm", &out.tensor, out.tensor.dtype(), format)?;
+    }
+    Ok(out)
 }
 
 /// [`Norm::cuda`] of rows of `width` neighbours, `inner` of them for each of `channels`.

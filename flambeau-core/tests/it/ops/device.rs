@@ -49,7 +49,12 @@ fn differences(spec: &OpSpec, case: &Case, device: Device) -> Result<Vec<String>
     let (out, grads) = run(spec, &case.args, Device::Cpu)?;
     let mut found = Vec::new();
     let apart = map_tensors(&case.args, &mut super::strided)?;
-    for (layout, args) in [("contiguous", &case.args), ("strided", &apart)] {
+    let mut layouts = vec![("contiguous", case.args.clone()), ("strided", apart)];
+    if super::has_maps(&case.args) {
+        let last = map_tensors(&case.args, &mut super::channels_last)?;
+        layouts.push(("channels last", last));
+    }
+    for (layout, args) in &layouts {
         let moved = map_tensors(args, &mut |t| t.to_device(device))?;
         let (theirs, their_grads) = run(spec, &moved, device)?;
         let mut compare = |what: String, ours: &Tensor, theirs: &Tensor| {
