@@ -362,12 +362,12 @@ template <class T, class F> __device__ inline void write_row(T* row, i64 n, F f)
 
 // What a kernel found wrong, for the host to report: zeroed before the launch, and written once.
 struct Fault {
-    u32 code; // 0: nothing; 1: `value` is no index below `bound`.
+    u32 code; // 0: nothing; 1: `value` is no index below `bound`; 2: what message `value` says.
     u32 unused;
     i64 value, bound;
 };
-__device__ inline void report(Fault* fault, i64 value, i64 bound) {
-    if (fault && atomicCAS(&fault->code, 0u, 1u) == 0u) {
+__device__ inline void report(Fault* fault, i64 value, i64 bound, u32 code = 1) {
+    if (fault && atomicCAS(&fault->code, 0u, code) == 0u) {
         fault->value = value;
         fault->bound = bound;
     }

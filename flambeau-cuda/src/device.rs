@@ -29,6 +29,8 @@ pub struct Device {
     blas: OnceLock<Result<Blas>>,
     dnn: OnceLock<Result<Dnn>>,
     layout_copies: AtomicU64,
+    /// What kernels say by number.
+    messages: Mutex<Vec<&'static str>>,
 }
 
 impl fmt::Debug for Device {
@@ -100,6 +102,7 @@ pub fn device(index: usize) -> Result<&'static Device> {
             blas: OnceLock::new(),
             dnn: OnceLock::new(),
             layout_copies: AtomicU64::new(0),
+            messages: Mutex::default(),
         })
     });
     device.as_ref().map_err(Error::clone)
@@ -209,19 +212,41 @@ impl Device {
         self.driver.mailbox()
     }
 
+    fn messages(&self) -> MutexGuard<'_, Vec<&'static str>> {
+        self.messages.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The number by which a kernel says `message` to the host.
+    pub(crate) fn message(&self, message: &'static str) -> i64 {
+        let mut messages = self.messages();
+        let known = messages.iter().position(|m| *m == message);
+        known.unwrap_or_else(|| {
+            messages.push(message);
+            messages.len() - 1
+        }) as i64
+    }
+
     /// What a kernel that has run found wrong.
     fn complaint(&self) -> Result<()> {
         let words = self.driver.mailbox() as *const AtomicU64;
         // SAFETY: the driver's memory of three aligned words, which kernels write whole.
         let [code, value, bound] = [0, 1, 2].map(|i| unsafe { &*words.add(i) });
-        if code.swap(0, Ordering::AcqRel) == 0 {
-            return Ok(());
+        let code = code.swap(0, Ordering::AcqRel) as u32;
+        let value = value.load(Ordering::Acquire);
+        match code {
+            0 => Ok(()),
+            2 => fail!(
+                "{}; FLAMBEAU_CUDA_SYNC=1 reports it where it is found",
+                self.messages()
+                    .get(value as usize)
+                    .unwrap_or(&"a check failed")
+            ),
+            _ => fail!(
+                "an index of {} is out of range: there are {}; FLAMBEAU_CUDA_SYNC=1 reports it where it is used",
+                value as i64,
+                bound.load(Ordering::Acquire)
+            ),
         }
-        fail!(
-            "an index of {} is out of range: there are {}; FLAMBEAU_CUDA_SYNC=1 reports it where it is used",
-            value.load(Ordering::Acquire) as i64,
-            bound.load(Ordering::Acquire)
-        )
     }
 
     /// Memory whose contents are arbitrary.

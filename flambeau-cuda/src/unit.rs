@@ -46,7 +46,7 @@ macro_rules! files {
 
 /// Files that are compiled.
 const FILES: &[(&str, &str)] = files!(
-    "class_loss.cu" "conv.cu" "dropout.cu" "elementwise.cu" "fused.cu" "index.cu" "matmul.cu"
+    "check.cu" "class_loss.cu" "conv.cu" "dropout.cu" "elementwise.cu" "fused.cu" "index.cu" "matmul.cu"
     "norm.cu" "pool.cu" "random.cu" "reduce.cu" "scan.cu" "softmax.cu" "sort.cu"
 );
 

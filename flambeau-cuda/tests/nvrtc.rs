@@ -20,6 +20,7 @@ fn units() -> Vec<Unit> {
         ty,
         strides,
     };
+    launches.push(k::check(0, 0, 0));
     for ty in Type::ALL {
         elementwise(ty, &mut launches);
         let (shape, strides): ([usize; 2], &[usize]) = ([4096, 4096], &[4096, 1]);
@@ -46,6 +47,10 @@ fn units() -> Vec<Unit> {
         for (op, to) in folds {
             let x = view(ty, strides);
             launches.extend(k::reduce(op, &shape, &[1], x, (0, to), 0, scratch).unwrap());
+        }
+        if matches!(ty, Type::F16 | Type::BF16) {
+            let (op, x) = (k::Reduce::Var { correction: 0.0 }, view(ty, strides));
+            launches.extend(k::reduce(op, &shape, &[1], x, (0, Type::F32), 0, scratch).unwrap());
         }
         let whole = k::Indexed {
             shape: &shape,

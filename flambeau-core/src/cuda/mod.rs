@@ -4,6 +4,7 @@
 //! here, which hand buffers and layouts to `flambeau_cuda`. One without a body is refused, or
 //! computed by the CPU where `FLAMBEAU_CUDA_FALLBACK=1` asks for it.
 
+mod check;
 mod communicator;
 mod elementwise;
 mod formula;
@@ -41,6 +42,7 @@ use flambeau_cuda::tensor::{Place, Slice, SliceMut, Update};
 use smallvec::SmallVec;
 use std::sync::LazyLock;
 
+pub use check::assert_async;
 pub use communicator::{Communicator, Exchange, ReduceOp, UniqueId};
 pub use flambeau_cuda::Stats as MemoryStats;
 /// The emulated device, for tests (feature `cuda-emulate`).

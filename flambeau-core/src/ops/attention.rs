@@ -69,7 +69,8 @@ fn revived(bias: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
     }
     let open = bias.detach().ne(f64::NEG_INFINITY)?;
     let dead = open.any_dim(-1, true)?.logical_not()?;
-    if !dead.any()?.item::<bool>()? {
+    // On a device nobody waits to see whether there is any.
+    if !dead.on_cuda() && !dead.any()?.item::<bool>()? {
         return Ok((bias.clone(), None));
     }
     Ok((bias.masked_fill(&dead, 0.0)?, Some(dead)))

@@ -1,6 +1,7 @@
 //! Launches of our kernels. Each function describes one computation over tensors by its launches,
 //! in order; none where there is nothing to compute.
 
+mod check;
 mod elementwise;
 mod fused;
 mod index;
@@ -11,6 +12,7 @@ mod random;
 mod reduce;
 mod softmax;
 
+pub use check::check;
 pub(crate) use elementwise::STRIDED;
 pub use elementwise::{Expr, Input, Params, TooManyDims, elementwise, elementwise_of};
 pub use fused::{Arrays, NUMBERS, Update, list_norm, list_unscale};

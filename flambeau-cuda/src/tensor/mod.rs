@@ -1,5 +1,6 @@
 //! Tensors in buffers: what launches are made of, checked against the memory that they lie in.
 
+mod check;
 mod convolution;
 mod elementwise;
 mod index;
@@ -11,6 +12,7 @@ mod reduce;
 mod update;
 mod windows;
 
+pub use check::check;
 pub use convolution::Convolution;
 pub use elementwise::{Operand, elementwise};
 pub use index::{gather, pick, put, scan, scatter, sort};

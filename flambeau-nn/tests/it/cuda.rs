@@ -2,7 +2,7 @@
 //! without any, one in plain memory whose kernels a C++ compiler makes for the CPU.
 
 use super::{alone, close, pattern, values};
-use flambeau_core::{Device, Result, Tensor, backends, cuda, manual_seed};
+use flambeau_core::{Device, Reduction, Result, Tensor, backends, cuda, manual_seed};
 use flambeau_nn::optim::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, NAdam, Optimizer, RAdam, RMSprop, Sgd,
 };
@@ -344,5 +344,38 @@ fn pinned_batches_train_as_others() -> Result<()> {
     assert_eq!(leaf.grad().map(|g| values(&g)), Some(vec![1.0, 1.0]));
     assert!(there.pin_memory().is_err());
     assert!(cuda::pinned_memory_stats(0)?.reserved > 0);
+    Ok(())
+}
+
+/// Probabilities are looked at where they are; whoever reads from the device next hears of it.
+#[test]
+fn binary_cross_entropy_waits_for_nothing() -> Result<()> {
+    let _turn = alone();
+    let Some(device) = device() else {
+        return Ok(());
+    };
+    let to = |v: [f32; 3]| Tensor::new(v)?.to_device(device);
+    let (p, target) = (to([0.9, 0.2, 0.0])?, to([1.0, 0.0, 0.0])?);
+    let loss = || flambeau_nn::functional::binary_cross_entropy(&p, &target, None, Reduction::Mean);
+    // -(ln 0.9 + ln 0.8) / 3
+    let want = 0.109_501_35;
+    let (mut graph, mean) = cuda::Graph::capture(device, loss)?;
+    close("captured", &values(&mean), &[want], 1e-6);
+    p.copy_(&to([0.5, 0.5, 1.5])?)?;
+    for again in [false, true] {
+        let done = match again {
+            false => loss().and_then(|l| l.item::<f32>()),
+            true => graph.replay().and_then(|()| mean.item()),
+        };
+        let error = done.unwrap_err().to_string();
+        assert!(
+            error.contains("must be probabilities between 0 and 1"),
+            "{error}"
+        );
+    }
+    // Said once, not again.
+    p.copy_(&to([0.9, 0.2, 0.0])?)?;
+    graph.replay()?;
+    close("replayed", &values(&mean), &[want], 1e-6);
     Ok(())
 }

@@ -156,7 +156,7 @@ impl Op for Reduce {
                 // Ties share the gradient evenly; a NaN is the extreme of its elements.
                 let mut same = x.eq(&y)?;
                 let nan = y.ne(&y)?;
-                if nan.any()?.item::<bool>()? {
+                if nan.on_cuda() || nan.any()?.item::<bool>()? {
                     same = nan.where_(x.ne(&x)?, same)?;
                 }
                 let ties = same.sum_dim(self.dims.clone(), true)?;
@@ -268,7 +268,8 @@ impl Reduce {
 
 /// The gradient of a product, also where elements are zero.
 fn prod_backward(g: &Tensor, x: &Tensor, out: &Tensor, dims: &[usize]) -> Result<Tensor> {
-    if x.numel() == 0 || x.ne(0)?.all()?.item::<bool>()? {
+    // On a device nobody waits to see whether there are zeros.
+    if x.numel() == 0 || (!x.on_cuda() && x.ne(0)?.all()?.item::<bool>()?) {
         return g.mul(out)?.div(x);
     }
     // The product of all others: of those before and of those after, along one dimension.

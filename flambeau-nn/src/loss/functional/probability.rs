@@ -27,7 +27,8 @@ fn log_of_probability(x: &Tensor) -> Result<Tensor> {
 /// ```
 ///
 /// # Errors
-/// Where the shapes differ or an input lies outside 0 to 1.
+/// Where the shapes differ or an input lies outside 0 to 1; on a CUDA device that is an error of the next
+/// copy to the host, for nothing waits here ([`cuda::assert_async`]).
 #[track_caller]
 pub fn binary_cross_entropy(
     input: &Tensor,
@@ -43,14 +44,12 @@ pub fn binary_cross_entropy(
     }
     let region = operands("binary_cross_entropy", [input, target])?;
     let [input, target] = region.inputs();
-    let inside = input.ge(0.0)?.mul(&input.le(1.0)?)?;
-    // What is captured has no elements yet.
-    if !cuda::is_capturing(input.device()) && !inside.all()?.item::<bool>()? {
-        bail!(
-            "binary_cross_entropy",
-            "the input must be probabilities between 0 and 1; for logits use binary_cross_entropy_with_logits, or apply sigmoid first"
-        );
-    }
+    let inside = input.ge(0.0)?.mul(&input.le(1.0)?)?.all()?;
+    cuda::assert_async(
+        "binary_cross_entropy",
+        &inside,
+        "the input of binary_cross_entropy must be probabilities between 0 and 1; for logits use binary_cross_entropy_with_logits, or apply sigmoid first",
+    )?;
     let rest = input.neg()?.add(1.0)?;
     let losses = target
         .mul(&log_of_probability(input)?)?
