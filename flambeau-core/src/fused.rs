@@ -112,6 +112,7 @@ pub fn update<const W: usize, const R: usize>(
         pass.push(op, write, read, formula, Location::caller());
         return pass.run();
     }
+    crate::cuda::skip::refuse(op)?;
     let dtype = write[0].dtype();
     let lane = if dtype == DType::F64 {
         dtype
@@ -307,6 +308,9 @@ fn together(jobs: &[Box<dyn Job + '_>]) -> Result<()> {
     if jobs.iter().any(|job| job.on_cuda()) {
         return on_devices(jobs);
     }
+    if let Some(job) = jobs.first() {
+        crate::cuda::skip::refuse(job.source().0)?;
+    }
     on_host(&jobs.iter().map(|job| &**job).collect::<Vec<_>>());
     Ok(())
 }
@@ -345,7 +349,8 @@ fn on_devices(jobs: &[Box<dyn Job + '_>]) -> Result<()> {
             (&read, &r),
         )?;
     }
-    if !others.is_empty() {
+    if let Some(job) = others.first() {
+        crate::cuda::skip::refuse(job.source().0)?;
         on_host(&others);
     }
     Ok(())

@@ -44,6 +44,25 @@ pub struct GradScaler {
     /// Whether anything was scaled yet.
     used: bool,
     optimizers: Vec<Seen>,
+    /// Where the device decides; scale and tracker above are then old.
+    on_device: Option<OnDevice>,
+}
+
+/// What a scaler keeps on a CUDA device that decides itself whether a step is taken.
+struct OnDevice {
+    /// 0-d, `f32`, as is the next.
+    scale: Tensor,
+    growth_tracker: Tensor,
+    /// By optimizer, what is not 0 where its last step was skipped, until that is asked for.
+    unsettled: Vec<(Option<Rate>, Tensor)>,
+}
+
+/// Whether both are those of one optimizer.
+fn same(a: Option<&Rate>, b: Option<&Rate>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.is(b),
+        (a, b) => a.is_none() && b.is_none(),
+    }
 }
 
 /// What happened to an optimizer since the last update.
@@ -94,6 +113,7 @@ impl GradScaler {
             growth_tracker: 0,
             used: false,
             optimizers: Vec::new(),
+            on_device: None,
         }
     }
 
@@ -157,7 +177,10 @@ impl GradScaler {
             );
         }
         self.used = true;
-        output.mul(Tensor::full((), self.scale)?)
+        match &self.on_device {
+            Some(on) => output.mul(&on.scale),
+            None => output.mul(Tensor::full((), self.scale)?),
+        }
     }
 
     /// Divides the gradients of the optimizer's parameters by the scale, so that they can be looked
@@ -194,6 +217,13 @@ impl GradScaler {
                 "a gradient is float16, where dividing it loses what scaling has saved; keep parameters in float32 and use autocast"
             );
         }
+        if let Some(on) = &self.on_device {
+            let found = no_grad(|| on.unscale(&grads))?;
+            let seen = &mut self.optimizers[i];
+            (seen.stage, seen.overflowed) = (Stage::Unscaled, None);
+            seen.found = found.into_iter().collect();
+            return Ok(());
+        }
         let by = (1.0 / f64::from(self.scale)) as f32;
         let mut overflowed = None;
         let (on_cuda, others): (Vec<&Tensor>, Vec<&Tensor>) = (grads.iter())
@@ -211,7 +241,8 @@ impl GradScaler {
         Ok(())
     }
 
-    /// The optimizer's step, unless a gradient has overflowed; says whether it was done. Gradients
+    /// The optimizer's step, unless a gradient has overflowed; says whether it was done, or left to the
+    /// device ([`to_device`](GradScaler::to_device)) to decide. Gradients
     /// are unscaled first where that was not done yet.
     ///
     /// # Errors
@@ -232,11 +263,20 @@ impl GradScaler {
                 "it was already called for this optimizer since the last update()"
             ),
         }
+        const NONE: &str =
+            "no parameter of the optimizer has a gradient; call backward() on scale(&loss) before";
+        if self.on_device.is_some() {
+            let Some(found) = self.optimizers[i].found.first().cloned() else {
+                bail!("step", "{NONE}");
+            };
+            self.settle(optimizer)?;
+            cuda::skip_where(&found, || optimizer.step())?;
+            self.optimizers[i].stage = Stage::Stepped;
+            self.note(optimizer, &found);
+            return Ok(true);
+        }
         let Some(overflowed) = self.optimizers[i].resolve()? else {
-            bail!(
-                "step",
-                "no parameter of the optimizer has a gradient; call backward() on scale(&loss) before"
-            );
+            bail!("step", "{NONE}");
         };
         if !overflowed {
             optimizer.step()?;
@@ -256,6 +296,18 @@ impl GradScaler {
             return Ok(());
         }
         self.check_used("update")?;
+        const NONE: &str =
+            "no gradients were looked at since the last update(); call step() or unscale_() before";
+        if let Some(on) = &self.on_device {
+            let found: Vec<&Tensor> = self.optimizers.iter().flat_map(|s| &s.found).collect();
+            if found.is_empty() {
+                bail!("update", "{NONE}");
+            }
+            let factors = (self.growth_factor, self.backoff_factor);
+            no_grad(|| on.update(&found, factors, self.growth_interval))?;
+            self.optimizers.clear();
+            return Ok(());
+        }
         let mut found = None;
         for seen in &mut self.optimizers {
             if let Some(overflowed) = seen.resolve()? {
@@ -263,10 +315,7 @@ impl GradScaler {
             }
         }
         let Some(overflowed) = found else {
-            bail!(
-                "update",
-                "no gradients were looked at since the last update(); call step() or unscale_() before"
-            );
+            bail!("update", "{NONE}");
         };
         if overflowed {
             self.scale = (f64::from(self.scale) * self.backoff_factor) as f32;
@@ -303,15 +352,20 @@ impl GradScaler {
     pub fn update_to(&mut self, scale: f64) -> Result<()> {
         if self.enabled {
             self.check_used("update")?;
-            self.scale = scale as f32;
+            self.set(scale as f32, None)?;
             self.optimizers.clear();
         }
         Ok(())
     }
 
-    /// The scale; 1 where not enabled.
+    /// The scale; 1 where not enabled. Waits for the device where it is kept there, and is NaN where that
+    /// does not answer.
     pub fn get_scale(&self) -> f64 {
-        if self.enabled { self.scale.into() } else { 1.0 }
+        if self.enabled {
+            self.numbers().0.into()
+        } else {
+            1.0
+        }
     }
 
     /// What the scale is multiplied by after enough good steps.
@@ -363,12 +417,13 @@ impl GradScaler {
         if !self.enabled {
             return json!({});
         }
+        let (scale, tracker) = self.numbers();
         json!({
-            "scale": self.scale,
+            "scale": scale,
             "growth_factor": self.growth_factor,
             "backoff_factor": self.backoff_factor,
             "growth_interval": self.growth_interval,
-            "_growth_tracker": self.growth_tracker,
+            "_growth_tracker": tracker,
         })
     }
 
@@ -399,9 +454,115 @@ impl GradScaler {
                 "the state is not a GradScaler's: it must hold the numbers scale, growth_factor, backoff_factor, growth_interval and _growth_tracker"
             );
         };
-        self.scale = scale as f32;
+        self.set(scale as f32, Some(tracker))?;
         (self.growth_factor, self.backoff_factor) = (growth, backoff);
-        (self.growth_interval, self.growth_tracker) = (interval, tracker);
+        self.growth_interval = interval;
+        Ok(())
+    }
+
+    /// Keeps the scale on a CUDA device from here on, or, of [`Device::Cpu`], on the host again. The
+    /// device then decides whether a step is taken: nobody waits, and steps may be captured into a graph,
+    /// which [`GraphedStep::run_scaled`](crate::GraphedStep::run_scaled) does. Factors and interval of a
+    /// captured step are those of its capture.
+    ///
+    /// All gradients have to be on that device. What an optimizer counted for a step that was skipped is
+    /// taken back before its next one, or by [`settle`](GradScaler::settle).
+    ///
+    /// ```
+    /// use flambeau_core::{Device, Tensor, cuda};
+    /// use flambeau_nn::amp::GradScaler;
+    /// let mut scaler = GradScaler::new().init_scale(1024.0);
+    /// if cuda::is_available() {
+    ///     scaler.to_device(Device::Cuda(0))?;
+    /// }
+    /// assert_eq!(scaler.get_scale(), 1024.0);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the device is not available, or there is a step without an [`update`](GradScaler::update).
+    #[track_caller]
+    pub fn to_device(&mut self, device: Device) -> Result<()> {
+        if !self.optimizers.is_empty() {
+            bail!("to_device", "a step is under way; call update() first");
+        }
+        let current = self.on_device.as_ref().map(|on| on.scale.device());
+        if current.unwrap_or(Device::Cpu) == device {
+            return Ok(());
+        }
+        let (scale, tracker) = self.numbers();
+        (self.scale, self.growth_tracker) = (scale, tracker);
+        self.on_device = match device {
+            Device::Cpu => None,
+            _ => Some(OnDevice {
+                scale: Tensor::full_with((), scale, (DType::F32, device))?,
+                growth_tracker: Tensor::full_with((), tracker as f64, (DType::F32, device))?,
+                unsettled: Vec::new(),
+            }),
+        };
+        Ok(())
+    }
+
+    /// Takes back what `optimizer` counted for its last step where a device has skipped it, for which it
+    /// waits: to be called before the optimizer's state is saved. Does nothing while the host decides.
+    ///
+    /// # Errors
+    /// Where the device fails, or a graph is captured.
+    #[track_caller]
+    pub fn settle<O: Optimizer + ?Sized>(&mut self, optimizer: &mut O) -> Result<()> {
+        let Some(on) = &mut self.on_device else {
+            return Ok(());
+        };
+        let rate = optimizer.rates().into_iter().next();
+        let last = |(of, _): &(Option<Rate>, Tensor)| same(of.as_ref(), rate.as_ref());
+        if let Some(i) = on.unsettled.iter().position(last) {
+            if on.unsettled[i].1.item::<f32>()? != 0.0 {
+                optimizer.uncount();
+            }
+            on.unsettled.swap_remove(i);
+        }
+        Ok(())
+    }
+
+    /// What tells whether the last step of `optimizer` was skipped, where that is not settled.
+    pub(crate) fn found<O: Optimizer + ?Sized>(&self, optimizer: &O) -> Option<Tensor> {
+        let rate = optimizer.rates().into_iter().next();
+        let unsettled = self.on_device.iter().flat_map(|on| &on.unsettled);
+        let mut own = unsettled.filter(|(of, _)| same(of.as_ref(), rate.as_ref()));
+        own.next().map(|(_, found)| found.clone())
+    }
+
+    /// Says that a step of `optimizer` was put on the device, and what tells whether it is skipped.
+    pub(crate) fn note<O: Optimizer + ?Sized>(&mut self, optimizer: &O, found: &Tensor) {
+        let rate = optimizer.rates().into_iter().next();
+        if let Some(on) = &mut self.on_device {
+            on.unsettled
+                .retain(|(of, _)| !same(of.as_ref(), rate.as_ref()));
+            on.unsettled.push((rate, found.clone()));
+        }
+    }
+
+    /// The scale and how many good steps there were in a row, from where they are kept.
+    fn numbers(&self) -> (f32, u64) {
+        match &self.on_device {
+            None => (self.scale, self.growth_tracker),
+            Some(on) => {
+                let scale = on.scale.item::<f32>().unwrap_or(f32::NAN);
+                (scale, on.growth_tracker.item::<i64>().unwrap_or(0) as u64)
+            }
+        }
+    }
+
+    /// Sets the scale, and how many good steps there were, where they are kept.
+    fn set(&mut self, scale: f32, tracker: Option<u64>) -> Result<()> {
+        self.scale = scale;
+        self.growth_tracker = tracker.unwrap_or(self.growth_tracker);
+        if let Some(on) = &self.on_device {
+            on.scale.fill_(scale)?;
+            if let Some(tracker) = tracker {
+                on.growth_tracker.fill_(tracker as f64)?;
+            }
+        }
         Ok(())
     }
 
@@ -419,10 +580,8 @@ impl GradScaler {
     /// The place of `optimizer` among those seen since the last update.
     fn seen<O: Optimizer + ?Sized>(&mut self, optimizer: &O) -> usize {
         let rate = optimizer.rates().into_iter().next();
-        let known = self.optimizers.iter().position(|s| match (&s.rate, &rate) {
-            (Some(a), Some(b)) => a.is(b),
-            (a, b) => a.is_none() && b.is_none(),
-        });
+        let same = |s: &Seen| same(s.rate.as_ref(), rate.as_ref());
+        let known = self.optimizers.iter().position(same);
         known.unwrap_or_else(|| {
             self.optimizers.push(Seen {
                 rate,
@@ -432,6 +591,58 @@ impl GradScaler {
             });
             self.optimizers.len() - 1
         })
+    }
+}
+
+impl OnDevice {
+    /// Divides the gradients by the scale; what is not 0 where one was not finite, if there is any.
+    #[track_caller]
+    fn unscale(&self, grads: &[Tensor]) -> Result<Option<Tensor>> {
+        let device = self.scale.device();
+        let fits =
+            |g: &Tensor| g.device() == device && g.is_contiguous_format(MemoryFormat::Preserve);
+        if let Some(g) = grads.iter().find(|g| !fits(g)) {
+            bail!(
+                "unscale_",
+                "the scale is kept on {device}; a gradient of shape {:?} is on {}, or has gaps in memory. Move it, or keep the scale on the host (to_device(Device::Cpu))",
+                g.shape(),
+                g.device()
+            );
+        }
+        if grads.is_empty() {
+            return Ok(None);
+        }
+        let by = self.scale.to_dtype(DType::F64)?.reciprocal()?;
+        let by = by.to_dtype(DType::F32)?;
+        let found = Tensor::zeros_with((), (DType::F32, device))?;
+        for (_, grads) in by_kind(grads.iter()) {
+            cuda::unscale(&grads, &by, &found)?;
+        }
+        Ok(Some(found))
+    }
+
+    /// What [`GradScaler::update`] does, without looking.
+    fn update(
+        &self,
+        found: &[&Tensor],
+        (growth, backoff): (f64, f64),
+        interval: u64,
+    ) -> Result<()> {
+        let mut any = found[0].ne(0.0)?;
+        for other in &found[1..] {
+            any = any.logical_or(&other.ne(0.0)?)?;
+        }
+        let wide = self.scale.to_dtype(DType::F64)?;
+        let grown = wide.mul(growth)?.to_dtype(DType::F32)?;
+        let shrunk = wide.mul(backoff)?.to_dtype(DType::F32)?;
+        let steps = self.growth_tracker.add(1.0)?;
+        let full = steps.eq(interval as f64)?;
+        let grows = full.logical_and(&grown.isfinite()?)?;
+        let scale = any.where_(&shrunk, &grows.where_(&grown, &self.scale)?)?;
+        let steps = any.logical_or(&full)?.where_(0.0, &steps)?;
+        self.scale.copy_(&scale)?;
+        self.growth_tracker.copy_(&steps)?;
+        Ok(())
     }
 }
 
@@ -449,22 +660,30 @@ impl Update<1, 0> for Unscale {
 /// Multiplies gradients on CUDA devices, those of a device and type in one launch; what tells whether
 /// one was not finite stays there, so that nobody waits.
 fn unscale_on_devices(grads: Vec<&Tensor>, by: f32) -> Result<Vec<Tensor>> {
-    let mut kinds: Vec<(Device, DType, Vec<&Tensor>)> = Vec::new();
-    for g in grads {
-        let (device, dtype) = (g.device(), g.dtype());
-        match kinds.iter_mut().find(|k| (k.0, k.1) == (device, dtype)) {
-            Some(kind) => kind.2.push(g),
-            None => kinds.push((device, dtype, vec![g])),
-        }
-    }
+    let kinds = by_kind(grads);
     let mut all = Vec::with_capacity(kinds.len());
-    for (device, _, grads) in kinds {
+    for ((device, _), grads) in kinds {
         let found = Tensor::zeros_with((), (DType::F32, device))?;
         let scale = Tensor::full_with((), by, (DType::F32, device))?;
         cuda::unscale(&grads, &scale, &found)?;
         all.push(found);
     }
     Ok(all)
+}
+
+/// Gradients by device and type.
+fn by_kind<'g>(
+    grads: impl IntoIterator<Item = &'g Tensor>,
+) -> Vec<((Device, DType), Vec<&'g Tensor>)> {
+    let mut kinds: Vec<((Device, DType), Vec<&Tensor>)> = Vec::new();
+    for g in grads {
+        let key = (g.device(), g.dtype());
+        match kinds.iter_mut().find(|k| k.0 == key) {
+            Some(kind) => kind.1.push(g),
+            None => kinds.push((key, vec![g])),
+        }
+    }
+    kinds
 }
 
 /// Both extremes keep NaN; one of them shows an infinity.

@@ -1,5 +1,6 @@
 //! Steps of training that are captured into a CUDA graph ([`GraphedStep`]).
 
+use crate::amp::GradScaler;
 use crate::optim::Optimizer;
 use flambeau_core::{DType, Device, Result, Tensor, cuda};
 
@@ -58,6 +59,8 @@ struct Captured {
     gradients: Vec<Option<Tensor>>,
     /// Whether parameters may have other gradients by now.
     stale: bool,
+    /// Of a step with a scaler: what says whether it was skipped.
+    found: Option<Tensor>,
 }
 
 impl GraphedStep {
@@ -88,12 +91,61 @@ impl GraphedStep {
         inputs: [&Tensor; N],
         loss: impl FnOnce([&Tensor; N]) -> Result<Tensor>,
     ) -> Result<Tensor> {
+        self.run_with(optimizer, None, inputs, loss)
+    }
+
+    /// [`run`](GraphedStep::run) with a scaler, for `f16`: its `scale`, `step` and `update` are part of
+    /// the step. The scale of a captured step is kept on the device, which skips the update itself where
+    /// a gradient has overflowed ([`GradScaler::to_device`]); steps that were skipped are none of the three
+    /// usual ones before.
+    ///
+    /// ```
+    /// use flambeau_core::{DType, Device, Tensor, autocast};
+    /// use flambeau_nn::amp::GradScaler;
+    /// use flambeau_nn::optim::Sgd;
+    /// use flambeau_nn::{Forward, GraphedStep, Linear, Module};
+    /// let device = Device::cuda_if_available(0);
+    /// let net = Linear::new(4, 3).to(device)?;
+    /// let (mut optimizer, mut scaler) = (Sgd::new(net.parameters(), 0.1), GradScaler::new());
+    /// let mut step = GraphedStep::new();
+    /// let x = Tensor::ones([2, 4])?.to(device)?;
+    /// for _ in 0..6 {
+    ///     step.run_scaled(&mut optimizer, &mut scaler, [&x], |[x]| {
+    ///         autocast((device, DType::F16), || net.forward(x)?.square()?.mean())
+    ///     })?;
+    /// }
+    /// assert_eq!(scaler.get_scale(), 65536.0);
+    /// # Ok::<(), flambeau_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As of `run`, and of the scaler's methods.
+    #[track_caller]
+    pub fn run_scaled<O: Optimizer + ?Sized, const N: usize>(
+        &mut self,
+        optimizer: &mut O,
+        scaler: &mut GradScaler,
+        inputs: [&Tensor; N],
+        loss: impl FnOnce([&Tensor; N]) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let scaler = scaler.is_enabled().then_some(scaler);
+        self.run_with(optimizer, scaler, inputs, loss)
+    }
+
+    #[track_caller]
+    fn run_with<O: Optimizer + ?Sized, const N: usize>(
+        &mut self,
+        optimizer: &mut O,
+        mut scaler: Option<&mut GradScaler>,
+        inputs: [&Tensor; N],
+        loss: impl FnOnce([&Tensor; N]) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let Some(device) = inputs
             .iter()
             .map(|t| t.device())
             .find(|d| *d != Device::Cpu)
         else {
-            return step(optimizer, || loss(inputs));
+            return Ok(step(optimizer, scaler, || loss(inputs))?.0);
         };
         let kinds: Vec<Kind> = (inputs.iter())
             .map(|t| (t.shape().to_vec(), t.dtype(), t.device()))
@@ -101,9 +153,10 @@ impl GraphedStep {
         if let Some(captured) = &mut self.captured {
             if captured.kinds != kinds {
                 captured.stale = true;
-                return step(optimizer, || loss(inputs));
+                return Ok(step(optimizer, scaler, || loss(inputs))?.0);
             }
-            if captured.replay(optimizer, &inputs).is_ok() {
+            let scaler = scaler.as_deref_mut();
+            if captured.replay(optimizer, scaler, &inputs).is_ok() {
                 return captured.loss.copy();
             }
             // The optimizer's step is another one now; a device that failed fails again below.
@@ -114,14 +167,21 @@ impl GraphedStep {
             _ => 0,
         };
         if warm < WARM {
-            self.warm = Some((kinds, warm + 1));
-            return step(optimizer, || loss(inputs));
+            let (loss, done) = step(optimizer, scaler, || loss(inputs))?;
+            self.warm = Some((kinds, warm + usize::from(done)));
+            return Ok(loss);
         }
         let own = inputs.iter().map(|t| t.detach().copy());
         let own = own.collect::<Result<Vec<_>>>()?;
-        let (graph, loss) = cuda::Graph::capture(device, || {
-            step(optimizer, || loss(std::array::from_fn(|i| &own[i])))
+        if let Some(scaler) = scaler.as_deref_mut() {
+            scaler.to_device(device)?;
+            scaler.settle(optimizer)?;
+        }
+        let (graph, (loss, _)) = cuda::Graph::capture(device, || {
+            let scaler = scaler.as_deref_mut();
+            step(optimizer, scaler, || loss(std::array::from_fn(|i| &own[i])))
         })?;
+        let found = scaler.and_then(|s| s.found(optimizer));
         let gradients = optimizer.parameters().iter().map(|p| p.grad()).collect();
         let result = loss.copy();
         self.captured = Some(Captured {
@@ -131,6 +191,7 @@ impl GraphedStep {
             loss,
             gradients,
             stale: false,
+            found,
         });
         result
     }
@@ -140,8 +201,12 @@ impl Captured {
     fn replay<O: Optimizer + ?Sized>(
         &mut self,
         optimizer: &mut O,
+        mut scaler: Option<&mut GradScaler>,
         inputs: &[&Tensor],
     ) -> Result<()> {
+        if let Some(scaler) = scaler.as_deref_mut() {
+            scaler.settle(optimizer)?;
+        }
         for (own, new) in self.inputs.iter().zip(inputs) {
             own.copy_(&new.detach())?;
         }
@@ -150,18 +215,34 @@ impl Captured {
                 p.set_grad(gradient.clone())?;
             }
         }
-        optimizer.replay(&mut self.graph)
+        optimizer.replay(&mut self.graph)?;
+        if let (Some(scaler), Some(found)) = (scaler, &self.found) {
+            scaler.note(optimizer, found);
+        }
+        Ok(())
     }
 }
 
-/// A step as usual.
+/// A step as usual: the loss, and whether the optimizer has stepped.
 fn step<O: Optimizer + ?Sized>(
     optimizer: &mut O,
+    scaler: Option<&mut GradScaler>,
     loss: impl FnOnce() -> Result<Tensor>,
-) -> Result<Tensor> {
+) -> Result<(Tensor, bool)> {
     optimizer.zero_grad();
     let loss = loss()?;
-    loss.backward()?;
-    optimizer.step()?;
-    Ok(loss.detach())
+    let done = match scaler {
+        None => {
+            loss.backward()?;
+            optimizer.step()?;
+            true
+        }
+        Some(scaler) => {
+            scaler.scale(&loss)?.backward()?;
+            let done = scaler.step(optimizer)?;
+            scaler.update()?;
+            done
+        }
+    };
+    Ok((loss.detach(), done))
 }

@@ -15,6 +15,7 @@ mod norm;
 mod product;
 mod random;
 mod reduce;
+pub(crate) mod skip;
 mod windows;
 
 pub(crate) use elementwise::{Formula, convert, copy_into, fill, map, map_in_place};
@@ -50,6 +51,7 @@ pub use flambeau_cuda::Stats as MemoryStats;
 pub use flambeau_cuda::emulate::install as install_emulated;
 pub use flambeau_cuda::{PinnedStats, scope};
 pub use graph::{Graph, collect_updates, is_capturing};
+pub use skip::{is_skipping, skip_where};
 
 /// Whether there is a CUDA device, and what it needs ([`Device::check`] says what is missing).
 ///
@@ -468,8 +470,15 @@ pub(crate) fn update(
     if graph::collect(formula.body, &formula.constants) {
         return Ok(());
     }
-    flambeau_cuda::tensor::update(formula.body, &groups, &formula.constants)
-        .map_err(|e| failed(op, e))
+    skip::with(|found| {
+        let read = found.map(Tensor::read);
+        let skip = match (found, &read) {
+            (Some(t), Some(read)) => Some(slice(op, t, read, t.shape(), t.strides())?),
+            _ => None,
+        };
+        flambeau_cuda::tensor::update(formula.body, &groups, &formula.constants, skip.as_ref())
+            .map_err(|e| failed(op, e))
+    })
 }
 
 /// Multiplies tensors on one CUDA device, without gaps and of one floating-point type, by the number

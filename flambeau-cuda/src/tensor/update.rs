@@ -19,9 +19,16 @@ pub struct Update<'a> {
 /// Runs the statements `body` over the elements of each group, in one launch where they are few:
 /// they change `w0`, `w1`, ..., may use `r0`, `r1` and `p[0]`, ..., the `numbers`, and nothing else.
 ///
+/// Nothing is changed where the number `skip` (`f32`, on the device) is not 0 when it runs.
+///
 /// # Errors
 /// Where the tensors are not alike, or too many for a launch.
-pub fn update(body: &'static str, groups: &[Update<'_>], numbers: &[f64]) -> Result<()> {
+pub fn update(
+    body: &'static str,
+    groups: &[Update<'_>],
+    numbers: &[f64],
+    skip: Option<&Slice<'_>>,
+) -> Result<()> {
     let Some(first) = groups.first().and_then(|g| g.written.first()) else {
         return Ok(());
     };
@@ -60,7 +67,14 @@ pub fn update(body: &'static str, groups: &[Update<'_>], numbers: &[f64]) -> Res
         reads,
         body,
     };
-    let launches = kernel.launch(ty, &arrays, all, device.numbers(body, all)?, [0; 2]);
+    let skip = match skip {
+        Some(skip) => {
+            same(device, &[skip])?;
+            skip.flat(Type::F32, 1)?
+        }
+        None => 0,
+    };
+    let launches = kernel.launch(ty, &arrays, all, device.numbers(body, all)?, [0, skip]);
     // SAFETY: every place was checked to lie within its buffer; what is written is borrowed
     // exclusively, and a thread reads and writes its own elements alone.
     unsafe { run(device, launches) }

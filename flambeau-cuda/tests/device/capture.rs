@@ -144,7 +144,7 @@ fn random_numbers_and_an_updates_numbers_are_those_of_the_replay() -> Result<()>
         written: smallvec![SliceMut::new(&mut w, row(&one))?],
         read: smallvec![Slice::new(&g, row(&one))?],
     };
-    update("w0 -= p[0] * r0", &[group], &[0.25])?;
+    update("w0 -= p[0] * r0", &[group], &[0.25], None)?;
     let mut graph = capture.end()?;
     assert_eq!((graph.random(), graph.updates().len()), (2 * step, 1));
     graph.replay((7, 40))?;

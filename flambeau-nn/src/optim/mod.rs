@@ -71,6 +71,11 @@ pub trait Optimizer {
     /// and not counted then.
     fn replay(&mut self, graph: &mut cuda::Graph) -> Result<()>;
 
+    /// Takes back what the last step counted, where the device has skipped it
+    /// ([`cuda::skip_where`]): bias corrections and the like are then those of steps that were taken.
+    /// Does nothing where the last step was taken for certain.
+    fn uncount(&mut self);
+
     /// Drops the gradient of every parameter (`set_to_none=True`).
     fn zero_grad(&self);
 
@@ -283,7 +288,12 @@ pub struct Optim<O: Algorithm> {
     defaults: O,
     groups: Vec<Group<O>>,
     watch: Watch,
+    /// The counts before the last step, where the device may have skipped it.
+    before: Counts,
 }
+
+/// Steps and numbers by parameter.
+type Counts = Vec<(u64, Option<f64>)>;
 
 impl<O: Algorithm + Default> Optim<O> {
     /// An optimizer of `parameters` (those of [`Module::parameters`](crate::Module::parameters), or
@@ -299,11 +309,17 @@ impl<O: Algorithm + Default> Optim<O> {
             groups: vec![Group::new(parameters, defaults.clone())],
             defaults,
             watch: Watch::default(),
+            before: Counts::new(),
         }
     }
 }
 
 impl<O: Algorithm> Optim<O> {
+    fn counts(&self) -> Counts {
+        let states = self.groups.iter().flat_map(|g| &g.states);
+        states.map(|s| (s.step, s.number)).collect()
+    }
+
     /// Sets an option, of every group there is.
     fn option(mut self, change: impl Fn(&mut O)) -> Self {
         change(&mut self.defaults);
@@ -404,6 +420,10 @@ impl<O: Algorithm> Optimizer for Optim<O> {
         self.watch
             .before(self.groups.iter().flat_map(|g| &g.parameters));
         let options: Vec<O> = self.groups.iter().map(Group::options).collect();
+        self.before = match cuda::is_skipping() {
+            true => self.counts(),
+            false => Counts::new(),
+        };
         no_grad(|| {
             let mut pass = Pass::new();
             for (group, options) in self.groups.iter_mut().zip(&options) {
@@ -421,23 +441,24 @@ impl<O: Algorithm> Optimizer for Optim<O> {
 
     #[track_caller]
     fn replay(&mut self, graph: &mut cuda::Graph) -> Result<()> {
-        let states = |groups: &[Group<O>]| -> Vec<(u64, Option<f64>)> {
-            let all = groups.iter().flat_map(|g| &g.states);
-            all.map(|s| (s.step, s.number)).collect()
-        };
-        let before = states(&self.groups);
+        let counts = self.counts();
         let updates = cuda::collect_updates(|| self.step());
         let done = updates.and_then(|updates| {
             graph.set_updates(updates)?;
             graph.replay()
         });
+        self.before = counts;
         if done.is_err() {
-            let states = self.groups.iter_mut().flat_map(|g| &mut g.states);
-            for (state, (step, number)) in states.zip(before) {
-                (state.step, state.number) = (step, number);
-            }
+            self.uncount();
         }
         done
+    }
+
+    fn uncount(&mut self) {
+        let states = self.groups.iter_mut().flat_map(|g| &mut g.states);
+        for (state, (step, number)) in states.zip(std::mem::take(&mut self.before)) {
+            (state.step, state.number) = (step, number);
+        }
     }
 
     fn zero_grad(&self) {

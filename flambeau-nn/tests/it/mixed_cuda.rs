@@ -3,14 +3,14 @@
 
 use crate::cuda::device;
 use crate::mixed::{follow_the_scaler, train};
-use crate::{alone, close, goldens, pattern, pattern_between};
+use crate::{alone, close, goldens, pattern, pattern_between, values};
 use flambeau_core::{
     AttentionOptions, Autocast, DType, Device, PadMode, Reduction, Result, Tensor, autocast,
     autocast_dtype_on, manual_seed,
 };
 use flambeau_nn::amp::GradScaler;
 use flambeau_nn::functional as f;
-use flambeau_nn::optim::Sgd;
+use flambeau_nn::optim::{Optimizer, Sgd};
 use flambeau_nn::*;
 
 struct Operands {
@@ -220,5 +220,95 @@ fn training_in_both_half_types_follows_f32() -> Result<()> {
         close(&half.to_string(), &low, &full, 2e-2);
         assert_ne!(low, full);
     }
+    Ok(())
+}
+
+type Make = fn(Vec<Parameter>) -> Box<dyn Optimizer>;
+
+/// A network in f16 whose gradients overflow now and then: losses, parameters, the scale and the
+/// optimizer's counts.
+fn scaled(device: Device, captured: bool, make: Make) -> Result<(Vec<f64>, Vec<f64>, f64, String)> {
+    manual_seed(11);
+    let net = Sequential::new((Linear::new(6, 8), ReLU::new(), Linear::new(8, 3))).to(device)?;
+    let mut optimizer = make(net.parameters());
+    let mut scaler = GradScaler::new().init_scale(1024.0).growth_interval(4);
+    let mut graphed = GraphedStep::new();
+    let labels = Tensor::new([0i64, 2, 1, 1])?.to_device(device)?;
+    let mut losses = Vec::new();
+    for step in 0..14 {
+        let mut x = pattern(&[4, 6], step)?;
+        if [1, 6, 7, 11].contains(&step) {
+            x = x.mul(f64::INFINITY)?;
+        }
+        let x = x.to_device(device)?;
+        let loss = |x: &Tensor| {
+            autocast(Autocast::from((device, DType::F16)), || {
+                net.forward(x)?.cross_entropy(&labels, Default::default())
+            })
+        };
+        let loss = match captured {
+            true => graphed.run_scaled(&mut *optimizer, &mut scaler, [&x], |[x]| loss(x))?,
+            false => {
+                optimizer.zero_grad();
+                let loss = loss(&x)?;
+                scaler.scale(&loss)?.backward()?;
+                scaler.step(&mut *optimizer)?;
+                scaler.update()?;
+                loss
+            }
+        };
+        losses.extend(values(&loss));
+    }
+    assert_eq!(graphed.is_captured(), captured && device != Device::Cpu);
+    scaler.settle(&mut *optimizer)?;
+    let parameters = net.parameters();
+    let parameters = parameters.iter().flat_map(|p| values(p)).collect();
+    let counts = optimizer.state_dict().meta["steps"].to_string();
+    assert_eq!(scaler.state_dict()["scale"], scaler.get_scale());
+    Ok((losses, parameters, scaler.get_scale(), counts))
+}
+
+#[test]
+fn a_captured_step_with_a_scaler_is_skipped_on_the_device() -> Result<()> {
+    let _turn = alone();
+    let Some(device) = device() else {
+        return Ok(());
+    };
+    let optimizers: [Make; 3] = [
+        |p| Box::new(Sgd::new(p, 0.1).momentum(0.9)),
+        |p| Box::new(optim::Adam::new(p, 0.05)),
+        |p| Box::new(optim::NAdam::new(p, 0.05)),
+    ];
+    for (i, make) in optimizers.into_iter().enumerate() {
+        let want = scaled(device, false, make)?;
+        let got = scaled(device, true, make)?;
+        assert!(want.1.iter().all(|v| v.is_finite()));
+        // To the bit, but for what is not a number.
+        let bits = |v: &[f64]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&got.0), bits(&want.0), "losses of optimizer {i}");
+        assert_eq!(bits(&got.1), bits(&want.1), "parameters of optimizer {i}");
+        assert_eq!((got.2, &got.3), (want.2, &want.3), "scale and counts");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_scaler_on_a_device_refuses_what_is_elsewhere() -> Result<()> {
+    let _turn = alone();
+    let Some(device) = device() else {
+        return Ok(());
+    };
+    let w = Tensor::ones([2])?.requires_grad_(true)?;
+    let mut optimizer = Sgd::new([&w], 0.1);
+    let mut scaler = GradScaler::new();
+    scaler.to_device(device)?;
+    w.sum()?.backward()?;
+    scaler.scale(&Tensor::ones(())?.to_device(device)?)?;
+    let error = scaler.step(&mut optimizer).unwrap_err().to_string();
+    assert!(error.contains("the scale is kept on cuda:0"), "{error}");
+    scaler.update_to(8.0)?;
+    assert_eq!(scaler.get_scale(), 8.0);
+    scaler.to_device(Device::Cpu)?;
+    assert_eq!(scaler.get_scale(), 8.0);
     Ok(())
 }
