@@ -1,8 +1,10 @@
 // Running results along the middle dimension of [outer, n, inner].
 //
 // Defines: OP (Sum, Prod, Linear, MaxAt, MinAt), ELEMENT, ACC (what runs), OUT. `scan_rows` (inner
-// = 1): a block of 256 threads for each row, which it walks over chunk by chunk. `scan_columns`: a
-// thread for each column. `reverse` runs from the end. Order is fixed.
+// = 1): a block of 256 threads for each of a row's `pieces`, of `piece` elements, which it walks over chunk
+// by chunk. Where there are several, `scan_totals` says before what each comes to, and `scan_parts`, a block
+// for each row, what stands before it. `scan_columns`: a thread for each column. `reverse` runs from the
+// end. Order is fixed.
 #include "common.cuh"
 
 typedef ELEMENT T;
@@ -71,19 +73,61 @@ __device__ inline State block_scan(State s, State& total) {
     return OP::join(before, s);
 }
 
-// `c` has the factors of Linear, else it is null.
-extern "C" __global__ void __launch_bounds__(256)
-scan_rows(const T* x, const T* c, OUT* out, i64* at, i64 n, int reverse) {
-    i64 row = blockIdx.x * n;
-    State carry = OP::identity();
-    for (i64 first = 0; first < n; first += blockDim.x) {
+// What the thread before has; the first one has the identity.
+__device__ inline State the_one_before(State s) {
+    __shared__ State all[256];
+    __syncthreads();
+    all[threadIdx.x] = s;
+    __syncthreads();
+    return threadIdx.x == 0 ? OP::identity() : all[threadIdx.x - 1];
+}
+
+// The running results of row elements first..end, each by put(place, state), after `carry`; returns the
+// last one. `c` has the factors of Linear, else it is null.
+template <class Put>
+__device__ inline State walk(const T* x, const T* c, i64 n, i64 first, i64 end, int reverse, State carry,
+                             Put put) {
+    for (; first < end; first += blockDim.x) {
         i64 k = first + threadIdx.x, place = reverse ? n - 1 - k : k;
         State s = OP::identity(), total;
-        if (k < n) s = OP::of(x[row + place], c ? c[row + place] : x[row + place], place);
+        if (k < end) s = OP::of(x[place], c ? c[place] : x[place], place);
         s = block_scan(s, total);
-        if (k < n) OP::put(OP::join(carry, s), out, at, row + place);
+        if (k < end) put(place, OP::join(carry, s));
         carry = OP::join(carry, total);
     }
+    return carry;
+}
+
+// What the elements of each piece come to.
+extern "C" __global__ void __launch_bounds__(256)
+scan_totals(const T* x, const T* c, State* parts, i64 n, i64 pieces, i64 piece, int reverse) {
+    i64 row = blockIdx.x / pieces * n, first = blockIdx.x % pieces * piece;
+    State total = walk(x + row, c ? c + row : c, n, first, min(first + piece, n), reverse, OP::identity(),
+                       [](i64, State) {});
+    if (threadIdx.x == 0) parts[blockIdx.x] = total;
+}
+
+// What stands before each piece, in place of what it comes to.
+extern "C" __global__ void __launch_bounds__(256)
+scan_parts(State* parts, i64 pieces) {
+    State* mine = parts + blockIdx.x * pieces;
+    State carry = OP::identity();
+    for (i64 first = 0; first < pieces; first += blockDim.x) {
+        i64 k = first + threadIdx.x;
+        State s = k < pieces ? mine[k] : OP::identity(), total, before = the_one_before(block_scan(s, total));
+        __syncthreads();
+        if (k < pieces) mine[k] = OP::join(carry, before);
+        carry = OP::join(carry, total);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+scan_rows(const T* x, const T* c, OUT* out, i64* at, const State* parts, i64 n, i64 pieces, i64 piece,
+          int reverse) {
+    i64 row = blockIdx.x / pieces * n, first = blockIdx.x % pieces * piece;
+    State carry = parts ? parts[blockIdx.x] : OP::identity();
+    walk(x + row, c ? c + row : c, n, first, min(first + piece, n), reverse, carry,
+         [&](i64 place, State s) { OP::put(s, out, at, row + place); });
 }
 
 extern "C" __global__ void __launch_bounds__(256)

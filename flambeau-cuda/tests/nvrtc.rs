@@ -77,7 +77,8 @@ fn units() -> Vec<Unit> {
         {
             let extreme = matches!(op, k::Scan::MaxAt | k::Scan::MinAt);
             let to = if extreme { ty } else { sum };
-            launches.extend(k::scan(op, (ty, to), [1, 9, 1], false, [0; 2], [0; 2]));
+            let shape = [1, 1 << 14, 1];
+            launches.extend(k::scan(op, (ty, to), shape, false, [0; 2], [0; 2], scratch));
         }
         if ty != Type::Bool {
             for (row, column) in [(1, 3), (3, 1)] {

@@ -1,6 +1,6 @@
 //! Picking and putting by position, running results, orders.
 
-use super::{Launches, Memory, TooManyDims, blocks, flat};
+use super::{Launches, Memory, TooManyDims, blocks, flat, part_count};
 use crate::{Launch, Layout, Ptr, Type, Unit, View};
 
 /// What is moved without being looked at: a type for each size.
@@ -278,6 +278,9 @@ pub enum Scan {
     MinAt,
 }
 
+/// Elements of a row that a block takes before another one helps.
+const SCAN_PIECE: usize = 1 << 13;
+
 /// Running results along the middle dimension of the contiguous `[outer, n, inner]`, from the end
 /// where `reverse`. Sums and products of floating-point numbers run in `f64`, of integers in `i64`.
 /// `c` holds the factors of `Linear`, else it is 0; `at` takes positions, else it is 0.
@@ -288,37 +291,54 @@ pub fn scan(
     reverse: bool,
     [x, c]: [Ptr; 2],
     [out, at]: [Ptr; 2],
-) -> Option<Launch> {
+    memory: Memory<'_>,
+) -> Launches {
+    let mut launches = Launches::new();
     if outer * n * inner == 0 {
-        return None;
+        return launches;
     }
-    let (name, acc) = match op {
-        Scan::MaxAt => ("MaxAt", ty.accumulate()),
-        Scan::MinAt => ("MinAt", ty.accumulate()),
-        _ if !ty.is_float() => (if op == Scan::Prod { "Prod" } else { "Sum" }, Type::I64),
-        Scan::Sum => ("Sum", Type::F64),
-        Scan::Prod => ("Prod", Type::F64),
-        Scan::Linear => ("Linear", Type::F64),
+    let (name, acc, state) = match op {
+        Scan::MaxAt => ("MaxAt", ty.accumulate(), 16),
+        Scan::MinAt => ("MinAt", ty.accumulate(), 16),
+        _ if !ty.is_float() => (if op == Scan::Prod { "Prod" } else { "Sum" }, Type::I64, 8),
+        Scan::Sum => ("Sum", Type::F64, 8),
+        Scan::Prod => ("Prod", Type::F64, 8),
+        Scan::Linear => ("Linear", Type::F64, 16),
     };
     let unit = Unit::new("scan.cu")
         .define("OP", name)
         .define("ELEMENT", ty.name())
         .define("ACC", acc.name())
         .define("OUT", to.name());
-    let rows = inner == 1;
-    let mut launch = if rows {
-        flat(unit, "scan_rows", outer as u32)
-    } else {
-        flat(unit, "scan_columns", blocks(outer * inner))
-    };
-    let args = launch.args.push(x).push(c).push(out).push(at);
-    if rows {
-        args.push(n as i64);
-    } else {
-        args.push(outer as i64).push(n as i64).push(inner as i64);
+    let reverse = i32::from(reverse);
+    if inner > 1 {
+        let mut launch = flat(unit, "scan_columns", blocks(outer * inner));
+        let args = launch.args.push(x).push(c).push(out).push(at);
+        let args = args.push(outer as i64).push(n as i64).push(inner as i64);
+        args.push(reverse);
+        launches.push(launch);
+        return launches;
     }
-    args.push(i32::from(reverse));
-    Some(launch)
+    let (pieces, piece) = part_count(n, SCAN_PIECE, i32::MAX as usize / outer);
+    let parts = match pieces {
+        1 => 0,
+        _ => memory(outer * pieces * state),
+    };
+    if pieces > 1 {
+        let mut totals = flat(unit.clone(), "scan_totals", (outer * pieces) as u32);
+        let args = totals.args.push(x).push(c).push(parts);
+        let args = args.push(n as i64).push(pieces as i64).push(piece as i64);
+        args.push(reverse);
+        let mut before = flat(unit.clone(), "scan_parts", outer as u32);
+        before.args.push(parts).push(pieces as i64);
+        launches.extend([totals, before]);
+    }
+    let mut rows = flat(unit, "scan_rows", (outer * pieces) as u32);
+    let args = rows.args.push(x).push(c).push(out).push(at).push(parts);
+    let args = args.push(n as i64).push(pieces as i64).push(piece as i64);
+    args.push(reverse);
+    launches.push(rows);
+    launches
 }
 
 /// Elements that a block sorts in shared memory: `LOCAL` of `sort.cu`.
@@ -352,44 +372,33 @@ pub fn sort(
         launches.push(launch);
         return launches;
     }
-    let (work, places) = (memory(rows * size * ty.size()), memory(rows * size * 4));
-    let pieces = (rows * (size / LOCAL)) as u32;
-    let local = |entry| {
-        let mut launch = flat(unit.clone(), entry, pieces);
+    let mut half = || [memory(rows * n * ty.size()), memory(rows * n * 4)];
+    let (mut work, mut other) = (half(), half());
+    let local = |entry, blocks: usize| {
+        let mut launch = flat(unit.clone(), entry, blocks as u32);
         launch.block[0] = LOCAL as u32 / 2;
         launch
     };
-    let mut start = local("sort_start");
-    let args = start.args.push(x).push(work).push(places);
-    args.push(n as i64).push(size as i64).push(descending);
+    let mut start = local("sort_start", rows * n.div_ceil(LOCAL));
+    let args = start.args.push(x).push(work[0]).push(work[1]);
+    args.push(n as i64).push(descending);
     launches.push(start);
-    let mut span = 2 * LOCAL;
-    while span <= size {
-        let mut distance = span / 2;
-        while distance >= LOCAL {
-            let mut step = flat(unit.clone(), "sort_step", blocks(rows * size / 2));
-            let args = step.args.push(work).push(places).push(rows as i64);
-            args.push(size as i64)
-                .push(span as i64)
-                .push(distance as i64);
-            step.args.push(descending);
-            launches.push(step);
-            distance /= 2;
-        }
-        let mut merge = local("sort_merge");
-        let args = merge.args.push(work).push(places).push(size as i64);
-        args.push(span as i64).push(descending);
+    let mut span = LOCAL;
+    while span < n {
+        let (pairs, tiles) = (n.div_ceil(2 * span), (2 * span).min(k).div_ceil(LOCAL));
+        let mut merge = local("sort_merge", rows * pairs * tiles);
+        let args = merge.args.push(work[0]).push(work[1]);
+        let args = args.push(other[0]).push(other[1]);
+        let args = args.push(n as i64).push(k as i64).push(span as i64);
+        args.push(pairs as i64).push(tiles as i64).push(descending);
         launches.push(merge);
+        (work, other) = (other, work);
         span *= 2;
     }
     let mut finish = flat(unit, "sort_finish", blocks(rows * k));
-    let args = finish
-        .args
-        .push(work)
-        .push(places)
-        .push(values)
-        .push(positions);
-    args.push(rows as i64).push(size as i64).push(k as i64);
+    let args = finish.args.push(work[0]).push(work[1]);
+    let args = args.push(values).push(positions);
+    args.push(rows as i64).push(n as i64).push(k as i64);
     launches.push(finish);
     launches
 }

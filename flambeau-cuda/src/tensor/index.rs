@@ -177,10 +177,14 @@ pub fn scan(
         _ => fail!("results on two devices"),
     };
     let (from, to) = ([x.flat(ty, n)?, c], [out.flat(out.place.ty, n)?, at]);
-    let launch = kernels::scan(op, (ty, out.place.ty), shape, reverse, from, to);
+    let types = (ty, out.place.ty);
     // SAFETY: all operands have as many elements as the kernel uses; results are borrowed
     // exclusively.
-    unsafe { run(device, launch) }
+    unsafe {
+        run_with(device, |memory| {
+            Ok(kernels::scan(op, types, shape, reverse, from, to, memory))
+        })
+    }
 }
 
 /// The positions (`i64`) of the first `k` elements of each of the contiguous `[rows, n]` in order,

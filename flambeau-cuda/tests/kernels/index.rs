@@ -179,7 +179,15 @@ fn running_results_along_rows_and_columns() {
     if !ready() {
         return;
     }
-    let shapes = [[1, 1, 1], [3, 700, 1], [2, 9, 5], [2, 0, 3]];
+    // The last two by several blocks for a row.
+    let shapes = [
+        [1, 1, 1],
+        [3, 700, 1],
+        [2, 9, 5],
+        [2, 0, 3],
+        [1, 20_000, 1],
+        [2, 8_193, 1],
+    ];
     for op in [
         Scan::Sum,
         Scan::Prod,
@@ -221,9 +229,12 @@ fn running_results_along_rows_and_columns() {
                     let (mut y, mut at) = (Buffer::new(to, len), Buffer::zeros(Type::I64, len));
                     let factors = if op == Scan::Linear { cs.ptr() } else { 0 };
                     let places = [y.ptr(), at.ptr()];
+                    let mut scratch = Scratch::default();
+                    let memory = &mut |b| scratch.take(b);
+                    let from = [xs.ptr(), factors];
                     run(
                         order,
-                        scan(op, (ty, to), shape, reverse, [xs.ptr(), factors], places),
+                        scan(op, (ty, to), shape, reverse, from, places, memory),
                     );
                     [y, at]
                 });
@@ -299,6 +310,7 @@ fn what_is_not_zero_in_order() {
                         false,
                         [mask.ptr(), 0],
                         [counted.ptr(), 0],
+                        &mut |_| 0,
                     ),
                 );
             } else {
@@ -313,6 +325,7 @@ fn what_is_not_zero_in_order() {
                         false,
                         [truth.ptr(), 0],
                         [counted.ptr(), 0],
+                        &mut |_| 0,
                     ),
                 );
             }
@@ -332,7 +345,7 @@ fn sorting_short_and_long_rows() {
         return;
     }
     for ty in Type::ALL {
-        // The last two are beyond what a block sorts alone.
+        // The last four are beyond what a block sorts alone.
         for [rows, n, k] in [
             [3, 1, 1],
             [2, 5, 2],
@@ -340,6 +353,8 @@ fn sorting_short_and_long_rows() {
             [1, 1024, 7],
             [2, 1500, 1500],
             [1, 5000, 10],
+            [2, 4097, 4097],
+            [1, 7000, 3000],
         ] {
             if n > 1024 && !matches!(ty, Type::F32 | Type::I64 | Type::F16) {
                 continue;
