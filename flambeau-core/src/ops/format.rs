@@ -47,7 +47,11 @@ pub(crate) fn in_order(
     order: &[usize],
     f: impl FnOnce(&Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
-    let out = f(&x.detach().permute(order)?)?;
+    Ok(turned_back(&f(&x.detach().permute(order)?)?, order))
+}
+
+/// A new contiguous tensor whose dimensions are others in `order`, seen in the order of those.
+pub(crate) fn turned_back(out: &Tensor, order: &[usize]) -> Tensor {
     let (mut shape, mut strides) = (
         Shape::from_elem(0, order.len()),
         Strides::from_elem(0, order.len()),
@@ -55,7 +59,7 @@ pub(crate) fn in_order(
     for (i, &d) in order.iter().enumerate() {
         (shape[d], strides[d]) = (out.shape()[i], out.strides()[i]);
     }
-    Ok(out.restrided(shape, strides))
+    out.restrided(shape, strides)
 }
 
 /// `f` of `x`, which makes a contiguous tensor of its elements, in the order that `x` has in memory where

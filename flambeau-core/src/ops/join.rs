@@ -4,10 +4,11 @@ use crate::autocast::Cast;
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::ops::elementwise::binary::result_type;
 use crate::ops::elementwise::{axes, copy_into, to_contiguous, with_size};
+use crate::ops::format::turned_back;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::{Shape, contiguous_strides, numel, wrap_dim};
 use crate::tensor::Tensor;
-use crate::{Ctx, Result, bail};
+use crate::{Ctx, MemoryFormat, Result, bail};
 use flambeau_cpu::copy::{copy_strided, interleave};
 use smallvec::SmallVec;
 
@@ -51,6 +52,28 @@ impl Cat {
         }
         Ok(Some(shape))
     }
+
+    /// The result, in the format that all inputs are in, where that has the channels innermost.
+    fn channels_last(
+        &self,
+        inputs: &[&Tensor],
+        cat: impl Fn(&Cat, &[&Tensor]) -> Result<Output>,
+    ) -> Result<Option<Tensor>> {
+        let mut formats = something(inputs).map(|t| t.suggest_memory_format());
+        let format = formats.next().unwrap_or(MemoryFormat::Contiguous);
+        let Some(order) = format.order().filter(|_| formats.all(|f| f == format)) else {
+            return Ok(None);
+        };
+        self.shape(inputs)?;
+        let turned = something(inputs).map(|t| t.detach().permute(order));
+        let turned = turned.collect::<Result<SmallVec<[Tensor; 8]>>>()?;
+        let dim = order
+            .iter()
+            .position(|&d| d == self.dim)
+            .unwrap_or(self.dim);
+        let out = cat(&Cat { dim }, &turned.iter().collect::<SmallVec<[_; 8]>>())?;
+        Ok(Some(turned_back(&out.tensor, order)))
+    }
 }
 
 impl Op for Cat {
@@ -59,6 +82,9 @@ impl Op for Cat {
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Output> {
+        if let Some(out) = self.channels_last(inputs, Cat::forward)? {
+            return Ok(out.into());
+        }
         let dtype = result_type(inputs);
         let Some(shape) = self.shape(inputs)? else {
             return Ok(to_contiguous("cat", inputs[0], dtype)?.into());
@@ -95,6 +121,9 @@ impl Op for Cat {
     }
 
     fn cuda(&self, inputs: &[&Tensor]) -> Result<Output> {
+        if let Some(out) = self.channels_last(inputs, Cat::cuda)? {
+            return Ok(out.into());
+        }
         let dtype = result_type(inputs);
         let Some(shape) = self.shape(inputs)? else {
             return Ok(to_contiguous("cat", inputs[0], dtype)?.into());

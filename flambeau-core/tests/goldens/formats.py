@@ -37,6 +37,8 @@ show("compare", x > 0)
 show("cast", x.double())
 show("clone", x.clone())
 show("zeros_like", torch.zeros_like(x))
+show("cat", torch.cat([x, x], 1))
+show("cat plain", torch.cat([x, plain], 1))
 show("one channel", x[:, :1].contiguous(memory_format=LAST).relu())
 show("slice", x[:, :, 1:3].clone())
 for name, x, w in [

@@ -19,6 +19,8 @@ const STRIDES: &[(&str, &[usize])] = &[
     ("cast", &[90, 1, 15, 3]),
     ("clone", &[90, 1, 15, 3]),
     ("zeros_like", &[90, 1, 15, 3]),
+    ("cat", &[180, 1, 30, 6]),
+    ("cat plain", &[180, 30, 5, 1]),
     ("one channel", &[30, 30, 5, 1]),
     ("slice", &[30, 1, 15, 3]),
     ("conv2d", &[48, 1, 12, 4]),
@@ -103,6 +105,8 @@ fn results(device: Device, last: bool) -> Result<Found> {
         ("cast", x.to_dtype(DType::F64)?),
         ("clone", x.copy()?),
         ("zeros_like", x.zeros_like()?),
+        ("cat", Tensor::cat(&[&x, &x], 1)?),
+        ("cat plain", Tensor::cat(&[&x, &plain], 1)?),
         ("slice", x.narrow(2, 1, 2)?.copy()?),
     ] {
         found.show(name, &t);
