@@ -21,6 +21,9 @@ const STRIDES: &[(&str, &[usize])] = &[
     ("zeros_like", &[90, 1, 15, 3]),
     ("cat", &[180, 1, 30, 6]),
     ("cat plain", &[180, 30, 5, 1]),
+    ("sum", &[]),
+    ("mean of each", &[1]),
+    ("amax", &[30, 30, 5, 1]),
     ("one channel", &[30, 30, 5, 1]),
     ("slice", &[30, 1, 15, 3]),
     ("conv2d", &[48, 1, 12, 4]),
@@ -107,6 +110,9 @@ fn results(device: Device, last: bool) -> Result<Found> {
         ("zeros_like", x.zeros_like()?),
         ("cat", Tensor::cat(&[&x, &x], 1)?),
         ("cat plain", Tensor::cat(&[&x, &plain], 1)?),
+        ("sum", x.sum()?),
+        ("mean of each", x.mean_dim([0, 2, 3], false)?),
+        ("amax", x.amax([1], true)?),
         ("slice", x.narrow(2, 1, 2)?.copy()?),
     ] {
         found.show(name, &t);

@@ -85,11 +85,16 @@ pub fn reduce(
     memory: Memory<'_>,
 ) -> Result<Launches, TooManyDims> {
     let pick = |inside: bool| {
-        let chosen = |&d: &usize| dims.contains(&d) == inside;
-        let (sizes, strides): (Vec<_>, Vec<_>) = (0..shape.len())
+        let chosen = |&d: &usize| dims.contains(&d) == inside && shape[d] != 1;
+        let mut all: Vec<_> = (0..shape.len())
             .filter(chosen)
             .map(|d| (shape[d], x.strides[d]))
-            .unzip();
+            .collect();
+        // Folded in the order of memory, but where places are told, which count in that of the dimensions.
+        if inside && !matches!(op, Reduce::MaxAt | Reduce::MinAt) {
+            all.sort_by_key(|&(_, stride)| std::cmp::Reverse(stride));
+        }
+        let (sizes, strides): (Vec<_>, Vec<_>) = all.into_iter().unzip();
         let n: usize = sizes.iter().product();
         let layout = Layout::new(&sizes, [&strides]).ok_or(TooManyDims);
         layout.map(|layout| (layout, n))
