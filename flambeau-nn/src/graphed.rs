@@ -106,7 +106,8 @@ impl GraphedStep {
     /// use flambeau_nn::{Forward, GraphedStep, Linear, Module};
     /// let device = Device::cuda_if_available(0);
     /// let net = Linear::new(4, 3).to(device)?;
-    /// let (mut optimizer, mut scaler) = (Sgd::new(net.parameters(), 0.1), GradScaler::new());
+    /// let mut optimizer = Sgd::new(net.parameters(), 0.1);
+    /// let mut scaler = GradScaler::new().init_scale(1024.0);
     /// let mut step = GraphedStep::new();
     /// let x = Tensor::ones([2, 4])?.to(device)?;
     /// for _ in 0..6 {
@@ -114,7 +115,7 @@ impl GraphedStep {
     ///         autocast((device, DType::F16), || net.forward(x)?.square()?.mean())
     ///     })?;
     /// }
-    /// assert_eq!(scaler.get_scale(), 65536.0);
+    /// assert_eq!(scaler.get_scale(), 1024.0);
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     ///

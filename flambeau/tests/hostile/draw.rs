@@ -1,6 +1,6 @@
 //! What the calls are drawn from.
 
-use flambeau::{DType, Result, Tensor};
+use flambeau::{DType, MemoryFormat, Result, Tensor};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
@@ -250,6 +250,8 @@ impl Draw {
                 Tensor::rand(wide)?.slice(rank as i64 - 1, 1, 2 * shape[rank - 1] + 1, 2)
             }
             3 => Tensor::scalar(0.25f32)?.expand(shape),
+            4 if rank == 4 => Tensor::rand(shape)?.to_memory_format(MemoryFormat::ChannelsLast),
+            4 if rank == 5 => Tensor::rand(shape)?.to_memory_format(MemoryFormat::ChannelsLast3d),
             _ => Tensor::rand(shape),
         }
     }
