@@ -64,6 +64,7 @@ fn rows_pay(s: &ConvShape, part: Part) -> bool {
     let [_, height, width] = match part {
         Part::Forward => s.valid_output(),
         Part::Data => s.input,
+        // Sums of both operands would have to be stored: slower than `weight` by a quarter for LeNet.
         Part::Weight => return false,
     };
     let (saving, band, transforms) = match (s.kernel[1], winograd::rows::fine(s, part)) {

@@ -14,6 +14,10 @@
 //! Error: relative to the root mean square of the results 3e-6 at stride 1 (root mean square; the
 //! direct sums reach 2e-7), at stride 2 as the direct sums; see `scheme` for the choice that this
 //! depends on and `tests` for the check.
+//!
+//! Products are of f32 for maps of bf16 too. Sums rounded to bf16 could be multiplied twice as fast, but
+//! the results, rounded, have 6.5 times the error of exact ones rounded (64 channels, rectified normal
+//! values, stride 1); by tiles of 2x2 outputs, which spare half as much, 2.3 times.
 
 mod maps;
 mod product;
