@@ -327,10 +327,17 @@ impl Collate for Image {
 }
 
 impl ToDevice for Image {
-    fn to(self, device: flambeau_core::Device) -> Result<Image> {
-        match self.0 {
+    fn to(&self, device: flambeau_core::Device) -> Result<Image> {
+        match &self.0 {
             Pixels::Tensor(t) => Ok(Image::from_tensor(t.to_device(device)?)),
-            bytes => Ok(Image(bytes)),
+            _ => Ok(self.clone()),
+        }
+    }
+
+    fn pin_memory(&self) -> Result<Image> {
+        match &self.0 {
+            Pixels::Tensor(t) => Ok(Image::from_tensor(t.pin_memory()?)),
+            _ => Ok(self.clone()),
         }
     }
 }

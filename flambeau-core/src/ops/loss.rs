@@ -222,7 +222,7 @@ impl ClassLossOp {
         let w = wr.as_ref().map(|g| &g.slice::<T>()[..classes]);
         let class_weight = |c: usize| w.map_or(1.0, |w| wide(w[c]));
         let spread = self.smoothing / classes.max(1) as f64;
-        let all: f64 = if self.smoothing > 0.0 {
+        let all: f64 = if self.smoothing > 0.0 && rows > 0 {
             (0..classes).map(class_weight).sum::<f64>() * spread
         } else {
             0.0
