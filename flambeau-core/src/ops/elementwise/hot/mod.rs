@@ -17,7 +17,7 @@ use crate::tensor::Tensor;
 use crate::{DType, Result, with_stored};
 use flambeau_cpu::arith::{Arith, Arithmetic, Loops};
 use flambeau_cpu::threads::parallel_chunks_mut;
-use half::bf16;
+use half::{bf16, f16};
 use layout::{Layout, Spread, tile, tiles};
 
 /// Rows shorter than this are not worth a call each.
@@ -141,7 +141,7 @@ macro_rules! hot_unary {
 }
 pub(crate) use hot_unary;
 
-/// A type that there are further loops for.
+/// A type that there may be further loops for.
 pub(crate) trait Hot: Stored {
     /// What stands for an operand of one element.
     type Number: Copy + Sync + 'static;
@@ -166,6 +166,16 @@ macro_rules! hot_float {
     )*};
 }
 hot_float!(f32, bf16);
+
+impl Hot for f16 {
+    type Number = f32;
+    fn number<T: Stored>(v: T) -> f32 {
+        v.to_f32()
+    }
+    fn loops(_: &Binary, _: DType) -> Option<(&'static Loops<f16, f32>, bool)> {
+        None
+    }
+}
 
 macro_rules! hot_arith {
     ($($t:ty, |$v:ident| $number:expr);*) => {$(
@@ -199,48 +209,6 @@ fn number<S: Hot>(t: &Tensor) -> S::Number {
     with_stored!(t.dtype(), T => S::number(t.read().slice::<T>()[0]))
 }
 
-/// Runs `$body` with `$t` standing for what storage holds for `$dtype`; `$other` where there are no
-/// loops for it.
-macro_rules! with_hot {
-    ($dtype:expr, $t:ident => $body:expr, $other:expr) => {
-        match $dtype {
-            DType::F16 => $other,
-            DType::BF16 => {
-                type $t = bf16;
-                $body
-            }
-            DType::F32 => {
-                type $t = f32;
-                $body
-            }
-            DType::F64 => {
-                type $t = f64;
-                $body
-            }
-            DType::I64 => {
-                type $t = i64;
-                $body
-            }
-            DType::I32 => {
-                type $t = i32;
-                $body
-            }
-            DType::I16 => {
-                type $t = i16;
-                $body
-            }
-            DType::I8 => {
-                type $t = i8;
-                $body
-            }
-            DType::U8 | DType::Bool => {
-                type $t = u8;
-                $body
-            }
-        }
-    };
-}
-
 /// A row on `a` and `b`, whose result is of type `dtype` and shape `shape`; nothing where the plain
 /// loop does as well or the operands do not lie as these loops want them.
 pub(crate) fn binary(
@@ -249,7 +217,7 @@ pub(crate) fn binary(
     dtype: DType,
     operands: [&Tensor; 2],
 ) -> Option<Result<Tensor>> {
-    with_hot!(dtype, S => binary_of::<S>(def, shape, dtype, operands), None)
+    with_stored!(dtype, S => binary_of::<S>(def, shape, dtype, operands))
 }
 
 fn binary_of<S: Hot>(
@@ -346,7 +314,7 @@ impl<S: Hot> Way<S> {
 
 /// The same in the memory of `target`. False, with nothing done, where that cannot be.
 pub(crate) fn binary_in_place(def: &Binary, target: &Tensor, b: &Tensor) -> bool {
-    with_hot!(target.dtype(), S => binary_in_place_of::<S>(def, target, b), false)
+    with_stored!(target.dtype(), S => binary_in_place_of::<S>(def, target, b))
 }
 
 fn binary_in_place_of<S: Hot>(def: &Binary, target: &Tensor, b: &Tensor) -> bool {
