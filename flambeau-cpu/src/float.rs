@@ -88,6 +88,8 @@ pub(crate) trait Stored<T>: Pod {
     fn widen(self) -> T;
     /// The nearest, ties to even; a NaN stays one.
     fn narrow(value: T) -> Self;
+    /// All of `x`, which are no more than fit the buffer where they have to be widened into that.
+    fn widened<'a>(x: &'a [Self], buffer: &'a mut [T]) -> &'a [T];
 }
 
 impl<T: Float> Stored<T> for T {
@@ -99,6 +101,10 @@ impl<T: Float> Stored<T> for T {
     fn narrow(value: T) -> T {
         value
     }
+    #[inline(always)]
+    fn widened<'a>(x: &'a [T], _: &'a mut [T]) -> &'a [T] {
+        x
+    }
 }
 
 impl Stored<f32> for bf16 {
@@ -109,6 +115,14 @@ impl Stored<f32> for bf16 {
     #[inline(always)]
     fn narrow(value: f32) -> bf16 {
         bf16::near(value)
+    }
+    #[inline(always)]
+    fn widened<'a>(x: &'a [bf16], buffer: &'a mut [f32]) -> &'a [f32] {
+        let buffer = &mut buffer[..x.len()];
+        for (o, x) in buffer.iter_mut().zip(x) {
+            *o = x.wide();
+        }
+        buffer
     }
 }
 

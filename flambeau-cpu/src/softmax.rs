@@ -1,5 +1,7 @@
 //! Softmax and its logarithm along the middle dimension of `[outer, n, inner]`, with gradients.
 
+use std::ops::Range;
+
 use crate::float::Float;
 use crate::reduce::{fold16, sums};
 use crate::simd::dispatch;
@@ -11,6 +13,8 @@ const GRAIN: usize = 1 << 14;
 const LANES: usize = 16;
 /// The most columns that are taken side by side.
 const COLUMNS: usize = 512;
+/// Rows shorter than this are taken several at a time where columns are asked for.
+const FEW: usize = 32;
 /// Elements of such columns that should stay in the second cache between passes.
 const CACHED: usize = 1 << 16;
 
@@ -77,18 +81,20 @@ pub fn backward<T: Float>(g: &[T], y: &[T], out: &mut [T], shape: [usize; 3], lo
         dispatch(
             #[inline(always)]
             || {
+                let strips = Strips::new([n, inner, width]);
                 let mut sums = [T::ZERO; COLUMNS];
-                let sums = &mut sums[..width];
-                for k in 0..n {
-                    let (g, y) = (&g[k * inner..][..width], &y[k * inner..][..width]);
+                let sums = &mut sums[..strips.width];
+                for part in strips.each() {
+                    let (g, y) = (&g[part.clone()], &y[part]);
                     for ((s, &g), &y) in sums.iter_mut().zip(g).zip(y) {
                         *s += if log { g } else { g * y };
                     }
                 }
-                for k in 0..n {
-                    let (g, y) = (&g[k * inner..][..width], &y[k * inner..][..width]);
+                strips.join(sums, |a, b| a + b);
+                for part in strips.each() {
+                    let (g, y) = (&g[part.clone()], &y[part.clone()]);
                     // SAFETY: rows of the columns that `for_columns` hands out here alone.
-                    let out = unsafe { std::slice::from_raw_parts_mut(out.add(k * inner), width) };
+                    let out = unsafe { strips.of(out, part) };
                     for (((o, &s), &g), &y) in out.iter_mut().zip(&*sums).zip(g).zip(y) {
                         *o = if log { g - y.exp() * s } else { (g - s) * y };
                     }
@@ -326,20 +332,17 @@ pub fn log_sum_exp<T: Float>(x: &[T], out: &mut [T], [outer, n, inner]: [usize; 
                 dispatch(
                     #[inline(always)]
                     || {
+                        let strips = Strips::new([n, inner, width]);
                         let (mut max, mut sum) = ([T::NEG_INFINITY; COLUMNS], [T::ZERO; COLUMNS]);
-                        let (max, sum) = (&mut max[..width], &mut sum[..width]);
-                        for k in 0..n {
-                            for (m, &v) in max.iter_mut().zip(&x[k * inner..][..width]) {
-                                *m = if v > *m { v } else { *m };
-                            }
-                        }
+                        let (max, sum) = (&mut max[..strips.width], &mut sum[..strips.width]);
+                        greatest_down(&strips, x, max);
                         max.iter_mut().for_each(|m| *m = shift(*m));
-                        for k in 0..n {
-                            let x = &x[k * inner..][..width];
-                            for ((s, &m), &x) in sum.iter_mut().zip(&*max).zip(x) {
+                        for part in strips.each() {
+                            for ((s, &m), &x) in sum.iter_mut().zip(&*max).zip(&x[part]) {
                                 *s += (x - m).exp();
                             }
                         }
+                        strips.join(sum, |a, b| a + b);
                         for ((o, &s), &m) in out.iter_mut().zip(&*sum).zip(&*max) {
                             *o = s.log() + m;
                         }
@@ -401,33 +404,112 @@ fn whole_row<T: Float>(x: &[T], out: &mut [T], log: bool) {
     }
 }
 
+/// The columns of a matrix, walked some rows at a time: one, or as many short ones as fill registers,
+/// which lie one behind the other.
+struct Strips {
+    /// Rows at a time, a power of two.
+    rows: usize,
+    stride: usize,
+    /// Elements that are taken at a time.
+    width: usize,
+    /// Where the last row ends.
+    end: usize,
+}
+
+impl Strips {
+    /// For `width` columns of `n` rows that start `inner` elements apart.
+    #[inline(always)]
+    fn new([n, inner, width]: [usize; 3]) -> Strips {
+        let whole_registers = LANES >> inner.trailing_zeros().min(4);
+        let rows = match width == inner && inner < FEW {
+            true => (4 * LANES).div_ceil(inner).next_power_of_two(),
+            false => 1,
+        };
+        let rows = match rows {
+            1 => 1,
+            _ => rows.max(whole_registers).min(1 << n.ilog2()),
+        };
+        Strips {
+            rows,
+            stride: rows * inner,
+            width: (rows - 1) * inner + width,
+            end: (n - 1) * inner + width,
+        }
+    }
+
+    /// Where they lie; the last may be shorter.
+    #[inline(always)]
+    fn each(&self) -> impl Iterator<Item = Range<usize>> {
+        let (width, end) = (self.width, self.end);
+        (0..end)
+            .step_by(self.stride)
+            .map(move |at| at..end.min(at + width))
+    }
+
+    /// That part of `out`.
+    ///
+    /// # Safety
+    /// The elements are there, and nothing else touches them meanwhile.
+    #[inline(always)]
+    unsafe fn of<'a, T>(&self, out: *mut T, part: Range<usize>) -> &'a mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(out.add(part.start), part.len()) }
+    }
+
+    /// Joins the results of the rows of a strip; each then has that of its column.
+    #[inline(always)]
+    fn join<T: Float>(&self, results: &mut [T], join: impl Fn(T, T) -> T) {
+        let mut half = self.width / 2;
+        let columns = self.width / self.rows;
+        while self.rows > 1 && half >= columns {
+            let (low, high) = results.split_at_mut(half);
+            for (a, &b) in low.iter_mut().zip(&*high) {
+                *a = join(*a, b);
+            }
+            half /= 2;
+        }
+        let mut done = columns;
+        while done < self.width {
+            results.copy_within(..done, done);
+            done *= 2;
+        }
+    }
+}
+
+/// The greatest element of each column, for each row of a strip.
 #[inline(always)]
-fn columns<T: Float>(x: &[T], out: *mut T, [n, inner, width]: [usize; 3], log: bool) {
-    let (mut max, mut sum) = ([T::NEG_INFINITY; COLUMNS], [T::ZERO; COLUMNS]);
-    let (max, sum) = (&mut max[..width], &mut sum[..width]);
-    for k in 0..n {
-        for (m, &v) in max.iter_mut().zip(&x[k * inner..][..width]) {
+fn greatest_down<T: Float>(strips: &Strips, x: &[T], max: &mut [T]) {
+    for part in strips.each() {
+        for (m, &v) in max.iter_mut().zip(&x[part]) {
             *m = if v > *m { v } else { *m };
         }
     }
-    for k in 0..n {
-        let x = &x[k * inner..][..width];
+    strips.join(max, |a, b| if b > a { b } else { a });
+}
+
+#[inline(always)]
+fn columns<T: Float>(x: &[T], out: *mut T, shape: [usize; 3], log: bool) {
+    let strips = Strips::new(shape);
+    let (mut max, mut sum) = ([T::NEG_INFINITY; COLUMNS], [T::ZERO; COLUMNS]);
+    let (max, sum) = (&mut max[..strips.width], &mut sum[..strips.width]);
+    greatest_down(&strips, x, max);
+    for part in strips.each() {
         // SAFETY: rows of the columns that `for_columns` hands out here alone.
-        let out = unsafe { std::slice::from_raw_parts_mut(out.add(k * inner), width) };
-        for (((o, s), &m), &x) in out.iter_mut().zip(sum.iter_mut()).zip(&*max).zip(x) {
+        let out = unsafe { strips.of(out, part.clone()) };
+        for (((o, s), &m), &x) in out.iter_mut().zip(sum.iter_mut()).zip(&*max).zip(&x[part]) {
             let e = (x - m).exp();
             *s += e;
             *o = e;
         }
     }
+    strips.join(sum, |a, b| a + b);
     for s in sum.iter_mut() {
         *s = if log { s.log() } else { T::from_f64(1.0) / *s };
     }
-    for k in 0..n {
-        let x = &x[k * inner..][..width];
+    for part in strips.each() {
         // SAFETY: as above.
-        let out = unsafe { std::slice::from_raw_parts_mut(out.add(k * inner), width) };
-        for (((o, &s), &m), &x) in out.iter_mut().zip(&*sum).zip(&*max).zip(x) {
+        let out = unsafe { strips.of(out, part.clone()) };
+        for (((o, &s), &m), &x) in out.iter_mut().zip(&*sum).zip(&*max).zip(&x[part]) {
             *o = if log { x - m - s } else { *o * s };
         }
     }
@@ -447,6 +529,10 @@ mod tests {
             [2, 5, 3],
             [1, 2000, 70],
             [2, 3, 600],
+            [3, 700, 3],
+            [2, 97, 31],
+            [1, 40, 16],
+            [2, 33, 2],
             [0, 3, 2],
         ] {
             let [outer, n, inner] = shape;

@@ -7,9 +7,11 @@
 //! maps of the element type that is summed, or of bf16 for sums of f32.
 
 mod bf16;
+mod group;
 mod layer;
 
 pub use bf16::{batch_norm_backward_bf16, batch_norm_forward_bf16, scale_shift_bf16};
+pub use group::group_norm_backward;
 pub use layer::{layer_norm_backward, layer_norm_forward, normalise_rows, row_statistics};
 
 use std::ops::Range;
@@ -36,6 +38,8 @@ const GRAIN: usize = 1 << 14;
 const NARROW: usize = 64;
 /// Elements of a sample that narrow channels make up together.
 const SIDE: usize = 512;
+/// Elements of a channel that are summed in the element type before `f64` takes over.
+const CHUNK: usize = 2048;
 /// Samples that narrow channels are summed over in the element type before `f64` takes over.
 const RUN: usize = 64;
 
@@ -124,16 +128,25 @@ impl Tile {
             dispatch(
                 #[inline(always)]
                 || {
+                    // Widened first: a sum of bf16 that does so as it goes is compiled to poor code.
+                    let (mut wide, mut other) = ([T::ZERO; CHUNK], [T::ZERO; CHUNK]);
                     for c in self.channels.clone() {
                         let (centre, mut total) = (centre[c], [0.0; W]);
                         for n in 0..self.shape.batch {
-                            let part = sums(
-                                &x[self.of_channel(n, c)],
-                                &y[self.of_channel(n, c)],
-                                #[inline(always)]
-                                |x: E, y: E| term(centre, x.widen(), y.widen()),
-                            );
-                            (0..W).for_each(|w| total[w] += part[w].to_f64());
+                            let of_channel = self.of_channel(n, c);
+                            let x = x[of_channel.clone()].chunks(CHUNK);
+                            for (x, y) in x.zip(y[of_channel].chunks(CHUNK)) {
+                                let same = std::ptr::eq(x, y);
+                                let x = E::widened(x, &mut wide);
+                                let y = if same { x } else { E::widened(y, &mut other) };
+                                let part = sums(
+                                    x,
+                                    y,
+                                    #[inline(always)]
+                                    |x: T, y: T| term(centre, x, y),
+                                );
+                                (0..W).for_each(|w| total[w] += part[w].to_f64());
+                            }
                         }
                         out[c] = total;
                     }

@@ -1,8 +1,8 @@
 //! Normalisation of groups of a sample's channels.
 
 use super::{
-    Norm, Normalise, channel_shape, check, list, per_channel, row_gradient_on_cuda, rows_on_cuda,
-    sample_of, sample_param, standardised,
+    Norm, Normalise, check, list, per_channel, row_gradient_on_cuda, rows_on_cuda, sample_of,
+    sample_param, standardised,
 };
 use crate::dispatch::Output;
 use crate::dtype::Stored;
@@ -11,7 +11,7 @@ use crate::shape::numel;
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Result, bail, cuda};
 use flambeau_cpu::float::Float;
-use flambeau_cpu::norm::{self as kernels, ChannelShape};
+use flambeau_cpu::norm as kernels;
 use smallvec::smallvec;
 
 /// `x` is `[batch, channels, …]`, normalised over each of `groups` blocks of a sample's channels; the
@@ -27,29 +27,6 @@ impl GroupNorm {
     fn sizes(&self, x: &Tensor) -> [usize; 3] {
         let (channels, inner) = (x.shape()[1], numel(&x.shape()[2..]));
         [channels / self.groups * inner, channels, inner]
-    }
-
-    /// The channels of all samples, each on its own.
-    fn shape(x: &Tensor) -> ChannelShape {
-        let s = channel_shape(x.shape());
-        ChannelShape {
-            batch: 1,
-            channels: s.batch * s.channels,
-            ..s
-        }
-    }
-
-    /// For each channel of each sample, of `channels` each: its number, and its block's statistics.
-    fn blocks<'a, T: Copy>(
-        &self,
-        channels: usize,
-        stats: &'a [[T; 2]],
-    ) -> impl Iterator<Item = (usize, [T; 2])> + 'a {
-        let (of_block, groups) = (channels / self.groups, self.groups);
-        stats.iter().enumerate().flat_map(move |(i, &block)| {
-            let first = i % groups * of_block;
-            (first..first + of_block).map(move |c| (c, block))
-        })
     }
 }
 
@@ -85,47 +62,31 @@ impl Norm for GroupNorm {
         weight: Option<&[T]>,
         affine: bool,
     ) -> Result<(Option<Tensor>, [Vec<T>; 2])> {
-        let (s, channels) = (Self::shape(x), x.shape()[1]);
+        let [_, channels, inner] = self.sizes(x);
         let (xr, gr, sr) = (x.read(), grad.read(), ctx.extra(0).read());
-        let (xs, gs) = (&xr.slice::<T>()[..x.numel()], &gr.slice::<T>()[..x.numel()]);
+        let of = [&xr, &gr].map(|r| &r.slice::<T>()[..x.numel()]);
         let (stats, _) = sr.slice::<T>()[..2 * x.shape()[0] * self.groups].as_chunks::<2>();
-        let build = |fill: &dyn Fn(&mut [T])| {
-            Tensor::build::<T>(Self::NAME, x.shape(), x.dtype(), |out| fill(out))
-        };
-        let width = x.numel() / stats.len();
-        let input = |g: &[T]| {
-            build(&|out| kernels::layer_norm_backward(width, [xs, g], None, stats, Some(out), None))
-        };
-        let of_x = match weight {
-            _ if !ctx.needs(0) => None,
-            None => Some(input(gs)?),
-            Some(w) => {
-                let w = w.repeat(x.shape()[0]);
-                let zeros = vec![T::ZERO; w.len()];
-                let weighted = build(&|out| kernels::scale_shift(&s, gs, [&w, &zeros], out))?;
-                Some(input(&weighted.read().slice::<T>()[..x.numel()])?)
-            }
-        };
+        let sizes = [self.groups, channels / self.groups, inner];
+        let run =
+            |out: Option<&mut [T]>| kernels::group_norm_backward(sizes, of, weight, stats, out);
+        let (mut of_x, mut sums) = (None, vec![]);
+        if ctx.needs(0) {
+            of_x = Some(Tensor::build::<T>(
+                Self::NAME,
+                x.shape(),
+                x.dtype(),
+                |out| {
+                    sums = run(Some(out));
+                },
+            )?);
+        } else {
+            sums = run(None);
+        }
         if !affine {
             return Ok((of_x, [vec![], vec![]]));
         }
-        let statistics = self.blocks(channels, stats).map(|(_, [m, i])| (m, i));
-        let (mean, inverse): (Vec<T>, Vec<T>) = statistics.unzip();
-        let of = kernels::BatchNormGradient {
-            x: xs,
-            grad: gs,
-            statistics: [&mean, &inverse, &inverse],
-            training: false,
-        };
-        let sums = kernels::batch_norm_backward(&s, &of, None);
-        let each = |term: &dyn Fn(usize) -> f64| -> Vec<T> {
-            let sum = |c: usize| (c..sums.len()).step_by(channels).map(term).sum();
-            (0..channels)
-                .map(|c| <T as Float>::from_f64(sum(c)))
-                .collect()
-        };
-        let of_weight = each(&|i| sums[i][1] * Float::to_f64(inverse[i]));
-        Ok((of_x, [of_weight, each(&|i| sums[i][0])]))
+        let each = |i: usize| sums.iter().map(|s| <T as Float>::from_f64(s[i])).collect();
+        Ok((of_x, [each(1), each(0)]))
     }
 
     fn cuda(&self, x: &Tensor, affine: cuda::Affine<'_>) -> Result<Output> {
