@@ -31,11 +31,16 @@ pub(in crate::conv) fn possible(s: &ConvShape) -> bool {
         && s.padding[2] < width
 }
 
+/// Samples of which each has little to say in a step of training.
+const MANY: usize = 64;
+
 /// Whether five rows of a kernel go by the scheme with less error. Maxima are taken of outputs, and
 /// with few channels, of which direct sums are short and exact, an error of more than twice theirs
-/// decides more near ties otherwise. Gradients are only added up.
+/// decides more near ties otherwise: of a few samples one of them changes the step that is taken, of
+/// many it is lost among the others, and the scheme takes half as long again. Gradients are only added
+/// up.
 pub(in crate::conv) fn fine(s: &ConvShape, part: Part) -> bool {
-    s.kernel[1] == 5 && part == Part::Forward && s.in_channels < 16
+    s.kernel[1] == 5 && part == Part::Forward && s.in_channels < 16 && s.batch < MANY
 }
 
 /// See [`super::super::conv_forward`]; for a [`possible`] shape.
