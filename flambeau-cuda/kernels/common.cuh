@@ -358,6 +358,52 @@ template <class T, class F> __device__ inline void write_row(T* row, i64 n, F f)
     }
 }
 
+// What a thread keeps of a row in registers: `COUNT` elements, read once, all at the same time. A block
+// whose threads hold the whole row walks over it as often as it likes.
+template <class T, class A> struct Held {
+    static const int N = Width<T>::value, COUNT = sizeof(T) == 8 ? 8 : 16;
+    A at[COUNT];
+
+    // Of the row's element that `at[j]` is; it may be beyond the row.
+    __device__ static i64 place(int j) {
+        return ((i64)(j / N) * blockDim.x + threadIdx.x) * N + j % N;
+    }
+    // What is beyond the row is `rest`.
+    __device__ Held(const T* row, i64 n, A rest) {
+        bool vectors = aligned<N>(row);
+#pragma unroll
+        for (int j = 0; j < COUNT; j += N) {
+            i64 i = place(j);
+            if (vectors && i + N <= n) {
+                Vector<T, N> v = load<N>(row + i);
+#pragma unroll
+                for (int k = 0; k < N; k++) at[j + k] = convert<A>(v.at[k]);
+            } else {
+#pragma unroll
+                for (int k = 0; k < N; k++) at[j + k] = i + k < n ? convert<A>(row[i + k]) : rest;
+            }
+        }
+    }
+    // Writes f(j, i), of the element `at[j]` at place i, to the row.
+    template <class F> __device__ static void write(T* row, i64 n, F f) {
+        bool vectors = aligned<N>(row);
+#pragma unroll
+        for (int j = 0; j < COUNT; j += N) {
+            i64 i = place(j);
+            if (vectors && i + N <= n) {
+                Vector<T, N> v;
+#pragma unroll
+                for (int k = 0; k < N; k++) v.at[k] = f(j + k, i + k);
+                store<N>(row + i, v);
+            } else {
+#pragma unroll
+                for (int k = 0; k < N; k++)
+                    if (i + k < n) row[i + k] = f(j + k, i + k);
+            }
+        }
+    }
+};
+
 // ------------------------------------------------------------------------------------------ faults
 
 // What a kernel found wrong, for the host to report: zeroed before the launch, and written once.

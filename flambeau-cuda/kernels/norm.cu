@@ -5,8 +5,8 @@
 // Layer and group norm take rows of `width` neighbours; element i belongs to channel
 // i / inner % channels: layer norm has inner = 1 and channels = width, group norm rows of
 // channels / groups * inner elements. `stats` holds mean and inverse deviation of each row.
-// `row_norm_*`: a block for each row, any multiple of 32 threads, with dynamic shared memory of
-// width ACCs where `cached`. `channel_*` (batch norm over [batch, channels, inner], mean and variance
+// `row_norm_*`: a block for each row, any multiple of 32 threads; `held` says that they keep the
+// whole row in registers, else they read it again for each pass. `channel_*` (batch norm over [batch, channels, inner], mean and variance
 // given in ACC): flat, 256 threads. `affine_*` sum the gradients of weight and bias: rows (a block
 // for each piece of a channel) or columns (inner = 1: 32 channels for a block of (32, 8)), then
 // `affine_parts`, a thread for each channel. Sums have a fixed order.
@@ -18,65 +18,81 @@ __device__ inline i64 channel_of(i64 i, i64 inner, i64 channels) {
     return modulo(inner == 1 ? i : quotient(i, inner), channels);
 }
 
-extern "C" __global__ void __launch_bounds__(1024)
-row_norm_forward(const T* x, const W* weight, const W* bias, T* out,
-                                            ACC* stats, i64 width, i64 channels, i64 inner,
-                                            double eps, int cached) {
-    DYNAMIC_SHARED(ACC, cache);
-    i64 start = blockIdx.x * width;
-    const T* row = x + start;
-    ACC sum = 0, squares = 0;
-    each_of_row(row, 0, width, threadIdx.x, blockDim.x, [&](i64 i, T v) {
-        ACC wide = convert<ACC>(v);
-        if (cached) cache[i] = wide;
-        sum += wide;
-    });
-    ACC mean = block_sum(sum) / (ACC)width;
-    auto at = [&](i64 i) { return cached ? cache[i] : convert<ACC>(row[i]); };
-    const int N = Width<T>::value;
-    for (i64 i = (i64)threadIdx.x * N; i < width; i += (i64)blockDim.x * N)
-        for (int k = 0; k < N && i + k < width; k++) {
-            ACC d = at(i + k) - mean;
-            squares += d * d;
-        }
-    ACC var = block_sum(squares) / (ACC)width;
-    ACC inverse = 1 / sqrt(var + (ACC)eps);
-    if (threadIdx.x == 0) {
-        stats[2 * blockIdx.x] = mean;
-        stats[2 * blockIdx.x + 1] = inverse;
-    }
-    write_row(out + start, width, [&](i64 i) {
-        ACC v = (at(i) - mean) * inverse;
-        i64 c = inner == 1 && channels == width ? i : channel_of(start + i, inner, channels);
-        if (weight) v *= convert<ACC>(weight[c]);
-        if (bias) v += convert<ACC>(bias[c]);
-        return convert<T>(v);
-    });
+// The channel of element i of the row that begins at `start`.
+__device__ inline i64 channel_in_row(i64 start, i64 i, i64 inner, i64 channels, i64 width) {
+    return inner == 1 && channels == width ? i : channel_of(start + i, inner, channels);
 }
 
 extern "C" __global__ void __launch_bounds__(1024)
-row_norm_backward(const T* x, const T* grad, const W* weight,
-                                             const ACC* stats, T* out, i64 width, i64 channels,
-                                             i64 inner) {
+row_norm_forward(const T* x, const W* weight, const W* bias, T* out, ACC* stats, i64 width,
+                 i64 channels, i64 inner, double eps, int held) {
     i64 start = blockIdx.x * width;
-    ACC mean = stats[2 * blockIdx.x], inverse = stats[2 * blockIdx.x + 1];
-    auto scaled = [&](i64 i, T g) {
-        if (!weight) return convert<ACC>(g);
-        i64 c = inner == 1 && channels == width ? i : channel_of(start + i, inner, channels);
-        return convert<ACC>(g) * convert<ACC>(weight[c]);
+    x += start, out += start;
+    ACC sum = 0, squares = 0, mean, inverse;
+    auto square = [&](ACC v) { squares += (v - mean) * (v - mean); };
+    auto finish = [&] {
+        inverse = 1 / sqrt(block_sum(squares) / (ACC)width + (ACC)eps);
+        if (threadIdx.x == 0) stats[2 * blockIdx.x] = mean, stats[2 * blockIdx.x + 1] = inverse;
     };
-    ACC sum = 0, dot = 0;
-    each_of_rows(x + start, grad + start, width, [&](i64 i, T v, T g) {
-        ACC s = scaled(i, g);
+    auto normal = [&](ACC v, i64 i) {
+        i64 c = channel_in_row(start, i, inner, channels, width);
+        v = (v - mean) * inverse;
+        if (weight) v *= convert<ACC>(weight[c]);
+        if (bias) v += convert<ACC>(bias[c]);
+        return convert<T>(v);
+    };
+    if (held) {
+        Held<T, ACC> row(x, width, 0);
+#pragma unroll
+        for (ACC v : row.at) sum += v;
+        mean = block_sum(sum) / (ACC)width;
+#pragma unroll
+        for (int j = 0; j < row.COUNT; j++)
+            if (row.place(j) < width) square(row.at[j]);
+        finish();
+        return row.write(out, width, [&](int j, i64 i) { return normal(row.at[j], i); });
+    }
+    each_of_row(x, 0, width, threadIdx.x, blockDim.x, [&](i64, T v) { sum += convert<ACC>(v); });
+    mean = block_sum(sum) / (ACC)width;
+    each_of_row(x, 0, width, threadIdx.x, blockDim.x, [&](i64, T v) { square(convert<ACC>(v)); });
+    finish();
+    write_row(out, width, [&](i64 i) { return normal(convert<ACC>(x[i]), i); });
+}
+
+extern "C" __global__ void __launch_bounds__(1024)
+row_norm_backward(const T* x, const T* grad, const W* weight, const ACC* stats, T* out, i64 width,
+                  i64 channels, i64 inner, int held) {
+    i64 start = blockIdx.x * width;
+    x += start, grad += start, out += start;
+    ACC mean = stats[2 * blockIdx.x], inverse = stats[2 * blockIdx.x + 1], sum = 0, dot = 0;
+    auto scaled = [&](ACC g, i64 i) {
+        return weight ? g * convert<ACC>(weight[channel_in_row(start, i, inner, channels, width)]) : g;
+    };
+    auto add = [&](ACC v, ACC s) {
         sum += s;
-        dot += s * ((convert<ACC>(v) - mean) * inverse);
-    });
-    sum = block_sum(sum) / (ACC)width;
-    dot = block_sum(dot) / (ACC)width;
-    write_row(out + start, width, [&](i64 i) {
-        ACC normal = (convert<ACC>(x[start + i]) - mean) * inverse;
-        return convert<T>((scaled(i, grad[start + i]) - sum - normal * dot) * inverse);
-    });
+        dot += s * ((v - mean) * inverse);
+    };
+    auto finish = [&] {
+        sum = block_sum(sum) / (ACC)width;
+        dot = block_sum(dot) / (ACC)width;
+    };
+    auto gradient = [&](ACC v, ACC s) {
+        return convert<T>((s - sum - (v - mean) * inverse * dot) * inverse);
+    };
+    if (held) {
+        Held<T, ACC> v(x, width, 0), s(grad, width, 0);
+#pragma unroll
+        for (int j = 0; j < v.COUNT; j++)
+            if (v.place(j) < width) {
+                s.at[j] = scaled(s.at[j], v.place(j));
+                add(v.at[j], s.at[j]);
+            }
+        finish();
+        return v.write(out, width, [&](int j, i64) { return gradient(v.at[j], s.at[j]); });
+    }
+    each_of_rows(x, grad, width, [&](i64 i, T v, T g) { add(convert<ACC>(v), scaled(convert<ACC>(g), i)); });
+    finish();
+    write_row(out, width, [&](i64 i) { return gradient(convert<ACC>(x[i]), scaled(convert<ACC>(grad[i]), i)); });
 }
 
 // f(i, c, step) of every N neighbours from i on: the first is of channel c, the channels of others `step`

@@ -68,6 +68,15 @@ fn row_threads(n: usize, ty: Type) -> u32 {
         .clamp(WARP, 4 * BLOCK as usize) as u32
 }
 
+/// Threads of a block for a row of `n`, and whether they hold all of it in registers (`Held` of
+/// `common.cuh`).
+fn held_threads(n: usize, ty: Type) -> (u32, bool) {
+    const MOST: usize = 4 * BLOCK as usize;
+    let each = if ty.size() == 8 { 8 } else { 16 };
+    let threads = n.div_ceil(each).next_multiple_of(WARP).clamp(WARP, MOST);
+    (threads as u32, n <= threads * each)
+}
+
 /// Into how many parts of which length `n` elements are cut: of `piece` elements, longer where there
 /// would be more than `most`. At least one.
 fn part_count(n: usize, piece: usize, most: usize) -> (usize, usize) {

@@ -1,7 +1,6 @@
 //! Layer, group and batch norm.
 
-use super::softmax::CACHE;
-use super::{Launches, Memory, WARP, blocks, flat, part_count, row_threads};
+use super::{Launches, Memory, WARP, blocks, flat, held_threads, part_count};
 use crate::{Launch, Pod, Ptr, Type, Unit};
 
 /// Rows of `width` neighbours that are normalised each for itself: layer norm has `inner` 1 and
@@ -74,14 +73,12 @@ impl RowNorm {
         }
         let unit = unit(self.ty, self.param);
         let mut launch = flat(unit, "row_norm_forward", self.rows as u32);
-        launch.block[0] = row_threads(self.width, self.ty);
-        let bytes = self.width * self.ty.accumulate().size();
-        let cached = bytes <= CACHE;
-        launch.shared = if cached { bytes as u32 } else { 0 };
+        let (threads, held) = held_threads(self.width, self.ty);
+        launch.block[0] = threads;
         let args = launch.args.push(x).push(weight).push(bias).push(out);
         let args = args.push(stats).push(self.width as i64);
         let args = args.push(self.channels as i64).push(self.inner as i64);
-        args.push(eps).push(i32::from(cached));
+        args.push(eps).push(i32::from(held));
         Some(launch)
     }
 
@@ -98,10 +95,12 @@ impl RowNorm {
         }
         let unit = unit(self.ty, self.param);
         let mut launch = flat(unit, "row_norm_backward", self.rows as u32);
-        launch.block[0] = row_threads(self.width, self.ty);
+        let (threads, held) = held_threads(self.width, self.ty);
+        launch.block[0] = threads;
         let args = launch.args.push(x).push(grad).push(weight).push(stats);
         let args = args.push(out).push(self.width as i64);
-        args.push(self.channels as i64).push(self.inner as i64);
+        let args = args.push(self.channels as i64).push(self.inner as i64);
+        args.push(i32::from(held));
         Some(launch)
     }
 

@@ -1,10 +1,7 @@
 //! Softmax, and the loss that is fused with it.
 
-use super::{BLOCK, Launches, blocks, flat, row_threads};
+use super::{BLOCK, Launches, blocks, flat, held_threads, row_threads};
 use crate::{Launch, Ptr, Type, Unit};
-
-/// Shared memory that a cached row may take; the reductions' own is some hundred bytes.
-pub(super) const CACHE: usize = 40 << 10;
 
 fn unit(ty: Type, log: bool) -> Unit {
     Unit::new("softmax.cu")
@@ -26,16 +23,10 @@ pub fn softmax(ty: Type, log: bool, shape: [usize; 3], x: Ptr, out: Ptr) -> Opti
         return Some(launch);
     }
     let mut launch = flat(unit(ty, log), "softmax_rows", outer as u32);
-    launch.block[0] = row_threads(n, ty);
-    let bytes = n * ty.accumulate().size();
-    let cached = bytes <= CACHE;
-    launch.shared = if cached { bytes as u32 } else { 0 };
-    launch
-        .args
-        .push(x)
-        .push(out)
-        .push(n as i64)
-        .push(i32::from(cached));
+    let (threads, held) = held_threads(n, ty);
+    launch.block[0] = threads;
+    let args = launch.args.push(x).push(out);
+    args.push(n as i64).push(i32::from(held));
     Some(launch)
 }
 
@@ -65,8 +56,9 @@ pub fn softmax_backward(
     if columns {
         args.push(outer as i64).push(n as i64).push(inner as i64);
     } else {
-        args.push(n as i64);
-        launch.block[0] = row_threads(n, ty);
+        let (threads, held) = held_threads(n, ty);
+        args.push(n as i64).push(i32::from(held));
+        launch.block[0] = threads;
     }
     Some(launch)
 }
