@@ -2,8 +2,8 @@
 //!
 //! The loops are written over [`TileUnit`], so that tests run them, and the packing, on a unit in
 //! plain Rust. The CPU's unit is used where CPUID names it, the kernel grants it and it agrees
-//! with the portable kernels on a small product at first use. The tests have run on CPUs without
-//! AMX so far: there the loops and the packing are tested, the instructions only assembled.
+//! with the portable kernels on a small product at first use. On CPUs without AMX the tests cover the
+//! loops and the packing; the instructions are only assembled.
 
 use std::sync::OnceLock;
 
@@ -42,14 +42,25 @@ pub(super) trait TileUnit {
 #[inline(always)]
 pub(super) unsafe fn tile<U: TileUnit>(unit: &mut U, t: &Tile) {
     const WIDTH: usize = 2 * SIDE;
-    let mut sums = [[0.0f32; WIDTH]; 2 * SIDE];
     let (low, right) = (t.rows > SIDE, t.cols > SIDE);
-    // SAFETY: the caller vouches for the unit and the packed operands; `sums` holds four tiles.
+    // Whole tiles of sums are read and written where they are.
+    let whole = t.rows == WIDTH && t.cols == WIDTH && t.alpha == 1.0;
+    let on = whole && t.beta == 1.0 && t.d.col == size_of::<f32>();
+    let there = on || whole && t.beta == 0.0;
+    // SAFETY: the caller vouches for the unit, the packed operands, and, where the tiles are whole,
+    // the sums.
     unsafe {
-        unit.zero::<0>();
-        unit.zero::<1>();
-        unit.zero::<2>();
-        unit.zero::<3>();
+        if on {
+            unit.load::<0>(t.d.at, t.d.row);
+            unit.load::<1>(t.d.at(0, SIDE), t.d.row);
+            unit.load::<2>(t.d.at(SIDE, 0), t.d.row);
+            unit.load::<3>(t.d.at(SIDE, SIDE), t.d.row);
+        } else {
+            unit.zero::<0>();
+            unit.zero::<1>();
+            unit.zero::<2>();
+            unit.zero::<3>();
+        }
         for step in 0..t.k.div_ceil(2 * SIDE) {
             let a = t.a.add(step * SIDE * t.a_step);
             let b = t.b.add(step * SIDE * t.b_step);
@@ -68,24 +79,46 @@ pub(super) unsafe fn tile<U: TileUnit>(unit: &mut U, t: &Tile) {
                 }
             }
         }
-        let at = sums.as_mut_ptr().cast::<u8>();
-        let row = 4 * WIDTH;
+        let mut sums = [[0.0f32; WIDTH]; WIDTH];
+        let (at, row) = match there {
+            true => (t.c, t.c_row),
+            false => (sums.as_mut_ptr().cast(), 4 * WIDTH),
+        };
         unit.store::<0>(at, row);
         unit.store::<1>(at.add(4 * SIDE), row);
         unit.store::<2>(at.add(SIDE * row), row);
         unit.store::<3>(at.add(SIDE * row + 4 * SIDE), row);
+        if !there {
+            finish(t, &sums);
+        }
     }
+}
+
+/// Writes the sums of a tile that is not whole, or with factors.
+///
+/// # Safety
+/// The elements of `c` and, unless `beta` is 0, of `d` are there.
+#[inline(always)]
+unsafe fn finish<const WIDTH: usize>(t: &Tile, sums: &[[f32; WIDTH]; WIDTH]) {
     let (alpha, beta) = (t.alpha as f32, t.beta as f32);
     for (i, sums) in sums.iter().enumerate().take(t.rows) {
-        for (j, &sum) in sums.iter().enumerate().take(t.cols) {
-            // SAFETY: the caller vouches for the elements of `c` and `d`.
-            unsafe {
-                let c = t.c.add(i * t.c_row).cast::<f32>().add(j);
-                *c = match beta == 0.0 {
-                    true => alpha * sum,
-                    false => alpha * sum + beta * *t.d.at(i, j).cast::<f32>(),
-                };
+        let mut old = [0.0f32; WIDTH];
+        // SAFETY: the caller's; `d` may be `c`, and is read before that is written.
+        let c = unsafe {
+            if t.beta != 0.0 {
+                match t.d.col == size_of::<f32>() {
+                    true => t.d.at(i, 0).cast::<f32>().copy_to(old.as_mut_ptr(), t.cols),
+                    false => {
+                        for (j, old) in old.iter_mut().enumerate().take(t.cols) {
+                            *old = *t.d.at(i, j).cast::<f32>();
+                        }
+                    }
+                }
             }
+            std::slice::from_raw_parts_mut(t.c.add(i * t.c_row).cast::<f32>(), t.cols)
+        };
+        for ((c, &sum), &old) in c.iter_mut().zip(sums).zip(&old) {
+            *c = alpha * sum + beta * old;
         }
     }
 }
@@ -127,6 +160,8 @@ pub(super) const fn kernels(tiles: &'static [TileFn; 2 * SIDE], run: [fn(); 2]) 
         unit: Some(Unit {
             rows: 2 * SIDE,
             pairs: SIDE,
+            depth: 16 * SIDE,
+            block: 256 << 10,
             pack_a,
             enter: run[0],
             leave: run[1],

@@ -467,6 +467,17 @@ pub struct Kernels {
     pub(super) unit: Option<Unit>,
 }
 
+impl Kernels {
+    /// Multiply-adds below which a further thread does not pay.
+    pub(super) fn task(&self) -> usize {
+        match self.unit {
+            // Sixteen times as fast, or more.
+            Some(_) => 32 * super::TASK,
+            None => super::TASK,
+        }
+    }
+}
+
 /// Conversions of a half type.
 #[derive(Debug)]
 pub(super) struct Half {
@@ -480,6 +491,11 @@ pub(super) struct Half {
 pub(super) struct Unit {
     pub rows: usize,
     pub pairs: usize,
+    /// Steps along `k` of one pass: a panel of `b` and a tile's rows of `a` lie in the L1 cache
+    /// together. The sums are read and written once for each pass.
+    pub depth: usize,
+    /// Packed units of a block of `a`: a good part of the L2 cache, for a panel comes from beyond.
+    pub block: usize,
     pub pack_a: PackFn,
     /// Called on a thread before and after its tiles.
     pub enter: fn(),

@@ -393,11 +393,11 @@ unsafe fn run(
         unsafe { driver::run(&problem, kernels, threads) }
     };
     let work = m.saturating_mul(n).saturating_mul(k.max(1));
-    let threads = num_threads();
-    if threads == 1 || work.saturating_mul(batch) < 2 * TASK {
+    let (threads, task) = (num_threads(), kernels.task());
+    if threads == 1 || work.saturating_mul(batch) < 2 * task {
         (0..batch).for_each(|i| one(i, 1));
-    } else if batch >= 4 * threads || (batch > 1 && work < 16 * TASK) {
-        parallel_for(batch, (TASK / work).clamp(1, batch.div_ceil(2)), |r| {
+    } else if batch >= 4 * threads || (batch > 1 && work < 16 * task) {
+        parallel_for(batch, (task / work).clamp(1, batch.div_ceil(2)), |r| {
             r.for_each(|i| one(i, 1))
         });
     } else {

@@ -85,18 +85,10 @@ impl Pass<'_> {
     }
 
     /// Packs some tiles' rows of `a`.
-    pub(super) unsafe fn pack_tiles(
-        &self,
-        tiles: (usize, usize),
-        steps: (usize, usize),
-        scratch: &mut Vec<Line>,
-    ) -> *const u8 {
+    unsafe fn pack_tiles(&self, tiles: (usize, usize), steps: (usize, usize), to: *mut u8) {
         let (p, length) = (self.p, steps.1 - steps.0);
         let (k0, k1) = self.elements(steps.0, steps.1);
         let top = self.rows.start(tiles.0);
-        let most = self.unit.map_or(p.m.div_ceil(self.rows.parts), |u| u.rows);
-        let units = (tiles.1 - tiles.0) * most * length + 64;
-        let to = room(scratch, units * self.kernels.sum);
         for group in (tiles.0..tiles.1).step_by(GROUP) {
             let mut pieces = [Piece::default(); GROUP];
             let last = tiles.1.min(group + GROUP);
@@ -123,6 +115,63 @@ impl Pass<'_> {
             // next begins, and there is a vector's room after the last.
             unsafe { self.pack(pack, k1 - k0, pieces, from, (p.a.col, p.a.row), to) };
         }
-        to
+    }
+}
+
+/// Some tiles' rows of `a`, packed part by part along `k` as they are asked for, in order. There is
+/// room for all parts, which stay then, or for one.
+pub(super) struct Packed<'a> {
+    pass: &'a Pass<'a>,
+    tiles: (usize, usize),
+    at: *mut u8,
+    /// Distance of the parts.
+    bytes: usize,
+    all: bool,
+    /// The part packed last.
+    last: Option<usize>,
+}
+
+impl<'a> Packed<'a> {
+    /// `parts` is how many there is room for, all or one, `steps` the length of the longest.
+    pub fn new(
+        pass: &'a Pass<'a>,
+        tiles: (usize, usize),
+        (parts, steps): (usize, usize),
+        scratch: &mut Vec<Line>,
+    ) -> Self {
+        let most = pass
+            .unit
+            .map_or(pass.p.m.div_ceil(pass.rows.parts), |u| u.rows);
+        let units = (tiles.1 - tiles.0) * most * steps + 64;
+        let bytes = units * pass.kernels.sum;
+        let parts = if pass.pack_a { parts } else { 0 };
+        Packed {
+            pass,
+            tiles,
+            at: room(scratch, parts * bytes),
+            bytes,
+            all: parts > 1,
+            last: None,
+        }
+    }
+
+    /// Where part `d` is, of those steps.
+    ///
+    /// # Safety
+    /// The steps lie in `a`.
+    pub unsafe fn part(&mut self, d: usize, steps: (usize, usize)) -> *const u8 {
+        let (at, held) = match self.all {
+            true => (
+                self.at.wrapping_add(d * self.bytes),
+                self.last.is_some_and(|last| d <= last),
+            ),
+            false => (self.at, self.last == Some(d)),
+        };
+        if !held {
+            // SAFETY: handed on; there is room for the part.
+            unsafe { self.pass.pack_tiles(self.tiles, steps, at) };
+            self.last = Some(d);
+        }
+        at
     }
 }

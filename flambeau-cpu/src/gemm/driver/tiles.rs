@@ -1,8 +1,8 @@
 //! The path by tiles: how the work is cut for caches and threads, and the walk over the tiles.
 
+use super::pack::Packed;
 use super::scratch::{A_SCRATCH, B_SCRATCH, Target, room, with_sums};
 use super::{Cut, Problem};
-use crate::gemm::TASK;
 use crate::gemm::kernel::{Kernels, Tile, TileFn, Unit};
 use crate::threads::parallel_for;
 
@@ -86,7 +86,10 @@ pub(super) unsafe fn tiles(p: &Problem, kernels: &Kernels, threads: usize, pack_
                 let height = p.m.div_ceil(rows.parts);
                 let block = match small {
                     true => 1,
-                    false => (A_BLOCK / (height * length.clamp(1, DEPTH))).max(1),
+                    false => match unit {
+                        Some(unit) => (unit.block / (height * length.max(1))).max(1),
+                        None => (A_BLOCK / (height * length.clamp(1, DEPTH))).max(1),
+                    },
                 };
                 let mut pass = Pass {
                     p,
@@ -139,8 +142,12 @@ impl Pass<'_> {
         // packed once for each group of columns.
         let (k0, k1) = self.elements(self.steps.0, self.steps.1);
         let work = self.p.m * (self.cols.1 - self.cols.0) * (k1 - k0);
-        let tasks = (work / TASK).clamp(1, 4 * threads);
-        let most = (work / TASK).clamp(1, 16 * threads);
+        let tasks = (work / self.kernels.task()).clamp(1, 4 * threads);
+        // A tile unit's panels come from beyond the L2 cache for each task's tiles.
+        let most = match self.unit {
+            Some(_) => tasks,
+            None => (work / self.kernels.task()).clamp(1, 16 * threads),
+        };
         let down = match tiles < tasks.max(8) && !self.pack_a && panels >= tasks {
             true => Cut::new(tiles, tiles),
             false => Cut::new(tiles, (tiles / most).max(1)),
@@ -171,7 +178,9 @@ impl Pass<'_> {
     /// Computes some tiles by some panels.
     unsafe fn block(&self, tiles: (usize, usize), panels: (usize, usize)) {
         let pad = self.pad();
-        let depth = Cut::new((self.steps.1 - self.steps.0) / pad, DEPTH / pad);
+        let length = self.steps.1 - self.steps.0;
+        let most = self.unit.map_or(DEPTH, |u| u.depth).min(length);
+        let depth = Cut::new(length / pad, most / pad);
         let part = |d: usize| self.steps.0 + depth.start(d) * pad;
         let (top, bottom) = (self.rows.start(tiles.0), self.rows.start(tiles.1));
         let group = match self.p.has_sums(self.kernels) {
@@ -180,8 +189,13 @@ impl Pass<'_> {
             true => (C_BLOCK / ((bottom - top) * self.width)).max(1),
             false => panels.1 - panels.0,
         };
+        // Where panels come in groups each part of `a` is needed again for every group.
+        let parts = match group < panels.1 - panels.0 {
+            true => depth.parts,
+            false => 1,
+        };
         A_SCRATCH.with_borrow_mut(|scratch| {
-            let mut held = None;
+            let mut packed = Packed::new(self, tiles, (parts, most), scratch);
             for first in (panels.0..panels.1).step_by(group) {
                 let end = panels.1.min(first + group);
                 let col = |panel: usize| (self.cols.0 + panel * self.width).min(self.cols.1);
@@ -195,11 +209,7 @@ impl Pass<'_> {
                         |to| {
                             for d in 0..depth.parts {
                                 let steps = (part(d), part(d + 1));
-                                let a = self.pack_a.then(|| match held {
-                                    Some((at, a)) if at == d => a,
-                                    _ => self.pack_tiles(tiles, steps, scratch),
-                                });
-                                held = a.map(|a| (d, a));
+                                let a = self.pack_a.then(|| packed.part(d, steps));
                                 self.multiply(tiles, (first, end), steps, a, to);
                             }
                         },
