@@ -35,6 +35,8 @@ pub(super) enum Maps {
     F64,
     /// Of bf16, on a CPU that multiplies pairs of them twice as fast as values of f32.
     Pairs,
+    /// Of bf16, where a tile unit multiplies them many times as fast.
+    Tiles,
     /// Of bf16, elsewhere.
     Bf16,
 }
@@ -45,6 +47,7 @@ pub(super) fn choose(s: &ConvShape, part: Part, maps: Maps) -> Path {
     // transforms cost more than they spare.
     let worth = s.in_channels.min(s.out_channels) >= 16 && s.pixels() >= 4;
     match (winograd::kind(s), maps) {
+        (_, Maps::Tiles) => Path::Direct,
         _ if depthwise::is_for(s, part, maps == Maps::Pairs) => Path::Depthwise,
         (_, Maps::F64) => Path::Direct,
         (Some(winograd::Kind::Dense | winograd::Kind::PointStrided), _) if worth => Path::Winograd,

@@ -23,6 +23,7 @@ mod winograd;
 use crate::alloc::Buffer;
 use crate::convert::{bf16_to_f32, f32_to_bf16};
 use crate::float::{Float, ShapeError};
+use crate::gemm::unit;
 use half::bf16;
 
 use choice::{Maps, Part, Path, choose};
@@ -290,6 +291,9 @@ pub fn conv_backward_weight<T: Convolve>(s: &ConvShape, x: &[T], grad_out: &[T],
 
 /// What multiplies maps of bf16.
 fn bf16_maps(s: &ConvShape, part: Part) -> Maps {
+    if has_pairs() && unit::available() && correlate::by_tile::is_for(s, part) {
+        return Maps::Tiles;
+    }
     let single = depthwise::is_for(s, part, false) && !depthwise::is_for(s, part, true);
     match has_pairs() && !single {
         true => Maps::Pairs,
@@ -323,6 +327,7 @@ pub fn conv_forward_bf16(
         (Path::Phases, _) => phases::forward(s, x, w, bias, out),
         (Path::Depthwise, Maps::Pairs) => depthwise::forward::<f32, bf16, Pair>(s, x, w, bias, out),
         (_, Maps::Pairs) => correlate::forward::<f32, bf16, Pair>(s, x, w, bias, out),
+        (_, Maps::Tiles) => correlate::forward_by_tiles::<unit::Cpu>(s, x, w, bias, out),
         _ => {
             let mut wide = scratch::<f32>(out.len(), false);
             let wide = wide.as_mut_slice();
@@ -346,6 +351,7 @@ pub fn conv_backward_data_bf16(s: &ConvShape, grad_out: &[bf16], w: &[f32], grad
             depthwise::backward_data::<f32, bf16, Pair>(s, grad_out, w, grad_in)
         }
         (_, Maps::Pairs) => correlate::backward_data::<f32, bf16, Pair>(s, grad_out, w, grad_in),
+        (_, Maps::Tiles) => correlate::backward_data_by_tiles::<unit::Cpu>(s, grad_out, w, grad_in),
         _ => {
             let mut wide = scratch::<f32>(grad_in.len(), false);
             let wide = wide.as_mut_slice();

@@ -14,8 +14,8 @@ use crate::alloc::{Buffer, Pod};
 use crate::float::Float;
 use crate::lanes::{Kernel, Lanes, with_lanes};
 
-/// Values that a kernel may read past the last plane.
-const SLACK: usize = 64;
+/// Values that a kernel may read past the last plane: 15 positions of 16 operands.
+const SLACK: usize = 256;
 
 /// Memory for `len` values, from the caching allocator.
 pub(super) fn scratch<T: Pod>(len: usize, zeroed: bool) -> Buffer {

@@ -12,27 +12,10 @@ use super::driver::{Problem, run};
 use super::half;
 use super::kernel::{Kernels, Mat, Piece, Tile, TileFn, Unit};
 use super::portable;
+use super::unit::TileUnit;
 
 /// Rows and columns of a tile of sums, pairs of elements in a tile of an operand.
 const SIDE: usize = 16;
-
-/// Eight tiles of 16 rows of 64 bytes.
-pub(super) trait TileUnit {
-    /// # Safety
-    /// The unit must be configured, here and below.
-    unsafe fn zero<const T: u8>(&mut self);
-    /// # Safety
-    /// There must be 16 rows of 64 bytes, `stride` bytes apart.
-    unsafe fn load<const T: u8>(&mut self, at: *const u8, stride: usize);
-    /// Adds to the sums in `C` the products of the pairs of `A` and `B` (TDPBF16PS).
-    ///
-    /// # Safety
-    /// As for `zero`.
-    unsafe fn multiply<const C: u8, const A: u8, const B: u8>(&mut self);
-    /// # Safety
-    /// As for `load`.
-    unsafe fn store<const T: u8>(&mut self, at: *mut u8, stride: usize);
-}
 
 /// A tile kernel (see [`super::kernel::tile`]) of up to 2 x 2 tiles of sums.
 ///
@@ -171,9 +154,18 @@ pub(super) const fn kernels(tiles: &'static [TileFn; 2 * SIDE], run: [fn(); 2]) 
 }
 
 /// The CPU's own tiles.
-struct Amx;
+pub(crate) struct Amx;
 
 impl TileUnit for Amx {
+    fn enter() -> Amx {
+        enter();
+        Amx
+    }
+
+    fn leave(self) {
+        leave();
+    }
+
     #[inline(always)]
     unsafe fn zero<const T: u8>(&mut self) {
         // SAFETY: the caller vouches for the unit; tile registers are no one else's.
@@ -248,8 +240,8 @@ unsafe fn amx_tile(t: &Tile) {
 
 pub(super) static KERNELS: Kernels = kernels(&[amx_tile; 2 * SIDE], [enter, leave]);
 
-/// Whether [`KERNELS`] may be used, found out once.
-pub(super) fn available() -> bool {
+/// Whether the unit may be used, found out once.
+pub(crate) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
         let features = crate::simd::cpu_features();

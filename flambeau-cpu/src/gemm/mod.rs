@@ -15,6 +15,7 @@ mod driver;
 mod half;
 mod kernel;
 mod portable;
+pub(crate) mod unit;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

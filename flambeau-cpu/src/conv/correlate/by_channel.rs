@@ -119,7 +119,13 @@ fn most<T, L: Lanes<T>>() -> usize {
 /// # Safety
 /// Inside a kernel; the positions are there and in the output.
 #[inline(always)]
-unsafe fn write<T: Float, E: Stored<T>, X: Operand<T, E>, L: Lanes<T>, const V: usize>(
+pub(super) unsafe fn write<
+    T: Float,
+    E: Stored<T>,
+    X: Operand<T, E>,
+    L: Lanes<T>,
+    const V: usize,
+>(
     pieces: &Pieces<T, E, X>,
     piece: &Piece<X>,
     from: *const T,

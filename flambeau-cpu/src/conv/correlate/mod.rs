@@ -7,15 +7,19 @@
 
 mod by_channel;
 mod by_position;
+pub(super) mod by_tile;
 mod pack;
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::operand::{Held, Operand, Stored};
+use half::bf16;
+
+use super::operand::{Held, Operand, Pair, Stored};
 use super::planes::{Planes, flat, scratch};
 use super::{ConvShape, places};
 use crate::float::Float;
+use crate::gemm::unit::TileUnit;
 use crate::lanes::register_shape;
 use crate::threads::{SyncPtr, parallel_for};
 use by_channel::ByChannel;
@@ -266,10 +270,12 @@ impl Plan {
         w: &[T],
         bias: Option<&[T]>,
         out: &mut [E],
+        tiles: Option<ByTiles<T, E, X>>,
     ) {
         let units = self.units();
         let taps: usize = self.parts.iter().map(|p| p.taps.len() * units).sum();
         let tiling = self.tiling::<T>();
+        let tiles = tiles.filter(|_| by_tile::takes(self, &tiling));
         let mut packed = scratch::<X>(taps * self.groups * tiling.widths(), false);
         self.pack::<T, E, X>(&tiling, w, packed.as_mut_slice());
         let (packed, items) = (packed.as_slice::<X>(), self.items());
@@ -360,7 +366,9 @@ impl Plan {
                     out: unsafe { out.get().add(n * out_sample) },
                     sums: PhantomData,
                 };
-                if tiling.by_channel {
+                if let Some(run) = tiles {
+                    run(pieces);
+                } else if tiling.by_channel {
                     X::run(ByChannel(pieces));
                 } else {
                     X::run(ByPosition(pieces));
@@ -428,6 +436,9 @@ struct Pieces<'a, T, E, X> {
     sums: PhantomData<T>,
 }
 
+/// How a tile unit runs them.
+type ByTiles<T, E, X> = fn(Pieces<T, E, X>);
+
 /// One item of one block.
 struct Piece<'a, X> {
     item: &'a Item,
@@ -488,7 +499,36 @@ pub(super) fn forward<T: Float + Held<E>, E: Stored<T>, X: Operand<T, E>>(
         return;
     }
     let plan = Plan::forward(&flat(s), X::LEN);
-    plan.run::<T, E, X>(s.batch, x, w, bias, out);
+    plan.run::<T, E, X>(s.batch, x, w, bias, out, None);
+}
+
+/// [`forward`] of maps of bf16 on a tile unit, where shapes are for it.
+pub(super) fn forward_by_tiles<U: TileUnit>(
+    s: &ConvShape,
+    x: &[bf16],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    out: &mut [bf16],
+) {
+    if out.is_empty() {
+        return;
+    }
+    let tiles: ByTiles<f32, bf16, Pair> = by_tile::run::<f32, bf16, Pair, U>;
+    Plan::forward(&flat(s), Pair::LEN).run(s.batch, x, w, bias, out, Some(tiles));
+}
+
+/// [`backward_data`], likewise.
+pub(super) fn backward_data_by_tiles<U: TileUnit>(
+    s: &ConvShape,
+    grad_out: &[bf16],
+    w: &[f32],
+    grad_in: &mut [bf16],
+) {
+    if grad_in.is_empty() {
+        return;
+    }
+    let tiles: ByTiles<f32, bf16, Pair> = by_tile::run::<f32, bf16, Pair, U>;
+    Plan::backward_data(&flat(s), Pair::LEN).run(s.batch, grad_out, w, None, grad_in, Some(tiles));
 }
 
 /// See [`super::conv_backward_data`]; operands are of `X`.
@@ -502,5 +542,5 @@ pub(super) fn backward_data<T: Float + Held<E>, E: Stored<T>, X: Operand<T, E>>(
         return;
     }
     let plan = Plan::backward_data(&flat(s), X::LEN);
-    plan.run::<T, E, X>(s.batch, grad_out, w, None, grad_in);
+    plan.run::<T, E, X>(s.batch, grad_out, w, None, grad_in, None);
 }
