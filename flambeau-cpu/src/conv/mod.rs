@@ -291,7 +291,11 @@ pub fn conv_backward_weight<T: Convolve>(s: &ConvShape, x: &[T], grad_out: &[T],
 
 /// What multiplies maps of bf16.
 fn bf16_maps(s: &ConvShape, part: Part) -> Maps {
-    if has_pairs() && unit::available() && correlate::by_tile::is_for(s, part) {
+    let tiles = match part {
+        Part::Weight => weight::by_tile::is_for(s),
+        _ => correlate::by_tile::is_for(s, part),
+    };
+    if tiles && has_pairs() && unit::available() {
         return Maps::Tiles;
     }
     let single = depthwise::is_for(s, part, false) && !depthwise::is_for(s, part, true);
@@ -375,6 +379,7 @@ pub fn conv_backward_weight_bf16(s: &ConvShape, x: &[bf16], grad_out: &[bf16], g
             depthwise::backward_weight::<f32, bf16, Pair>(s, x, grad_out, grad_w)
         }
         (_, Maps::Pairs) => weight::backward_weight::<f32, bf16, Pair>(s, x, grad_out, grad_w),
+        (_, Maps::Tiles) => weight::backward_weight_by_tiles::<unit::Cpu>(s, x, grad_out, grad_w),
         _ => {
             let (x, grad_out) = (widened(x), widened(grad_out));
             f32::backward_weight(s, x.as_slice(), grad_out.as_slice(), grad_w);

@@ -73,6 +73,37 @@ impl ByChannel {
         }
     }
 
+    /// Of single kernel elements, each of one input channel, for so many operands of a sample.
+    pub fn of_elements<T: Float>(work: &Work, positions: usize) -> Self {
+        Self {
+            run: 1,
+            rows: 1,
+            offsets: work.offsets(work.s.kernel),
+            positions,
+            ..Self::new::<T>(work, 1)
+        }
+    }
+
+    /// Output channels of a block.
+    pub fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    /// Blocks of a group.
+    pub fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    /// Blocks of all groups.
+    pub fn all_blocks(&self) -> usize {
+        self.groups * self.blocks
+    }
+
+    /// First element of each run of a group.
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
     /// Turned values of a sample.
     pub fn sample(&self) -> usize {
         self.groups * self.blocks * self.positions * self.lanes
@@ -100,18 +131,29 @@ impl ByChannel {
         grad_out: &[E],
         turned: &mut [X],
     ) {
+        // Rows whose operands do not straddle their ends are one long row.
+        let size = match work.output[2].is_multiple_of(X::LEN) {
+            true => (1, work.pixels),
+            false => (work.rows.len(), work.output[2]),
+        };
+        self.turn_rows::<T, E, X>(work, grad_out, size, turned);
+    }
+
+    /// The same of channels of `rows` rows of `width`.
+    pub fn turn_rows<T: Float, E: Stored<T>, X: Operand<T, E>>(
+        &self,
+        work: &Work,
+        grad_out: &[E],
+        (rows, width): (usize, usize),
+        turned: &mut [X],
+    ) {
         let block_len = self.positions * self.lanes;
         for (block, turned) in turned.chunks_exact_mut(block_len).enumerate() {
             let (group, block) = (block / self.blocks, block % self.blocks);
             let channels = self.lanes.min(work.out_group - block * self.lanes);
-            let first = (group * work.out_group + block * self.lanes) * work.pixels;
-            // Rows whose operands do not straddle their ends are one long row.
-            let (rows, width) = match work.output[2].is_multiple_of(X::LEN) {
-                true => (1, work.pixels),
-                false => (work.rows.len(), work.output[2]),
-            };
+            let first = (group * work.out_group + block * self.lanes) * rows * width;
             with_lanes(Turn {
-                grad_out: &grad_out[first..][..channels * work.pixels],
+                grad_out: &grad_out[first..][..channels * rows * width],
                 channels,
                 rows,
                 width,

@@ -7,14 +7,18 @@
 
 mod by_channel;
 mod by_position;
+pub(super) mod by_tile;
 
 use by_channel::ByChannel;
+use by_tile::ByTile;
+use half::bf16;
 
-use super::operand::{Held, Operand, Stored};
+use super::operand::{Held, Operand, Pair, Stored};
 use super::planes::{Planes, flat, scratch};
 use super::{ConvShape, places};
 use crate::alloc::Pod;
 use crate::float::Float;
+use crate::gemm::unit::TileUnit;
 use crate::threads::{SyncPtr, parallel_for};
 
 /// Values of input planes and output gradients that a batch of samples may hold.
@@ -74,7 +78,32 @@ pub(super) fn backward_weight<T: Float + Held<E>, E: Stored<T>, X: Operand<T, E>
     );
 }
 
-/// What both ways need to know.
+/// [`backward_weight`] of maps of bf16 on a tile unit, where shapes are for it.
+pub(super) fn backward_weight_by_tiles<U: TileUnit>(
+    s: &ConvShape,
+    x: &[bf16],
+    grad_out: &[bf16],
+    grad_w: &mut [f32],
+) {
+    grad_w.fill(0.0);
+    if grad_out.is_empty() || grad_w.is_empty() {
+        return;
+    }
+    let work = Work::new(s);
+    let tiles = ByTile::<U>::new::<f32>(&work);
+    let mut sums = scratch::<f32>(tiles.way().sums(), true);
+    work.batches::<f32, bf16, bf16, Pair>(
+        (x, grad_out),
+        tiles.way().sample(),
+        |grad_out, turned| tiles.turn::<f32, bf16, Pair>(&work, grad_out, turned),
+        |samples, x, grads| {
+            tiles.add::<f32, bf16, Pair>(&work, samples, x, grads, sums.as_mut_slice());
+        },
+    );
+    tiles.way().finish(&work, sums.as_slice(), grad_w);
+}
+
+/// What all ways need to know.
 struct Work<'a> {
     s: &'a ConvShape,
     planes: Planes,
