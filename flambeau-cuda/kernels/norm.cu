@@ -9,7 +9,7 @@
 // whole row in registers, else they read it again for each pass. `channel_*` (batch norm over [batch, channels, inner], mean and variance
 // given in ACC): flat, 256 threads. `affine_*` sum the gradients of weight and bias: rows (a block
 // for each piece of a channel) or columns (inner = 1: 32 channels for a block of (32, 8)), then
-// `affine_parts`, a thread for each channel. Sums have a fixed order.
+// `affine_parts`, a warp for each channel. Sums have a fixed order.
 #include "common.cuh"
 
 typedef ELEMENT T;
@@ -111,7 +111,7 @@ channel_norm_forward(const T* x, const ACC* mean, const ACC* var, const W* weigh
                      T* out, i64 n, i64 channels, i64 inner, double eps) {
     const int N = Width<T>::value;
     auto numbers = [&](i64 c, ACC& scale, ACC& shift) {
-        scale = 1 / sqrt(var[c] + (ACC)eps);
+        scale = inverse_root(var[c] + (ACC)eps);
         if (weight) scale *= convert<ACC>(weight[c]);
         shift = bias ? convert<ACC>(bias[c]) : (ACC)0;
     };
@@ -142,10 +142,10 @@ extern "C" __global__ void __launch_bounds__(256)
 channel_norm_backward(const T* x, const T* grad, const ACC* mean, const ACC* var, const W* weight,
                       const ACC* sums, T* out, i64 n, i64 channels, i64 inner, double eps) {
     const int N = Width<T>::value;
-    ACC count = (ACC)(n / channels);
+    ACC each = 1 / (ACC)(n / channels);
     auto one = [&](ACC v, ACC g, i64 c) {
-        ACC inverse = 1 / sqrt(var[c] + (ACC)eps);
-        if (sums) g -= sums[2 * c] / count + (v - mean[c]) * inverse * (sums[2 * c + 1] / count);
+        ACC inverse = inverse_root(var[c] + (ACC)eps);
+        if (sums) g -= (sums[2 * c] + (v - mean[c]) * inverse * sums[2 * c + 1]) * each;
         return convert<T>(g * inverse * (weight ? convert<ACC>(weight[c]) : (ACC)1));
     };
     if (alike<N>(channels, inner) && aligned<N>(x) && aligned<N>(grad) && aligned<N>(out)) {
@@ -180,7 +180,7 @@ struct Statistics {
     i64 width;
     double eps;
     __device__ ACC normal(ACC v, i64 i, i64 c) const {
-        if (width == 0) return (v - mean[c]) / sqrt(var[c] + (ACC)eps);
+        if (width == 0) return (v - mean[c]) * inverse_root(var[c] + (ACC)eps);
         i64 row = quotient(i, width);
         return (v - stats[2 * row]) * stats[2 * row + 1];
     }
@@ -210,6 +210,7 @@ affine_columns(const T* x, const T* grad, Pair* parts, Statistics of, i64 batch,
     i64 c = (i64)blockIdx.x * WARP + threadIdx.x, to = min((blockIdx.y + 1) * piece, batch);
     Pair sum = {0, 0};
     if (c < channels)
+#pragma unroll 4
         for (i64 b = blockIdx.y * piece + threadIdx.y; b < to; b += LINES) {
             i64 i = b * channels + c;
             ACC g = convert<ACC>(grad[i]);
@@ -225,9 +226,12 @@ affine_columns(const T* x, const T* grad, Pair* parts, Statistics of, i64 batch,
 // Any of the results may be null.
 extern "C" __global__ void __launch_bounds__(256)
 affine_parts(const Pair* parts, ACC* sums, W* grad_weight, W* grad_bias, i64 channels, i64 pieces) {
-    for (i64 c = global_thread(); c < channels; c += global_threads()) {
+    int lane = threadIdx.x % WARP;
+    for (i64 c = global_thread() / WARP; c < channels; c += global_threads() / WARP) {
         Pair sum = {0, 0};
-        for (i64 k = 0; k < pieces; k++) sum = AddPairs()(sum, parts[c * pieces + k]);
+        for (i64 k = lane; k < pieces; k += WARP) sum = AddPairs()(sum, parts[c * pieces + k]);
+        sum = warp_reduce(sum, AddPairs());
+        if (lane != 0) continue;
         if (sums) sums[2 * c] = sum.g, sums[2 * c + 1] = sum.gx;
         if (grad_weight) grad_weight[c] = convert<W>(sum.gx);
         if (grad_bias) grad_bias[c] = convert<W>(sum.g);

@@ -117,7 +117,8 @@ template <bool ROOT> struct Moments {
     __device__ static State step(State s, T x, i64, double) {
         ACC v = convert<ACC>(x), d = v - s.mean;
         s.count++;
-        s.mean += d / (ACC)s.count;
+        // No thread walks over 2^32 elements.
+        s.mean += d * reciprocal((ACC)(u32)s.count);
         s.squares += d * (v - s.mean);
         return s;
     }
@@ -195,8 +196,21 @@ reduce_columns(const T* x, OUT* out, AUX* aux, State* parts, Layout<1> kept, Lay
     State s = OP::identity();
     if (column < columns) {
         const T* top = x + offset_of(kept, column);
-        for (i64 i = from + threadIdx.y; i < to; i += LINES)
-            s = OP::step(s, top[offset_of(reduced, i)], i, p);
+        i64 i = from + threadIdx.y;
+        if (reduced.ndim == 1) {
+            const i64 step = LINES * reduced.stride[0][0];
+            const T* at = top + i * reduced.stride[0][0];
+            // Several loads on their way at a time.
+            const int AHEAD = 4;
+            for (; i + (AHEAD - 1) * LINES < to; i += AHEAD * LINES, at += AHEAD * step) {
+                T v[AHEAD];
+#pragma unroll
+                for (int k = 0; k < AHEAD; k++) v[k] = at[k * step];
+#pragma unroll
+                for (int k = 0; k < AHEAD; k++) s = OP::step(s, v[k], i + k * LINES, p);
+            }
+        }
+        for (; i < to; i += LINES) s = OP::step(s, top[offset_of(reduced, i)], i, p);
     }
     tile[threadIdx.y][threadIdx.x] = s;
     __syncthreads();

@@ -241,7 +241,7 @@ impl ChannelNorm {
             args.push(self.inner as i64);
         }
         args.push(pieces as i64).push(piece as i64);
-        let mut last = flat(unit, "affine_parts", blocks(self.channels));
+        let mut last = flat(unit, "affine_parts", blocks(WARP * self.channels));
         let args = last.args.push(parts).push(sums).push(weight).push(bias);
         args.push(self.channels as i64).push(pieces as i64);
         Launches::from_iter([first, last])

@@ -382,20 +382,13 @@ impl Tensor {
             && let Some((running_mean, running_var)) = running
         {
             no_grad(|| {
-                let update = |running: &Tensor, new: &Tensor, scale: f64| {
-                    let new = new
-                        .to_dtype(running.dtype())?
-                        .mul(options.momentum * scale)?;
-                    running
-                        .detach()
-                        .copy_(&running.detach().mul(1.0 - options.momentum)?.add(&new)?)
-                };
-                update(running_mean, &out.extras[0], 1.0)?;
-                update(
-                    running_var,
-                    &out.extras[1],
-                    count as f64 / (count as f64 - 1.0),
-                )
+                let [mean, var] = [0, 1].map(|i| &out.extras[i]);
+                let var = var.mul(count as f64 / (count as f64 - 1.0))?;
+                for (running, new) in [(running_mean, mean), (running_var, &var)] {
+                    let new = new.to_dtype(running.dtype())?;
+                    running.detach().lerp_(&new, options.momentum)?;
+                }
+                Ok(())
             })?;
         }
         Ok(out.tensor)
