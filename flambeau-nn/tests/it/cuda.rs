@@ -11,7 +11,8 @@ use flambeau_nn::{
     Parameter, ReLU, Sequential,
 };
 
-/// The device; convolutions there are as exact as on the CPU.
+/// The device; convolutions there are as exact as on the CPU. Whoever uses it holds [`alone`]: beside
+/// a thread that captures a graph no other may.
 pub fn device() -> Option<Device> {
     backends::cudnn::set_allow_tf32(false);
     if !cuda::is_available()
@@ -74,6 +75,7 @@ fn lenet_trains_as_on_the_cpu() -> Result<()> {
 
 #[test]
 fn optimizers_step_as_on_the_cpu() -> Result<()> {
+    let _turn = alone();
     let Some(device) = device() else {
         return Ok(());
     };
@@ -126,6 +128,7 @@ fn optimizers_step_as_on_the_cpu() -> Result<()> {
 
 #[test]
 fn tensors_of_two_devices_do_not_mix() -> Result<()> {
+    let _turn = alone();
     let Some(device) = device() else {
         return Ok(());
     };

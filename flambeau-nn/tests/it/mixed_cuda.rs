@@ -104,6 +104,7 @@ const OPS: &[(&str, Call)] = &[
 
 #[test]
 fn every_class_of_operation_gives_pytorchs_type_on_cuda() -> Result<()> {
+    let _turn = alone();
     let Some(device) = device() else {
         return Ok(());
     };
@@ -150,6 +151,7 @@ fn recurrent_layers_are_computed_in_the_half_type_on_cuda() -> Result<()> {
 
 #[test]
 fn regions_are_of_a_kind_of_device() -> Result<()> {
+    let _turn = alone();
     let Some(device) = device() else {
         return Ok(());
     };
@@ -179,6 +181,7 @@ fn regions_are_of_a_kind_of_device() -> Result<()> {
 
 #[test]
 fn the_scaler_looks_at_gradients_without_waiting() -> Result<()> {
+    let _turn = alone();
     let Some(device) = device() else {
         return Ok(());
     };
