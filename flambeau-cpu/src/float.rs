@@ -11,6 +11,9 @@ use crate::convert::Near;
 use crate::gemm::GemmScalar;
 use crate::lanes::Vectors;
 use crate::math::Real;
+use crate::norm::{BatchNormKernels, GroupNormKernels, LayerNormKernels};
+use crate::pool::{AvgPoolKernels, MaxPoolKernels};
+use crate::softmax::SoftmaxKernels;
 
 /// An element type that kernels do arithmetic in: `f32` or `f64`. (`f16` and `bf16` are widened
 /// to `f32` by the caller.)
@@ -20,6 +23,12 @@ pub trait Float:
     + Extremes
     + Sums
     + Vectors
+    + SoftmaxKernels<Self>
+    + BatchNormKernels<Self>
+    + GroupNormKernels<Self>
+    + LayerNormKernels<Self>
+    + MaxPoolKernels<Self>
+    + AvgPoolKernels<Self>
     + Default
     + PartialOrd
     + Debug
@@ -81,6 +90,48 @@ macro_rules! float {
 }
 float!(f32);
 float!(f64);
+
+/// Functions over the float types whose bodies are compiled in this crate, once for each type: a crate that
+/// calls a generic function compiles it anew, kernels for every SIMD level included. The body is
+/// the function behind `=`; [`Float`] has the trait.
+macro_rules! compiled_here {
+    (
+        $Trait:ident<$T:ident>;
+        $($(#[$meta:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:path;)*
+    ) => {
+        #[allow(missing_docs, clippy::too_many_arguments)]
+        #[doc(hidden)]
+        pub trait $Trait<$T> {
+            $(fn $name($($arg: $ty),*) $(-> $ret)?;)*
+        }
+        $crate::float::compiled_here!(@for f32, $Trait<$T>; $(fn $name($($arg: $ty),*) $(-> $ret)? = $body;)*);
+        $crate::float::compiled_here!(@for f64, $Trait<$T>; $(fn $name($($arg: $ty),*) $(-> $ret)? = $body;)*);
+        $(
+            $(#[$meta])*
+            #[inline(always)]
+            pub fn $name<$T: $crate::float::Float>($($arg: $ty),*) $(-> $ret)? {
+                <$T as $Trait<$T>>::$name($($arg),*)
+            }
+        )*
+    };
+    (
+        @for $t:ty, $Trait:ident<$T:ident>;
+        $(fn $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)? = $body:path;)*
+    ) => {
+        const _: () = {
+            type $T = $t;
+            impl $Trait<$T> for $t {
+                $(
+                    #[inline(never)]
+                    fn $name($($arg: $ty),*) $(-> $ret)? {
+                        $body($($arg),*)
+                    }
+                )*
+            }
+        };
+    };
+}
+pub(crate) use compiled_here;
 
 /// How values that are summed as `T` are stored: as `T`, or as bf16 for sums of f32.
 pub(crate) trait Stored<T>: Pod {

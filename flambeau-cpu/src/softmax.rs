@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::float::Float;
+use crate::float::{Float, compiled_here};
 use crate::reduce::{fold16, sums};
 use crate::simd::dispatch;
 use crate::threads::{SyncPtr, parallel_chunks_mut, parallel_for};
@@ -18,17 +18,49 @@ const FEW: usize = 32;
 /// Elements of such columns that should stay in the second cache between passes.
 const CACHED: usize = 1 << 16;
 
-/// Softmax of `x`, or its logarithm where `log`.
-///
-/// ```
-/// let mut p = [0.0f32; 2];
-/// flambeau_cpu::softmax::forward(&[1.0, 1.0], &mut p, [1, 2, 1], false);
-/// assert_eq!(p, [0.5, 0.5]);
-/// ```
-///
-/// # Panics
-/// If the lengths do not fit.
-pub fn forward<T: Float>(x: &[T], out: &mut [T], shape: [usize; 3], log: bool) {
+compiled_here! {
+    SoftmaxKernels<T>;
+
+    /// Softmax of `x`, or its logarithm where `log`.
+    ///
+    /// ```
+    /// let mut p = [0.0f32; 2];
+    /// flambeau_cpu::softmax::forward(&[1.0, 1.0], &mut p, [1, 2, 1], false);
+    /// assert_eq!(p, [0.5, 0.5]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn forward(x: &[T], out: &mut [T], shape: [usize; 3], log: bool) = softmax;
+
+    /// The gradient of softmax's input from that of its output, `g`, and the output, `y`: `(g - sum(g
+    /// y)) y`, for the logarithm `g - exp(y) sum(g)`.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn backward(
+        g: &[T],
+        y: &[T],
+        out: &mut [T],
+        shape: [usize; 3],
+        log: bool,
+    ) = softmax_backward;
+
+    /// The logarithm of the sum of exponentials along the middle dimension, without overflow.
+    ///
+    /// ```
+    /// let mut out = [0.0f32];
+    /// flambeau_cpu::softmax::log_sum_exp(&[1000.0, 1000.0], &mut out, [1, 2, 1]);
+    /// assert!((out[0] - 1000.69318).abs() < 1e-4);
+    /// ```
+    ///
+    /// # Panics
+    /// If the lengths do not fit, or the middle dimension is empty.
+    pub fn log_sum_exp(x: &[T], out: &mut [T], shape: [usize; 3]) = log_sums;
+}
+
+/// [`forward`].
+fn softmax<T: Float>(x: &[T], out: &mut [T], shape: [usize; 3], log: bool) {
     let [_, n, inner] = check(shape, &[x.len(), out.len()]);
     if inner == 1 {
         return for_rows(n, out, |at, out| {
@@ -55,12 +87,8 @@ pub fn forward<T: Float>(x: &[T], out: &mut [T], shape: [usize; 3], log: bool) {
     });
 }
 
-/// The gradient of softmax's input from that of its output, `g`, and the output, `y`: `(g - sum(g
-/// y)) y`, for the logarithm `g - exp(y) sum(g)`.
-///
-/// # Panics
-/// If the lengths do not fit.
-pub fn backward<T: Float>(g: &[T], y: &[T], out: &mut [T], shape: [usize; 3], log: bool) {
+/// [`backward`].
+fn softmax_backward<T: Float>(g: &[T], y: &[T], out: &mut [T], shape: [usize; 3], log: bool) {
     let [_, n, inner] = check(shape, &[g.len(), y.len(), out.len()]);
     if inner == 1 {
         return for_rows(n, out, |at, out| {
@@ -251,17 +279,8 @@ fn narrow<T: Float>(x: &[T], out: &mut [T], n: usize, log: bool) {
     );
 }
 
-/// The logarithm of the sum of exponentials along the middle dimension, without overflow.
-///
-/// ```
-/// let mut out = [0.0f32];
-/// flambeau_cpu::softmax::log_sum_exp(&[1000.0, 1000.0], &mut out, [1, 2, 1]);
-/// assert!((out[0] - 1000.69318).abs() < 1e-4);
-/// ```
-///
-/// # Panics
-/// If the lengths do not fit, or the middle dimension is empty.
-pub fn log_sum_exp<T: Float>(x: &[T], out: &mut [T], [outer, n, inner]: [usize; 3]) {
+/// [`log_sum_exp`].
+fn log_sums<T: Float>(x: &[T], out: &mut [T], [outer, n, inner]: [usize; 3]) {
     assert!(
         n > 0 && x.len() == outer * n * inner && out.len() == outer * inner,
         "log_sum_exp: lengths"

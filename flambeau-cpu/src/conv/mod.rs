@@ -268,7 +268,7 @@ pub fn conv_forward<T: Convolve>(
             "convolution: length of the bias"
         );
     }
-    T::forward(s, x, w, bias, out);
+    Sealed::forward(s, x, w, bias, out);
 }
 
 /// The gradient of the input: `grad_in` is overwritten.

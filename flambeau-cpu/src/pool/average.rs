@@ -2,7 +2,7 @@
 
 use super::PoolShape;
 use super::canvas::{Canvas, blocks, with_block};
-use crate::float::Float;
+use crate::float::{Float, compiled_here};
 use crate::pieces::for_planes;
 use crate::simd::dispatch;
 
@@ -66,12 +66,30 @@ fn check(s: &PoolShape, options: AvgOptions, x: usize, out: usize) -> [usize; 3]
     s.valid_output()
 }
 
-/// The average of each window.
-///
-/// # Panics
-/// When a slice's length is not that of the shape, the shape has no output or a dilation, or the
-/// divisor is 0.
-pub fn avg_pool_forward<T: Float>(s: &PoolShape, options: AvgOptions, x: &[T], out: &mut [T]) {
+compiled_here! {
+    AvgPoolKernels<T>;
+
+    /// The average of each window.
+    ///
+    /// # Panics
+    /// When a slice's length is not that of the shape, the shape has no output or a dilation, or the
+    /// divisor is 0.
+    pub fn avg_pool_forward(s: &PoolShape, options: AvgOptions, x: &[T], out: &mut [T]) = forward;
+
+    /// The gradient of the input of [`avg_pool_forward`]: `grad_in` is overwritten.
+    ///
+    /// # Panics
+    /// As [`avg_pool_forward`].
+    pub fn avg_pool_backward(
+        s: &PoolShape,
+        options: AvgOptions,
+        grad_out: &[T],
+        grad_in: &mut [T],
+    ) = backward;
+}
+
+/// [`avg_pool_forward`].
+fn forward<T: Float>(s: &PoolShape, options: AvgOptions, x: &[T], out: &mut [T]) {
     let o = check(s, options, x.len(), out.len());
     let plane: usize = s.input.iter().product();
     let divisors = divisors::<T>(s, options, o);
@@ -120,16 +138,8 @@ fn means<T: Float, const B: usize, const S: usize>(
     }
 }
 
-/// The gradient of the input of [`avg_pool_forward`]: `grad_in` is overwritten.
-///
-/// # Panics
-/// As [`avg_pool_forward`].
-pub fn avg_pool_backward<T: Float>(
-    s: &PoolShape,
-    options: AvgOptions,
-    grad_out: &[T],
-    grad_in: &mut [T],
-) {
+/// [`avg_pool_backward`].
+fn backward<T: Float>(s: &PoolShape, options: AvgOptions, grad_out: &[T], grad_in: &mut [T]) {
     let o = check(s, options, grad_in.len(), grad_out.len());
     let plane: usize = s.input.iter().product();
     let outputs: usize = o.iter().product();

@@ -2,25 +2,50 @@
 
 use super::PoolShape;
 use super::canvas::{Canvas, blocks, with_block};
-use crate::float::Float;
+use crate::float::{Float, compiled_here};
 use crate::pieces::{for_pieces, for_planes};
 use crate::simd::dispatch;
 
-/// The maximum of each window, and where it lies: a flat index into the plane's `[D, H, W]`.
-///
-/// As in PyTorch, of several NaN the last is pointed at. A window that holds no element at all
-/// (possible with dilation) gives minus infinity and index -1.
-///
-/// ```
-/// # use flambeau_cpu::pool::{PoolShape, max_pool_forward};
-/// let (mut out, mut at) = ([0.0], [0]);
-/// max_pool_forward(&PoolShape::pool2d(1, [2, 2], 2), &[1.0, 3.0, 3.0, 2.0], &mut out, &mut at);
-/// assert_eq!((out, at), ([3.0], [1]));
-/// ```
-///
-/// # Panics
-/// When a slice's length is not that of the shape, or the shape has no output.
-pub fn max_pool_forward<T: Float>(s: &PoolShape, x: &[T], out: &mut [T], indices: &mut [i64]) {
+compiled_here! {
+    MaxPoolKernels<T>;
+
+    /// The maximum of each window, and where it lies: a flat index into the plane's `[D, H, W]`.
+    ///
+    /// As in PyTorch, of several NaN the last is pointed at. A window that holds no element at all
+    /// (possible with dilation) gives minus infinity and index -1.
+    ///
+    /// ```
+    /// # use flambeau_cpu::pool::{PoolShape, max_pool_forward};
+    /// let (mut out, mut at) = ([0.0], [0]);
+    /// max_pool_forward(&PoolShape::pool2d(1, [2, 2], 2), &[1.0, 3.0, 3.0, 2.0], &mut out, &mut at);
+    /// assert_eq!((out, at), ([3.0], [1]));
+    /// ```
+    ///
+    /// # Panics
+    /// When a slice's length is not that of the shape, or the shape has no output.
+    pub fn max_pool_forward(s: &PoolShape, x: &[T], out: &mut [T], indices: &mut [i64]) = forward;
+
+    /// [`max_pool_forward`] without the indices.
+    ///
+    /// # Panics
+    /// As [`max_pool_forward`].
+    pub fn max_pool_values(s: &PoolShape, x: &[T], out: &mut [T]) = values;
+
+    /// The gradient of the input of [`max_pool_forward`] (or of adaptive maximum pooling): each plane's
+    /// `grad_out` is added up at `indices`; `grad_in` is overwritten.
+    ///
+    /// # Panics
+    /// When lengths are not multiples of `planes`, or an index lies outside the plane (-1 is skipped).
+    pub fn max_pool_backward(
+        planes: usize,
+        grad_out: &[T],
+        indices: &[i64],
+        grad_in: &mut [T],
+    ) = backward;
+}
+
+/// [`max_pool_forward`].
+fn forward<T: Float>(s: &PoolShape, x: &[T], out: &mut [T], indices: &mut [i64]) {
     assert_eq!(x.len(), s.input_len(), "max pooling: length of the input");
     assert_eq!(
         out.len(),
@@ -50,11 +75,8 @@ pub fn max_pool_forward<T: Float>(s: &PoolShape, x: &[T], out: &mut [T], indices
     });
 }
 
-/// [`max_pool_forward`] without the indices.
-///
-/// # Panics
-/// As [`max_pool_forward`].
-pub fn max_pool_values<T: Float>(s: &PoolShape, x: &[T], out: &mut [T]) {
+/// [`max_pool_values`].
+fn values<T: Float>(s: &PoolShape, x: &[T], out: &mut [T]) {
     assert_eq!(x.len(), s.input_len(), "max pooling: length of the input");
     assert_eq!(
         out.len(),
@@ -241,17 +263,8 @@ fn first_of_window(s: &PoolShape, canvas: &Canvas, row: usize, column: usize) ->
     at as i64
 }
 
-/// The gradient of the input of [`max_pool_forward`] (or of adaptive maximum pooling): each plane's
-/// `grad_out` is added up at `indices`; `grad_in` is overwritten.
-///
-/// # Panics
-/// When lengths are not multiples of `planes`, or an index lies outside the plane (-1 is skipped).
-pub fn max_pool_backward<T: Float>(
-    planes: usize,
-    grad_out: &[T],
-    indices: &[i64],
-    grad_in: &mut [T],
-) {
+/// [`max_pool_backward`].
+fn backward<T: Float>(planes: usize, grad_out: &[T], indices: &[i64], grad_in: &mut [T]) {
     assert_eq!(
         grad_out.len(),
         indices.len(),

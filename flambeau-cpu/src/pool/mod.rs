@@ -14,8 +14,8 @@ mod tests;
 pub use adaptive::{
     AdaptiveShape, adaptive_avg_pool_backward, adaptive_avg_pool_forward, adaptive_max_pool_forward,
 };
-pub use average::{AvgOptions, avg_pool_backward, avg_pool_forward};
-pub use max::{max_pool_backward, max_pool_forward, max_pool_values};
+pub use average::{AvgOptions, AvgPoolKernels, avg_pool_backward, avg_pool_forward};
+pub use max::{MaxPoolKernels, max_pool_backward, max_pool_forward, max_pool_values};
 
 use crate::float::ShapeError;
 
