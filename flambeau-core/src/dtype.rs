@@ -1,7 +1,7 @@
 //! Element types and PyTorch's promotion rules.
 
 use crate::ops::elementwise::convert_slice;
-use flambeau_cpu::convert;
+use flambeau_cpu::convert::{self, Truncate};
 use half::{bf16, f16};
 use std::fmt;
 
@@ -221,6 +221,21 @@ pub trait Stored:
     fn narrow(x: &[f32], out: &mut [Self]) {
         convert_slice(x, out, Self::from_f32);
     }
+    /// [`to_f64`](Stored::to_f64) of each element.
+    #[doc(hidden)]
+    fn widen64(x: &[Self], out: &mut [f64]) {
+        convert_slice(x, out, Self::to_f64);
+    }
+    /// [`to_i64`](Stored::to_i64) of each element, as 8 bits.
+    #[doc(hidden)]
+    fn whole8(x: &[Self], out: &mut [i8]) {
+        convert_slice(x, out, |v| v.to_i64() as i8);
+    }
+    /// [`to_i64`](Stored::to_i64) of each element, as 16 bits.
+    #[doc(hidden)]
+    fn whole16(x: &[Self], out: &mut [i16]) {
+        convert_slice(x, out, |v| v.to_i64() as i16);
+    }
     /// [`to_i32`](Stored::to_i32) of each element.
     #[doc(hidden)]
     fn whole32(x: &[Self], out: &mut [i32]) {
@@ -234,7 +249,7 @@ pub trait Stored:
 }
 
 macro_rules! stored {
-    ($($t:ty $(: $whole32:ident, $whole64:ident)?);*) => {$(
+    ($($t:ty $(: $truncate:path)?);*) => {$(
         impl sealed::Sealed for $t {}
         impl Stored for $t {
             #[inline(always)]
@@ -254,8 +269,10 @@ macro_rules! stored {
             #[inline(always)]
             fn from_i32(v: i32) -> Self { v as $t }
             $(
-                fn whole32(x: &[Self], out: &mut [i32]) { convert::$whole32(x, out) }
-                fn whole64(x: &[Self], out: &mut [i64]) { convert::$whole64(x, out) }
+                fn whole8(x: &[Self], out: &mut [i8]) { $truncate(x, out) }
+                fn whole16(x: &[Self], out: &mut [i16]) { $truncate(x, out) }
+                fn whole32(x: &[Self], out: &mut [i32]) { $truncate(x, out) }
+                fn whole64(x: &[Self], out: &mut [i64]) { $truncate(x, out) }
             )?
         }
     )*};
@@ -270,7 +287,7 @@ macro_rules! stored_from_float {
         if FLOAT { $v as $t } else { $v as i64 as $t }
     }};
 }
-stored!(f32: f32_to_i32, f32_to_i64; f64: f64_to_i32, f64_to_i64; i64; i32; i16; i8; u8);
+stored!(f32: Truncate::truncate; f64: Truncate::truncate; i64; i32; i16; i8; u8);
 
 macro_rules! stored_half {
     ($($t:ty, $widen:ident, $narrow:ident);*) => {$(
@@ -283,7 +300,7 @@ macro_rules! stored_half {
             #[inline(always)]
             fn to_i64(self) -> i64 { <$t>::to_f32(self) as i64 }
             #[inline(always)]
-            fn to_bool(self) -> bool { <$t>::to_f32(self) != 0.0 }
+            fn to_bool(self) -> bool { self.to_bits() & 0x7fff != 0 }
             #[inline(always)]
             fn from_f32(v: f32) -> Self { <$t>::from_f32(v) }
             #[inline(always)]
@@ -292,20 +309,22 @@ macro_rules! stored_half {
             fn from_i64(v: i64) -> Self { <$t>::from_f32(v as f32) }
             fn widen(x: &[Self], out: &mut [f32]) { convert::$widen(x, out) }
             fn narrow(x: &[f32], out: &mut [Self]) { convert::$narrow(x, out) }
-            fn whole32(x: &[Self], out: &mut [i32]) { by_f32(x, out, convert::f32_to_i32) }
-            fn whole64(x: &[Self], out: &mut [i64]) { by_f32(x, out, convert::f32_to_i64) }
+            fn widen64(x: &[Self], out: &mut [f64]) {
+                let mut wide = [0.0; 256];
+                for (x, out) in x.chunks(wide.len()).zip(out.chunks_mut(256)) {
+                    let wide = &mut wide[..x.len()];
+                    Self::widen(x, wide);
+                    f32::widen64(wide, out);
+                }
+            }
+            fn whole8(x: &[Self], out: &mut [i8]) { Truncate::truncate(x, out) }
+            fn whole16(x: &[Self], out: &mut [i16]) { Truncate::truncate(x, out) }
+            fn whole32(x: &[Self], out: &mut [i32]) { Truncate::truncate(x, out) }
+            fn whole64(x: &[Self], out: &mut [i64]) { Truncate::truncate(x, out) }
         }
     )*};
 }
 
-/// `convert` of what the elements of `x` are as `f32`, into `out`.
-fn by_f32<S: Stored, T>(x: &[S], out: &mut [T], convert: fn(&[f32], &mut [T])) {
-    let mut wide = [0.0; 256];
-    for (x, out) in x.chunks(wide.len()).zip(out.chunks_mut(256)) {
-        S::widen(x, &mut wide[..x.len()]);
-        convert(&wide[..x.len()], out);
-    }
-}
 stored_half!(f16, f16_to_f32, f32_to_f16; bf16, bf16_to_f32, f32_to_bf16);
 
 macro_rules! element {

@@ -121,40 +121,78 @@ pub fn f32_to_f16(x: &[f32], out: &mut [f16]) {
     }
 }
 
+/// A floating type whose elements become the integers `I`.
+pub trait Truncate<I>: Copy {
+    /// Each element of `x`, truncated, in `out`: through `i64`, so that what is too large for `I` wraps;
+    /// what is too large for `i64` gives its end, and NaN 0.
+    ///
+    /// ```
+    /// use flambeau_cpu::convert::Truncate;
+    /// let mut out = [0i8; 4];
+    /// Truncate::truncate(&[-1.5f32, 130.0, 1e30, f32::NAN], &mut out);
+    /// assert_eq!(out, [-1, -126, -1, 0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    fn truncate(x: &[Self], out: &mut [I]);
+}
+
 /// Elements that are looked over before they are converted the short way.
-const BLOCK: usize = 64;
+const BLOCK: usize = 256;
 
 macro_rules! truncate {
-    ($($name:ident: $from:ident to $to:ident below $limit:expr;)*) => { crate::simd_fn! {$(
-        /// Each element of `x`, truncated, in `out`: through `i64`, so that what is too large for `i32`
-        /// wraps; what is too large for `i64` gives its end, and NaN 0.
-        ///
-        /// # Panics
-        /// If the lengths differ.
-        pub fn $name(x: &[$from], out: &mut [$to]) {
-            assert_eq!(x.len(), out.len(), "slices of different lengths");
-            for (x, out) in x.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
-                // NaN is not below the limit either.
-                let small = x.iter().fold(0, |n, x| n + u32::from(x.abs() < $limit));
-                if small as usize == x.len() {
-                    for (o, x) in out.iter_mut().zip(x) {
-                        // SAFETY: the type holds what is below the limit.
-                        *o = unsafe { x.to_int_unchecked() };
-                    }
-                } else {
-                    for (o, x) in out.iter_mut().zip(x) {
-                        *o = *x as i64 as $to;
+    ($($from:ty: $bits:ident, |$x:ident| $wide:expr, |$limit:ident| $near:expr => $($to:ty: $by:ty)*;)*) => {$($(
+        impl Truncate<$to> for $from {
+            fn truncate(x: &[$from], out: &mut [$to]) {
+                crate::simd_fn! {
+                    fn all(x: &[$from], out: &mut [$to]) {
+                        assert_eq!(x.len(), out.len(), "slices of different lengths");
+                        let $limit = -(<$by>::MIN as f32);
+                        let limit: $from = $near;
+                        for (x, out) in x.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
+                            // Bits without the sign are in the numbers' order, those of NaN the largest.
+                            let most = x.iter().fold(0, |most: $bits, $x| {
+                                most.max($x.to_bits() & $bits::MAX >> 1)
+                            });
+                            if most < limit.to_bits() {
+                                for (o, &$x) in out.iter_mut().zip(x) {
+                                    // SAFETY: the type holds what is below the limit.
+                                    *o = unsafe { $wide.to_int_unchecked::<$by>() } as $to;
+                                }
+                            } else {
+                                for (o, &$x) in out.iter_mut().zip(x) {
+                                    *o = $wide as i64 as $to;
+                                }
+                            }
+                        }
                     }
                 }
+                all(x, out);
             }
         }
-    )*} };
+    )*)*};
 }
+// For each type its bits, a number of it in the type that is truncated, and the reverse of that; beside
+// each integer the one that the short way goes by.
 truncate! {
-    f32_to_i32: f32 to i32 below 2_147_483_648.0;
-    f32_to_i64: f32 to i64 below 9_223_372_036_854_775_808.0;
-    f64_to_i32: f64 to i32 below 2_147_483_648.0;
-    f64_to_i64: f64 to i64 below 9_223_372_036_854_775_808.0;
+    f32: u32, |x| x, |limit| limit => i8: i32 i16: i32 i32: i32 i64: i64;
+    f64: u64, |x| x, |limit| limit.into() => i8: i32 i16: i32 i32: i32 i64: i64;
+    bf16: u16, |x| x.wide(), |limit| Near::near(limit) => i8: i32 i16: i32 i32: i32 i64: i64;
+}
+
+impl<I> Truncate<I> for f16
+where
+    f32: Truncate<I>,
+{
+    fn truncate(x: &[f16], out: &mut [I]) {
+        assert_eq!(x.len(), out.len(), "slices of different lengths");
+        let mut wide = [0.0; 256];
+        for (x, out) in x.chunks(wide.len()).zip(out.chunks_mut(256)) {
+            f16_to_f32(x, &mut wide[..x.len()]);
+            Truncate::truncate(&wide[..x.len()], out);
+        }
+    }
 }
 
 /// Whole vectors; each function returns how many elements it has converted.
@@ -239,6 +277,10 @@ mod tests {
             -0.0,
             0.99,
             -1.5,
+            127.5,
+            -128.5,
+            255.9,
+            -32769.0,
             2147483520.0,
             2147483648.0,
             -2147483648.0,
@@ -254,21 +296,33 @@ mod tests {
             f32::NEG_INFINITY,
             f32::NAN,
         ];
+        fn check<T: Truncate<i8> + Truncate<i16> + Truncate<i32> + Truncate<i64>>(
+            x: &[T],
+            wide: impl Fn(T) -> f64,
+        ) {
+            macro_rules! same {
+                ($($t:ty)*) => {$(
+                    let mut out = vec![0 as $t; x.len()];
+                    Truncate::truncate(x, &mut out);
+                    for (&x, &got) in x.iter().zip(&out) {
+                        assert_eq!(got, wide(x) as i64 as $t, "{}", wide(x));
+                    }
+                )*};
+            }
+            same!(i8 i16 i32 i64);
+        }
         let small = (0..150).map(|i| (i * i) as f32 * 0.7 - 999.0);
         for x in [
             small.clone().collect(),
             small.chain(edges).collect::<Vec<f32>>(),
         ] {
+            check(&x, f64::from);
             let wide: Vec<f64> = x.iter().map(|&v| f64::from(v) * 1.000_000_01).collect();
-            let (mut a, mut b) = (vec![0i32; x.len()], vec![0i64; x.len()]);
-            f32_to_i32(&x, &mut a);
-            f32_to_i64(&x, &mut b);
-            assert!(x.iter().zip(&a).all(|(&x, &a)| a == x as i64 as i32));
-            assert!(x.iter().zip(&b).all(|(&x, &b)| b == x as i64));
-            f64_to_i32(&wide, &mut a);
-            f64_to_i64(&wide, &mut b);
-            assert!(wide.iter().zip(&a).all(|(&x, &a)| a == x as i64 as i32));
-            assert!(wide.iter().zip(&b).all(|(&x, &b)| b == x as i64));
+            check(&wide, |v| v);
+            let low: Vec<bf16> = x.iter().map(|&v| bf16::from_f32(v)).collect();
+            check(&low, bf16::to_f64);
+            let half: Vec<f16> = x.iter().map(|&v| f16::from_f32(v)).collect();
+            check(&half, f16::to_f64);
         }
     }
 

@@ -90,7 +90,7 @@ macro_rules! lane {
 }
 lane!(
     f32, F32, to_f32, |x, out| S::widen(x, out);
-    f64, F64, to_f64, |x, out| convert_slice(x, out, S::to_f64);
+    f64, F64, to_f64, |x, out| S::widen64(x, out);
     i32, I32, to_i32, |x, out| S::whole32(x, out);
     i64, I64, to_i64, |x, out| S::whole64(x, out)
 );
