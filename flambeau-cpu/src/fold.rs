@@ -24,8 +24,9 @@ pub struct Fold<T: 'static> {
     pub identity: T,
     /// Folds each row of so many elements.
     pub rows: fn(&[T], usize, &mut [T]),
-    /// Folds rows of `acc.len()` elements, which start `stride` apart, into `acc`.
-    columns: fn(&[T], usize, &mut [T]),
+    /// Folds down the columns of matrices that follow each other, of `[rows, stride, width]`: rows of
+    /// `width` elements start `stride` apart.
+    columns: fn(&[T], [usize; 3], &mut [T]),
 }
 
 /// Folds `W` columns from `from` on of rows `stride` apart.
@@ -35,10 +36,10 @@ fn wide<T: Pod, const W: usize>(
     stride: usize,
     from: usize,
     acc: &mut [T],
+    identity: T,
     join: impl Fn(T, T) -> T,
 ) {
-    let mut now = [acc[from]; W];
-    now.copy_from_slice(&acc[from..from + W]);
+    let mut now = [identity; W];
     // Four rows for each step: the running results wait less, and for sums the error grows less.
     let mut fours = x;
     while fours.len() >= 3 * stride + acc.len() {
@@ -66,10 +67,12 @@ fn narrow<T: Pod>(
     stride: usize,
     (from, to): (usize, usize),
     acc: &mut [T],
+    identity: T,
     join: impl Fn(T, T) -> T,
 ) {
     let (all, width) = (acc.len(), to - from);
     let acc = &mut acc[from..to];
+    acc.fill(identity);
     let mut fours = x;
     while fours.len() >= 3 * stride + all {
         let row = |k: usize| &fours[k * stride + from..][..width];
@@ -86,31 +89,96 @@ fn narrow<T: Pod>(
     }
 }
 
+/// Folds rows of `acc.len()` elements, which start `stride` apart, into `acc`.
+#[inline(always)]
+fn down<T: Pod>(
+    x: &[T],
+    stride: usize,
+    acc: &mut [T],
+    identity: T,
+    join: impl Fn(T, T) -> T + Copy,
+) {
+    let (mut from, width) = (0, acc.len());
+    if stride <= NEAR {
+        while from + LANES <= width {
+            wide::<T, LANES>(x, stride, from, acc, identity, join);
+            from += LANES;
+        }
+        while from + FEW <= width {
+            wide::<T, FEW>(x, stride, from, acc, identity, join);
+            from += FEW;
+        }
+    }
+    if from < width {
+        narrow(x, stride, (from, width), acc, identity, join);
+    }
+}
+
+/// How many rows of `stride` elements are taken as one: as many as fill whole registers, a power of 2.
+#[inline(always)]
+fn group(n: usize, stride: usize) -> usize {
+    if stride >= LANES {
+        return 1;
+    }
+    let mut group = FEW >> stride.trailing_zeros().min(4);
+    while group * stride < LANES && n >= 16 * group {
+        group *= 2;
+    }
+    let worth = if stride < FEW { group } else { 4 * group };
+    if n >= worth { group } else { 1 }
+}
+
+/// What [`Fold::columns`] does.
+#[inline(always)]
+fn columns<T: Pod>(
+    x: &[T],
+    [n, stride, width]: [usize; 3],
+    out: &mut [T],
+    identity: T,
+    join: impl Fn(T, T) -> T + Copy,
+) {
+    // Rows shorter than the running results are taken several at a time: faster, and for sums the error
+    // grows less.
+    let group = if width == stride { group(n, stride) } else { 1 };
+    let (len, rows) = (group * stride, n / group);
+    let mut acc = [identity; NEAR + FEW];
+    for (k, out) in out.chunks_exact_mut(width).enumerate() {
+        let x = &x[k * n * stride..][..(n - 1) * stride + width];
+        if group == 1 {
+            down(x, stride, out, identity, join);
+            continue;
+        }
+        let (x, rest) = x.split_at(rows * len);
+        down(x, len, &mut acc[..len], identity, join);
+        for (a, &v) in acc.iter_mut().zip(rest) {
+            *a = join(*a, v);
+        }
+        let mut half = len / 2;
+        while half >= stride {
+            // In whole registers: what is written beyond the half has been read.
+            for i in (0..half).step_by(FEW) {
+                let mut other = [identity; FEW];
+                other.copy_from_slice(&acc[i + half..][..FEW]);
+                for (a, b) in acc[i..i + FEW].iter_mut().zip(other) {
+                    *a = join(*a, b);
+                }
+            }
+            half /= 2;
+        }
+        (out.iter_mut().zip(&acc)).for_each(|(o, &v)| *o = v);
+    }
+}
+
 macro_rules! folds {
     ($($(#[$doc:meta])* $id:ident: $t:ty = $identity:expr, |$a:ident, $b:ident| $e:expr $(, $rows:path)?;)*) => {$(
         $(#[$doc])*
         pub static $id: Fold<$t> = {
             crate::simd_fn! {
-                fn columns(x: &[$t], stride: usize, acc: &mut [$t]) {
-                    let width = acc.len();
-                    let join = |$a: $t, $b: $t| $e;
-                    let mut from = 0;
-                    if stride <= NEAR {
-                        while from + LANES <= width {
-                            wide::<$t, LANES>(x, stride, from, acc, join);
-                            from += LANES;
-                        }
-                        while from + FEW <= width {
-                            wide::<$t, FEW>(x, stride, from, acc, join);
-                            from += FEW;
-                        }
-                    }
-                    if from < width {
-                        narrow(x, stride, (from, width), acc, join);
-                    }
+                fn all(x: &[$t], sizes: [usize; 3], out: &mut [$t]) {
+                    columns(x, sizes, out, $identity, |$a: $t, $b: $t| $e);
                 }
             }
-            Fold { identity: $identity, rows: folds!(@rows $t, $identity, |$a, $b| $e $(, $rows)?), columns }
+            Fold { identity: $identity, rows: folds!(@rows $t, $identity, |$a, $b| $e $(, $rows)?), columns: all }
         };
     )*};
     (@rows $t:ty, $identity:expr, |$a:ident, $b:ident| $e:expr, $rows:path) => { $rows };
@@ -265,64 +333,39 @@ impl<T: Pod + Default> Fold<T> {
             // Long rows: threads take columns.
             for (x, out) in x.chunks_exact(n * inner).zip(out.chunks_exact_mut(inner)) {
                 parallel_chunks_mut(out, COLUMNS, |i, out| {
-                    self.piece(&x[i * COLUMNS..], inner, n, out);
+                    (self.columns)(&x[i * COLUMNS..], [n, inner, out.len()], out);
                 });
             }
             return;
         }
-        // Short ones: threads take runs of rows.
+        // Short ones: threads take matrices, or runs of rows.
         let rows = (BLOCK / inner).max(LANES);
         let pieces = n.div_ceil(rows);
-        let each = |i: usize, out: &mut [T]| {
-            let (o, piece) = (i / pieces, i % pieces);
-            let (from, to) = (piece * rows, n.min((piece + 1) * rows));
-            self.piece(&x[(o * n + from) * inner..], inner, to - from, out);
-        };
-        let per_chunk = (BLOCK / (n.min(rows) * inner)).max(1);
-        let split = |out: &mut [T]| {
-            parallel_chunks_mut(out, inner * per_chunk, |i, out| {
-                for (k, out) in out.chunks_exact_mut(inner).enumerate() {
-                    each(i * per_chunk + k, out);
-                }
-            });
-        };
         if pieces == 1 {
-            return split(out);
+            let some = (BLOCK / (n * inner)).max(1);
+            return parallel_chunks_mut(out, some * inner, |i, out| {
+                self.matrices(&x[i * some * n * inner..], n, inner, out);
+            });
         }
         let mut parts = vec![T::default(); out.len() * pieces];
-        split(&mut parts);
-        for (out, parts) in out
-            .chunks_exact_mut(inner)
-            .zip(parts.chunks_exact(pieces * inner))
-        {
-            self.piece(parts, inner, pieces, out);
-        }
+        parallel_chunks_mut(&mut parts, inner, |i, part| {
+            let (o, from) = (i / pieces, i % pieces * rows);
+            let n_here = rows.min(n - from);
+            self.matrices(&x[(o * n + from) * inner..], n_here, inner, part);
+        });
+        self.matrices(&parts, pieces, inner, out);
     }
 
-    /// Folds `n` rows, `stride` apart, of which `x` starts at the first one's wanted columns.
-    fn piece(&self, x: &[T], stride: usize, n: usize, out: &mut [T]) {
-        out.fill(self.identity);
-        // Rows shorter than the running results are taken several at a time, as many as fill whole
-        // registers: faster, and for sums the error grows less.
-        let whole_registers = FEW >> stride.trailing_zeros().min(4);
-        let group = match stride < LANES {
-            true => LANES.div_ceil(stride).next_multiple_of(whole_registers),
-            false => 1,
-        };
-        if group > 1 && out.len() == stride && n >= 4 * group {
-            let mut acc = [self.identity; LANES * FEW];
-            let acc = &mut acc[..group * stride];
-            let whole = n / group * acc.len();
-            (self.columns)(&x[..whole], acc.len(), acc);
-            (self.columns)(acc, stride, out);
-            if n * stride > whole {
-                (self.columns)(&x[whole..n * stride], stride, out);
-            }
-            return;
+    /// Folds down the columns of matrices of `n` by `inner`, no more than [`COLUMNS`] at a time.
+    fn matrices(&self, x: &[T], n: usize, inner: usize, out: &mut [T]) {
+        if inner <= COLUMNS {
+            return (self.columns)(x, [n, inner, inner], out);
         }
-        for (i, out) in out.chunks_mut(COLUMNS).enumerate() {
-            let at = i * COLUMNS;
-            (self.columns)(&x[at..at + (n - 1) * stride + out.len()], stride, out);
+        for (k, out) in out.chunks_exact_mut(inner).enumerate() {
+            for (i, out) in out.chunks_mut(COLUMNS).enumerate() {
+                let x = &x[k * n * inner + i * COLUMNS..];
+                (self.columns)(x, [n, inner, out.len()], out);
+            }
         }
     }
 }
