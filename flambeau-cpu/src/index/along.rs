@@ -3,11 +3,23 @@
 use super::{Accumulate, GRAIN};
 use crate::alloc::Pod;
 use crate::threads::{SyncPtr, parallel_for};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+crate::simd_fn! {
+    /// Whether all indices are below `size` and none is negative.
+    fn all_inside(index: &[i64], size: usize) -> bool {
+        // As unsigned numbers negative ones are the largest.
+        index.iter().fold(0, |most, &i| most.max(i as u64)) < size as u64
+    }
+}
 
 /// Columns that are dealt with together: a cache line of each row and more, and few enough that what
 /// they meet of a large tensor stays in the second cache.
 const COLUMNS: usize = 64;
+
+/// Elements of the index that stay in the first cache from when they are checked until they are used.
+const PIECE: usize = 2048;
 
 /// An index along a dimension of a contiguous tensor: element `[.., i, ..]` of the index names
 /// element `[.., index[.., i, ..], ..]` of the tensor.
@@ -19,13 +31,25 @@ pub struct Along<'a> {
     dim: usize,
 }
 
-/// Neighbouring elements of the index: number `first` and those after it, `count` of them. The place
-/// of number `j` lies at `at + j * stride`, and its index times the dimension's stride.
+/// Neighbouring elements of the index: number `first` and those after it, in `rows` of `width`.
+/// The place of number `j` of row `r` lies at `at + r * pitch + j * stride`, and its index times the
+/// dimension's stride.
 struct Run {
     first: usize,
-    count: usize,
+    rows: usize,
+    width: usize,
     at: usize,
+    pitch: usize,
     stride: usize,
+}
+
+impl Run {
+    /// The run's part of what has an element for each of the index.
+    fn of<T>(&self, all: &[T]) -> Range<usize> {
+        let range = self.first..self.first + self.rows * self.width;
+        assert!(range.end <= all.len(), "a run within the index");
+        range
+    }
 }
 
 impl<'a> Along<'a> {
@@ -66,36 +90,43 @@ impl<'a> Along<'a> {
     }
 
     /// Calls `f` on runs that make up the index. Runs whose places may be the same are called by one
-    /// thread, in order; where `split`, none of them have to be.
-    fn runs(&self, split: bool, f: impl Fn(Run) + Sync) {
+    /// thread, in order. Along the last dimension no run is longer than `most` elements; where that cuts
+    /// rows, threads share their pieces.
+    fn runs(&self, most: usize, f: impl Fn(Run) + Sync) {
         if self.index.is_empty() {
             return;
         }
         let (n, last) = (self.shape[self.dim], self.shape.len() - 1);
         let outer: usize = self.shape[..self.dim].iter().product();
         if self.dim == last {
-            // Pieces of long rows, or some short ones.
-            let pieces = if split { n.div_ceil(GRAIN) } else { 1 };
-            // Where the index is as long as the tensor in the other dimensions, no division says it.
+            let run = |row: usize, rows: usize, from: usize, width: usize| Run {
+                first: row * n + from,
+                rows,
+                width,
+                at: self.offset(0, last, row),
+                pitch: self.sizes[last],
+                stride: 0,
+            };
+            if n > most {
+                let pieces = n.div_ceil(most);
+                return parallel_for(outer * pieces, (GRAIN / most).max(1), |range| {
+                    for i in range {
+                        let (row, from) = (i / pieces, i % pieces * most);
+                        f(run(row, 1, from, (n - from).min(most)));
+                    }
+                });
+            }
+            // Where the index is as long as the tensor in the other dimensions, rows follow each other
+            // throughout, else along the last of these.
             let flat = self.shape[1.min(last)..last] == self.sizes[1.min(last)..last];
-            let grain = (GRAIN / n).max(1);
-            return parallel_for(outer * pieces, grain, |range| {
-                for i in range {
-                    let (row, from) = (i / pieces, i % pieces * GRAIN);
-                    let at = match flat {
-                        true => row * self.sizes[last],
-                        false => self.offset(0, last, row),
-                    };
-                    f(Run {
-                        first: row * n + from,
-                        count: if pieces == 1 {
-                            n
-                        } else {
-                            (n - from).min(GRAIN)
-                        },
-                        at,
-                        stride: 0,
-                    });
+            let together = if flat { outer } else { self.shape[last - 1] };
+            return parallel_for(outer, (GRAIN / n).max(1), |range| {
+                let mut row = range.start;
+                while row < range.end {
+                    let rows = (together - row % together).min(range.end - row);
+                    let rows = rows.min(most / n);
+                    f(run(row, rows, 0, n));
+                    row += rows;
                 }
             });
         }
@@ -121,8 +152,10 @@ impl<'a> Along<'a> {
                 for k in 0..n {
                     f(Run {
                         first: ((o * n + k) * between + b) * width + from,
-                        count,
+                        rows: 1,
+                        width: count,
                         at,
+                        pitch: 0,
                         stride: 1,
                     });
                 }
@@ -130,29 +163,11 @@ impl<'a> Along<'a> {
         });
     }
 
-    /// Calls `f(run, its indices, size, stride)` for all runs, with the size and the stride of the
-    /// dimension. `f` says whether all of the run's indices were in range.
-    ///
-    /// # Errors
-    /// The first index that is out of range; others have been dealt with.
-    fn each(
-        &self,
-        split: bool,
-        f: impl Fn(Run, &[i64], usize, usize) -> bool + Sync,
-    ) -> Result<(), i64> {
-        let (size, step) = (self.sizes[self.dim], self.stride(self.dim));
-        let bad = AtomicBool::new(false);
-        self.runs(split, |run| {
-            let index = &self.index[run.first..run.first + run.count];
-            if !f(run, index, size, step) {
-                bad.store(true, Ordering::Relaxed);
-            }
-        });
-        let out_of_range = |&i: &i64| i as u64 >= size as u64;
-        match bad.into_inner() {
-            false => Ok(()),
-            true => Err(self.index.iter().copied().find(out_of_range).unwrap_or(-1)),
-        }
+    /// The first index that is out of range, as an error.
+    fn first_outside(&self) -> Result<(), i64> {
+        let size = self.sizes[self.dim];
+        let found = (self.index.iter()).find(|&&i| i as u64 >= size as u64);
+        found.map_or(Ok(()), |&i| Err(i))
     }
 
     fn check(&self, tensor: usize, of_index: usize) {
@@ -182,51 +197,57 @@ impl<'a> Along<'a> {
 /// If a slice has not as many elements as sizes say.
 pub fn gather<T: Pod>(x: &[T], along: Along<'_>, out: &mut [T]) -> Result<(), i64> {
     along.check(x.len(), out.len());
-    let out = SyncPtr(out.as_mut_ptr());
-    along.each(true, |run, index, size, step| {
+    let (size, step) = (along.sizes[along.dim], along.stride(along.dim));
+    let (out, outside) = (SyncPtr(out.as_mut_ptr()), AtomicBool::new(false));
+    along.runs(PIECE, |run| {
+        let index = &along.index[run.of(along.index)];
+        if !all_inside(index, size) {
+            return outside.store(true, Ordering::Relaxed);
+        }
         // SAFETY: runs count the index's elements, as many as `out` has, each once.
-        let out = unsafe { std::slice::from_raw_parts_mut(out.get().add(run.first), run.count) };
-        let x = &x[run.at..];
+        let out = unsafe { std::slice::from_raw_parts_mut(out.get().add(run.first), index.len()) };
         // SAFETY: indices below the size lead to places in the tensor, whose elements `x` has.
         unsafe {
-            match (run.stride, step) {
-                (0, 1) => gather_run(x, index, size, |_, i| i, out),
-                (0, _) => gather_run(x, index, size, |_, i| i * step, out),
-                _ => gather_run(x, index, size, |j, i| j + i * step, out),
+            match run.stride {
+                0 => gather_run(x, &run, index, |_, i| i, out),
+                _ => gather_run(x, &run, index, |j, i| j + i * step, out),
             }
         }
-    })
+    });
+    match outside.into_inner() {
+        true => along.first_outside(),
+        false => Ok(()),
+    }
 }
 
-/// `out[j] = x[place(j, index[j])]`, where the index is below `size`; whether all are.
+/// `out[j] = x[place(j, index[j])]` for each row, from where it begins.
 ///
 /// # Safety
-/// The places of indices below `size` lie in `x`.
+/// The places lie in `x`.
 // A function of its own, that the slices are known to lie apart.
 #[inline(never)]
 unsafe fn gather_run<T: Pod>(
     x: &[T],
+    run: &Run,
     index: &[i64],
-    size: usize,
     place: impl Fn(usize, usize) -> usize,
     out: &mut [T],
-) -> bool {
-    let mut all = true;
-    for (j, (o, &i)) in out.iter_mut().zip(index).enumerate() {
-        if i as u64 >= size as u64 {
-            all = false;
-            continue;
+) {
+    let (x, mut at, pitch) = (x.as_ptr(), run.at, run.pitch);
+    let rows = index.chunks_exact(run.width);
+    for (index, out) in rows.zip(out.chunks_exact_mut(run.width)) {
+        for (j, (o, &i)) in out.iter_mut().zip(index).enumerate() {
+            // SAFETY: the caller's promise.
+            *o = unsafe { *x.add(at + place(j, i as usize)) };
         }
-        // SAFETY: the caller's promise.
-        *o = unsafe { *x.get_unchecked(place(j, i as usize)) };
+        at += pitch;
     }
-    all
 }
 
 /// Puts the elements of `src` where the index says.
 ///
 /// # Errors
-/// The first index out of range; others have been put.
+/// The first index out of range; nothing has been put then.
 ///
 /// # Panics
 /// As [`gather`].
@@ -253,54 +274,55 @@ fn write<T: Pod>(
     with: impl Fn(T, T) -> T + Sync,
 ) -> Result<(), i64> {
     along.check(out.len(), src.len());
+    let (size, step) = (along.sizes[along.dim], along.stride(along.dim));
+    let outside = AtomicBool::new(false);
+    parallel_for(along.index.len(), 2 * GRAIN, |range| {
+        if !all_inside(&along.index[range], size) {
+            outside.store(true, Ordering::Relaxed);
+        }
+    });
+    if outside.into_inner() {
+        return along.first_outside();
+    }
     let out = SyncPtr(out.as_mut_ptr());
-    along.each(false, |run, index, size, step| {
-        let src = &src[run.first..run.first + run.count];
-        // SAFETY: a run begins in the tensor. Indices below the size lead to places in it; those that
-        // are the same are met by one thread, for others differ in a dimension before or behind.
+    along.runs(usize::MAX, |run| {
+        let (index, src) = (&along.index[run.of(along.index)], &src[run.of(src)]);
+        // SAFETY: a run's rows begin in the tensor. Indices below the size lead to places in it; those
+        // that are the same are met by one thread, for others differ in a dimension before or behind.
         unsafe {
-            let out = out.get().add(run.at);
-            match (run.stride, step) {
-                (0, 1) => write_run(out, index, size, src, |_, i| i, &with),
-                (0, _) => write_run(out, index, size, src, |_, i| i * step, &with),
-                _ => write_run(out, index, size, src, |j, i| j + i * step, &with),
+            match run.stride {
+                0 => write_run(out.get(), &run, index, src, |_, i| i, &with),
+                _ => write_run(out.get(), &run, index, src, |j, i| j + i * step, &with),
             }
         }
-    })
+    });
+    Ok(())
 }
 
-/// `out[place(j, index[j])]` with `src[j]`, where the index is below `size`; whether all are.
+/// `out[place(j, index[j])]` with `src[j]` for each row, from where it begins.
 ///
 /// # Safety
-/// The places of indices below `size` may be written.
+/// The places may be written.
 // A function of its own, that nothing else is thought to change with `out`.
 #[inline(never)]
 unsafe fn write_run<T: Pod>(
     out: *mut T,
+    run: &Run,
     index: &[i64],
-    size: usize,
     src: &[T],
     place: impl Fn(usize, usize) -> usize,
     with: impl Fn(T, T) -> T,
-) -> bool {
-    let mut all = true;
-    // Several are checked at once, which are then written without a look between.
-    const BLOCK: usize = 8;
-    for (b, (index, src)) in index.chunks(BLOCK).zip(src.chunks(BLOCK)).enumerate() {
-        let inside = index
-            .iter()
-            .fold(true, |all, &i| all & ((i as u64) < size as u64));
+) {
+    let (mut at, pitch) = (run.at, run.pitch);
+    let rows = index.chunks_exact(run.width);
+    for (index, src) in rows.zip(src.chunks_exact(run.width)) {
         for (j, (&i, &v)) in index.iter().zip(src).enumerate() {
-            if !inside && i as u64 >= size as u64 {
-                all = false;
-                continue;
-            }
             // SAFETY: the caller's promise.
             unsafe {
-                let o = out.add(place(b * BLOCK + j, i as usize));
+                let o = out.add(at + place(j, i as usize));
                 *o = with(*o, v);
             }
         }
+        at += pitch;
     }
-    all
 }

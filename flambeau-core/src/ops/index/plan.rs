@@ -62,7 +62,7 @@ pub(crate) fn index_values(op: &'static str, index: &Tensor) -> Result<Vec<i64>>
 }
 
 /// The first of `values` below `low` or not below `high`.
-pub(crate) fn out_of_range(values: &[i64], low: i64, high: i64) -> Option<i64> {
+fn out_of_range(values: &[i64], low: i64, high: i64) -> Option<i64> {
     let bad = |v: i64| v < low || v >= high;
     let chunks = values.len().div_ceil(GRAIN);
     let mut found = vec![false; chunks];
