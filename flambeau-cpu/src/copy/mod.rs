@@ -7,6 +7,7 @@ mod transpose;
 
 pub use interleave::interleave;
 pub use rearrange::{Rearrangement, Run};
+pub use rows::{join_rows, part_rows};
 
 use crate::alloc::Pod;
 use crate::threads::SyncPtr;
@@ -244,6 +245,30 @@ mod tests {
         // The last of several stays.
         check(&[axis(4, 6, 2), axis(6, 1, 1)]);
         copy_strided::<i32>(&[], &mut [], &[axis(0, 1, 1)]);
+    }
+
+    #[test]
+    fn rows_are_joined_and_parted() {
+        for (n, width, stride) in [(0, 3, 5), (1, 4, 2), (7, 3, 3), (50, 10, 17), (9, 70, 100)] {
+            let end = if n == 0 { 0 } else { (n - 1) * stride + width };
+            let x: Vec<i16> = (0..end as i16).collect();
+            let mut near = vec![0; n * width];
+            join_rows(&x, stride, width, &mut near);
+            for (i, &v) in near.iter().enumerate() {
+                assert_eq!(v, x[i / width * stride + i % width]);
+            }
+            let mut out = vec![-1; end];
+            part_rows(&near, width, &mut out, stride);
+            for (i, (&got, &v)) in out.iter().zip(&x).enumerate() {
+                assert_eq!(got, if i % stride < width { v } else { -1 });
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "as rows of")]
+    fn rows_that_are_not_there_are_refused() {
+        join_rows(&[1, 2, 3, 4], 3, 2, &mut [0; 4]);
     }
 
     #[test]

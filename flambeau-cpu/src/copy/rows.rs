@@ -109,6 +109,48 @@ unsafe fn some<T: Pod>(x: *const T, out: *mut T, next: Axis, last: Axis) {
     }
 }
 
+/// The rows of `width` elements of `x` that start `stride` apart, one behind the other in `out`.
+///
+/// ```
+/// let mut out = [0; 4];
+/// flambeau_cpu::copy::join_rows(&[1, 2, 3, 4, 5], 3, 2, &mut out);
+/// assert_eq!(out, [1, 2, 4, 5]);
+/// ```
+///
+/// # Panics
+/// If `x` is too short, or `out` is not a whole number of rows.
+pub fn join_rows<T: Pod>(x: &[T], stride: usize, width: usize, out: &mut [T]) {
+    let n = side_by_side(out.len(), width, stride, x.len());
+    let [next, last] = [(n, stride, width), (width, 1, 1)];
+    let axis = |(size, from, to)| Axis { size, from, to };
+    // SAFETY: all rows are there.
+    unsafe { some(x.as_ptr(), out.as_mut_ptr(), axis(next), axis(last)) }
+}
+
+/// The reverse of [`join_rows`]: rows that lie one behind the other in `x`, to where they start
+/// `stride` apart. What lies between them is left alone.
+///
+/// # Panics
+/// If `out` is too short, or `x` is not a whole number of rows.
+pub fn part_rows<T: Pod>(x: &[T], width: usize, out: &mut [T], stride: usize) {
+    let n = side_by_side(x.len(), width, stride, out.len());
+    let [next, last] = [(n, width, stride), (width, 1, 1)];
+    let axis = |(size, from, to)| Axis { size, from, to };
+    // SAFETY: all rows are there.
+    unsafe { some(x.as_ptr(), out.as_mut_ptr(), axis(next), axis(last)) }
+}
+
+/// How many rows of `width` are `len` elements; they reach no farther than `end`, `stride` apart.
+fn side_by_side(len: usize, width: usize, stride: usize, end: usize) -> usize {
+    let n = len / width.max(1);
+    let reach = (n.checked_sub(1)).map_or(Some(0), |n| n.checked_mul(stride)?.checked_add(width));
+    assert!(
+        n * width == len && reach.is_some_and(|reach| reach <= end),
+        "{len} elements as rows of {width}, {stride} apart in {end}"
+    );
+    n
+}
+
 /// One row.
 ///
 /// # Safety

@@ -1,18 +1,22 @@
 //! Operations on the rows of a tensor where they lie.
 
-use super::{GRAIN, ROW};
+use super::{CHUNK, GRAIN, ROW};
 use crate::dtype::Stored;
 use crate::tensor::Tensor;
 use crate::{DType, Scalar, with_stored};
+use flambeau_cpu::copy::{join_rows, part_rows};
 use flambeau_cpu::threads::parallel_chunks_mut;
 use smallvec::SmallVec;
 
-/// Runs `f` over the rows of `target`, in any order and on several threads, long ones in pieces.
+/// Runs `f` over the rows of `target`, in any order and on several threads, long ones in pieces,
+/// some short ones as one that is copied there and back.
 /// False, with nothing done, where elements do not lie in rows, or a thread is using the memory.
 pub(crate) fn in_place_rows<S: Stored>(target: &Tensor, f: impl Fn(&mut [S]) + Sync) -> bool {
-    let Some(rows) = rows_of(target) else {
-        return false;
-    };
+    rows_of(target).is_some_and(|rows| in_rows(target, &rows, f))
+}
+
+/// The same for rows that are known.
+fn in_rows<S: Stored>(target: &Tensor, rows: &Rows, f: impl Fn(&mut [S]) + Sync) -> bool {
     // Never waited for: operands are locked already.
     let Some(mut guard) = target.0.storage.try_write(target.0.offset) else {
         return false;
@@ -22,22 +26,25 @@ pub(crate) fn in_place_rows<S: Stored>(target: &Tensor, f: impl Fn(&mut [S]) + S
         .map(|(n, stride)| (n - 1) * stride)
         .sum::<usize>()
         + 1;
-    each_row(&mut guard.slice::<S>()[..span], &rows, &f);
+    each_row(&mut guard.slice::<S>()[..span], rows, &f);
     true
 }
 
-/// Size and stride of the dimensions of `target`, the innermost of which is a row; nothing where
-/// elements do not lie in rows that are worth a call each.
-fn rows_of(target: &Tensor) -> Option<SmallVec<[(usize, usize); 6]>> {
+/// Size and stride of dimensions, outermost first.
+type Rows = SmallVec<[(usize, usize); 6]>;
+
+/// The dimensions of `target`, the innermost of which is a row; nothing where elements do not lie in
+/// rows.
+fn rows_of(target: &Tensor) -> Option<Rows> {
     if target.is_empty() {
         return None;
     }
-    let mut dims: SmallVec<[(usize, usize); 6]> = (target.shape().iter().copied())
+    let mut dims: Rows = (target.shape().iter().copied())
         .zip(target.strides().iter().copied())
         .filter(|d| d.0 != 1)
         .collect();
     dims.sort_unstable_by_key(|d| std::cmp::Reverse(d.1));
-    let mut rows: SmallVec<[(usize, usize); 6]> = SmallVec::new();
+    let mut rows = Rows::new();
     for (size, stride) in dims {
         match rows.last_mut() {
             Some(outer) if outer.1 == size * stride => *outer = (outer.0 * size, stride),
@@ -47,21 +54,28 @@ fn rows_of(target: &Tensor) -> Option<SmallVec<[(usize, usize); 6]>> {
     if rows.is_empty() {
         rows.push((1, 1));
     }
-    let &(row, 1) = rows.last()? else {
-        return None;
-    };
     let apart = |w: &[(usize, usize)]| w[0].1 >= w[1].0 * w[1].1;
-    let worth = rows.len() == 1 || row >= ROW / 4;
-    (worth && rows.windows(2).all(apart)).then_some(rows)
+    (rows.last()?.1 == 1 && rows.windows(2).all(apart)).then_some(rows)
 }
 
 /// Calls `f` for the rows of `out` that lie as [`rows_of`] says.
 fn each_row<S: Stored>(out: &mut [S], rows: &[(usize, usize)], f: &(dyn Fn(&mut [S]) + Sync)) {
-    fn walk<S>(out: &mut [S], dims: &[(usize, usize)], f: &(dyn Fn(&mut [S]) + Sync)) {
-        match dims {
-            [(size, _)] => f(&mut out[..*size]),
-            [(size, stride), inner @ ..] => {
-                (out.chunks_mut(*stride).take(*size)).for_each(|part| walk(part, inner, f));
+    fn walk<S: Stored>(out: &mut [S], dims: &[(usize, usize)], f: &(dyn Fn(&mut [S]) + Sync)) {
+        match *dims {
+            [(size, _)] => f(&mut out[..size]),
+            [(size, stride), (width, _)] if width < ROW => {
+                let mut near = [S::default(); CHUNK];
+                let some = near.len() / width;
+                let parts = out.chunks_mut(some * stride).take(size.div_ceil(some));
+                for (i, out) in parts.enumerate() {
+                    let near = &mut near[..some.min(size - i * some) * width];
+                    join_rows(out, stride, width, near);
+                    f(near);
+                    part_rows(near, width, out, stride);
+                }
+            }
+            [(size, stride), ref inner @ ..] => {
+                (out.chunks_mut(stride).take(size)).for_each(|part| walk(part, inner, f));
             }
             [] => {}
         }
@@ -71,7 +85,9 @@ fn each_row<S: Stored>(out: &mut [S], rows: &[(usize, usize)], f: &(dyn Fn(&mut 
             let each = inner.iter().map(|d| d.0).product::<usize>();
             let some = (GRAIN / each).max(1);
             parallel_chunks_mut(out, stride * some, |_, part| {
-                (part.chunks_mut(*stride)).for_each(|part| walk(part, inner, f));
+                let mut dims = Rows::from_slice(rows);
+                dims[0].0 = part.len().div_ceil(*stride);
+                walk(part, &dims, f);
             });
         }
         _ => parallel_chunks_mut(out, GRAIN, |_, part| f(part)),
@@ -84,13 +100,19 @@ pub(crate) fn fill_in_place(target: &Tensor, value: Scalar) -> bool {
     if target.on_cuda() {
         return false;
     }
+    // Shorter rows are not worth a call each, and an element costs less to repeat than to copy.
+    let Some(rows) =
+        rows_of(target).filter(|rows| rows.len() == 1 || rows[rows.len() - 1].0 >= ROW / 4)
+    else {
+        return false;
+    };
     with_stored!(target.dtype(), S => {
         let value = match (target.dtype(), value) {
             (DType::Bool, v) => S::from_i32((v.to_f64() != 0.0) as i32),
             (_, Scalar::Float(v)) => S::from_f64(v),
             (_, v) => S::from_i64(v.to_i64()),
         };
-        in_place_rows(target, |out: &mut [S]| {
+        in_rows(target, &rows, |out: &mut [S]| {
             flambeau_cpu::simd::dispatch(
                 #[inline(always)]
                 || out.fill(value),
