@@ -6,6 +6,7 @@
 //! gives the same bits on every CPU and at every SIMD level.
 
 mod angle;
+pub mod double;
 mod erf;
 mod exp;
 mod gelu;
@@ -44,7 +45,7 @@ use poly;
 
 /// The functions of this module, for code that is generic over f32 and f64.
 ///
-/// f32 takes the functions of this module, f64 those of the standard library and `libm`.
+/// f32 takes the functions of this module, f64 those of [`double`], but for powers.
 pub trait Real: Copy + Send + Sync + 'static {
     /// e to the power of x.
     fn exp(self) -> Self;
@@ -166,80 +167,77 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
-    #[inline]
+    #[inline(always)]
     fn exp(self) -> f64 {
-        self.exp()
+        double::exp(self)
     }
-    #[inline]
+    #[inline(always)]
     fn exp2(self) -> f64 {
-        self.exp2()
+        double::exp2(self)
     }
-    #[inline]
+    #[inline(always)]
     fn expm1(self) -> f64 {
-        self.exp_m1()
+        double::expm1(self)
     }
-    #[inline]
+    #[inline(always)]
     fn log(self) -> f64 {
-        self.ln()
+        double::log(self)
     }
-    #[inline]
+    #[inline(always)]
     fn log1p(self) -> f64 {
-        self.ln_1p()
+        double::log1p(self)
     }
-    #[inline]
+    #[inline(always)]
     fn log2(self) -> f64 {
-        self.log2()
+        double::log2(self)
     }
-    #[inline]
+    #[inline(always)]
     fn log10(self) -> f64 {
-        self.log10()
+        double::log10(self)
     }
-    #[inline]
+    #[inline(always)]
     fn tanh(self) -> f64 {
-        self.tanh()
+        double::tanh(self)
     }
-    #[inline]
+    #[inline(always)]
     fn sigmoid(self) -> f64 {
-        1.0 / (1.0 + (-self).exp())
+        double::sigmoid(self)
     }
-    #[inline]
+    #[inline(always)]
     fn erf(self) -> f64 {
-        libm::erf(self)
+        double::erf(self)
     }
-    #[inline]
+    #[inline(always)]
     fn erfc(self) -> f64 {
-        libm::erfc(self)
+        double::erfc(self)
     }
-    #[inline]
+    #[inline(always)]
     fn sin(self) -> f64 {
-        self.sin()
+        double::sin(self)
     }
-    #[inline]
+    #[inline(always)]
     fn cos(self) -> f64 {
-        self.cos()
+        double::cos(self)
     }
-    #[inline]
+    #[inline(always)]
     fn tan(self) -> f64 {
-        self.tan()
+        double::tan(self)
     }
-    #[inline]
+    #[inline(always)]
     fn gelu(self) -> f64 {
-        0.5 * self * libm::erfc(-self * std::f64::consts::FRAC_1_SQRT_2)
+        double::gelu(self)
     }
-    #[inline]
+    #[inline(always)]
     fn gelu_slope(self) -> f64 {
-        const DENSITY: f64 = 0.398_942_280_401_432_7;
-        let below = 0.5 * libm::erfc(-self * std::f64::consts::FRAC_1_SQRT_2);
-        below + self * (-0.5 * self * self).exp() * DENSITY
+        double::gelu_slope(self)
     }
-    #[inline]
+    #[inline(always)]
     fn gelu_tanh(self) -> f64 {
-        let u = 1.595_769_121_605_730_8 * (self + 0.044715 * self * self * self);
-        self / (1.0 + (-u).exp())
+        double::gelu_tanh(self)
     }
-    #[inline]
+    #[inline(always)]
     fn silu(self) -> f64 {
-        self / (1.0 + (-self).exp())
+        double::silu(self)
     }
     #[inline]
     fn pow(self, e: f64) -> f64 {

@@ -32,6 +32,7 @@ unary_ops! { ROWS:
     /// # Errors
     /// For integer and bool tensors.
     SILU = silu, silu_() Number {
+        vector64: math::double::vsilu,
         float: |x, p| R::silu(x),
         cuda: "x * sigmoid(x)",
         saves: Saves::INPUTS,
@@ -53,6 +54,7 @@ unary_ops! { ROWS:
     /// For integer and bool tensors.
     GELU = gelu, gelu_() Number {
         vector: math::vgelu,
+        vector64: math::double::vgelu,
         float: |x, p| R::gelu(x),
         cuda: "x * (0.5f * (1 + erf(x * COMPUTE(0.7071067811865476))))",
         saves: Saves::INPUTS,
@@ -73,6 +75,7 @@ unary_ops! { ROWS:
     /// # Errors
     /// For integer and bool tensors.
     GELU_TANH = gelu_tanh, gelu_tanh_() Number {
+        vector64: math::double::vgelu_tanh,
         float: |x, p| R::gelu_tanh(x),
         cuda: "0.5f * x * (1 + tanh(COMPUTE(0.7978845608028654) * (x + COMPUTE(0.044715) * x * x * x)))",
         saves: Saves::INPUTS,

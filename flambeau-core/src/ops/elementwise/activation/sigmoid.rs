@@ -9,7 +9,7 @@ use crate::ops::elementwise::unary::{Unary, unary, unary_, unary_ops, unary_row}
 use crate::ops::elementwise::{Kind, original};
 use crate::ops::spec::OpSpec;
 use crate::tensor::Tensor;
-use flambeau_cpu::math::Real as R;
+use flambeau_cpu::math::{self, Real as R};
 use smallvec::smallvec;
 
 unary_ops! { ROWS:
@@ -23,6 +23,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     SIGMOID = sigmoid, sigmoid_() Float {
+        vector64: math::double::vsigmoid,
         float: |x, p| R::sigmoid(x),
         cuda: "sigmoid(x)",
         saves: Saves::OUTPUT,

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::dispatch::Saves;
 use crate::ops::elementwise::Kind;
 use crate::tensor::Tensor;
-use flambeau_cpu::math::Real as R;
+use flambeau_cpu::math::{self, Real as R};
 use std::f64::consts::{LN_2, LN_10};
 
 unary_ops! { ROWS:
@@ -19,6 +19,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     EXP = exp, exp_() Float {
+        vector64: math::double::vexp,
         float: |x, p| R::exp(x),
         cuda: "exp(x)",
         saves: Saves::OUTPUT,
@@ -36,6 +37,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     EXP2 = exp2, exp2_() Float {
+        vector64: math::double::vexp2,
         float: |x, p| R::exp2(x),
         cuda: "exp2(x)",
         saves: Saves::OUTPUT,
@@ -53,6 +55,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     EXPM1 = expm1, expm1_() Float {
+        vector64: math::double::vexpm1,
         float: |x, p| R::expm1(x),
         cuda: "expm1(x)",
         saves: Saves::OUTPUT,
@@ -70,6 +73,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     LOG = log, log_() Float {
+        vector64: math::double::vlog,
         float: |x, p| R::log(x),
         cuda: "log(x)",
         saves: Saves::INPUTS,
@@ -87,6 +91,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     LOG2 = log2, log2_() Float {
+        vector64: math::double::vlog2,
         float: |x, p| R::log2(x),
         cuda: "log2(x)",
         saves: Saves::INPUTS,
@@ -104,6 +109,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     LOG10 = log10, log10_() Float {
+        vector64: math::double::vlog10,
         float: |x, p| R::log10(x),
         cuda: "log10(x)",
         saves: Saves::INPUTS,
@@ -121,6 +127,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     LOG1P = log1p, log1p_() Float {
+        vector64: math::double::vlog1p,
         float: |x, p| R::log1p(x),
         cuda: "log1p(x)",
         saves: Saves::INPUTS,

@@ -56,6 +56,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     TANH = tanh, tanh_() Float {
+        vector64: math::double::vtanh,
         float: |x, p| R::tanh(x),
         cuda: "tanh(x)",
         saves: Saves::OUTPUT,

@@ -274,12 +274,14 @@ macro_rules! unary_loop {
 pub(crate) use unary_loop;
 
 /// One row; `float` is compiled for f32 and f64, `int` for i32 and i64. A row that is `hot: true` has
-/// [further loops](super::hot); one with a `vector` function over slices takes that for f32.
+/// [further loops](super::hot); one with a `vector` function over slices takes that for f32, and one of
+/// `vector64` for f64.
 macro_rules! unary_row {
     ($name:expr, $kind:ident,
         $(hot: $hot:ident,)?
         $(bits16: $bits16:expr,)?
         $(vector: $vector:path,)?
+        $(vector64: $vector64:path,)?
         float: |$x:ident, $p:ident| $float:expr,
         $(int: |$z:ident, $r:ident| $int:expr,)?
         cuda: $cuda:literal,
@@ -294,8 +296,8 @@ macro_rules! unary_row {
         Unary {
             name: $name,
             kind: Kind::$kind,
-            f32: unary_row!(@f32 [$($vector)?] |$x, $p| $float),
-            f64: $crate::ops::elementwise::unary::unary_loop!(f64, |$x, $p| $float),
+            f32: unary_row!(@float f32 [$($vector)?] |$x, $p| $float),
+            f64: unary_row!(@float f64 [$($vector64)?] |$x, $p| $float),
             i32: unary_row!(@int i32 $(|$z, $r| $int)?),
             i64: unary_row!(@int i64 $(|$z, $r| $int)?),
             cuda: [$cuda, concat!($($cuda_int)?)],
@@ -309,8 +311,8 @@ macro_rules! unary_row {
             params: unary_row!(@params $($params)?),
         }
     }};
-    (@f32 [] |$x:ident, $p:ident| $e:expr) => { $crate::ops::elementwise::unary::unary_loop!(f32, |$x, $p| $e) };
-    (@f32 [$vector:path] $($rest:tt)*) => { |x, out, _| $vector(x, out) };
+    (@float $t:ty [] |$x:ident, $p:ident| $e:expr) => { $crate::ops::elementwise::unary::unary_loop!($t, |$x, $p| $e) };
+    (@float $t:ty [$vector:path] $($rest:tt)*) => { |x, out, _| $vector(x, out) };
     (@int $t:ty) => { None };
     (@int $t:ty |$z:ident, $r:ident| $int:expr) => { Some($crate::ops::elementwise::unary::unary_loop!($t, |$z, $r| $int)) };
     (@hot [] $($rest:tt)*) => { None };

@@ -21,6 +21,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     ERF = erf, erf_() Float {
+        vector64: math::double::verf,
         float: |x, p| R::erf(x),
         cuda: "erf(x)",
         saves: Saves::INPUTS,
@@ -38,6 +39,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     ERFC = erfc, erfc_() Float {
+        vector64: math::double::verfc,
         float: |x, p| R::erfc(x),
         cuda: "erfc(x)",
         saves: Saves::INPUTS,

@@ -6,7 +6,7 @@ use crate::ops::elementwise::Kind;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::Tensor;
 use crate::{DType, Result};
-use flambeau_cpu::math::{self, Real as R};
+use flambeau_cpu::math;
 use std::f64::consts::PI;
 
 unary_ops! { ROWS:
@@ -21,6 +21,7 @@ unary_ops! { ROWS:
     /// ```
     SIN = sin, sin_() Float {
         vector: math::vsin,
+        vector64: math::double::vsin,
         float: |x, p| R::sin(x),
         cuda: "sin(x)",
         saves: Saves::INPUTS,
@@ -39,6 +40,7 @@ unary_ops! { ROWS:
     /// ```
     COS = cos, cos_() Float {
         vector: math::vcos,
+        vector64: math::double::vcos,
         float: |x, p| R::cos(x),
         cuda: "cos(x)",
         saves: Saves::INPUTS,
@@ -57,6 +59,7 @@ unary_ops! { ROWS:
     /// ```
     TAN = tan, tan_() Float {
         vector: math::vtan,
+        vector64: math::double::vtan,
         float: |x, p| R::tan(x),
         cuda: "tan(x)",
         saves: Saves::OUTPUT,

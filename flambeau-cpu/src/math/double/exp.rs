@@ -1,0 +1,145 @@
+//! The exponential family.
+
+use super::{MAGIC, halves};
+use crate::math::poly;
+use std::f64::consts::LOG2_E;
+
+/// ln(2) in two parts; the first has few enough bits that multiples of it are exact.
+pub(super) const LN2_HI: f64 = 0.693147180559663;
+pub(super) const LN2_LO: f64 = 2.8235290563031577e-13;
+
+/// A number of 2^n as n, which wraps below 0, and what is left.
+type Scaled = (f64, u64);
+
+/// `x = n * ln(2) + r` with `|r| <= ln(2) / 2`: r and n.
+#[inline(always)]
+fn reduce(x: f64) -> Scaled {
+    let t = x * LOG2_E + MAGIC;
+    let n = t - MAGIC;
+    let r = (x - n * LN2_HI) - n * LN2_LO;
+    (r, t.to_bits().wrapping_sub(MAGIC.to_bits()))
+}
+
+/// `exp(r) - 1` for `|r| <= ln(2) / 2`.
+#[inline(always)]
+fn expm1_reduced(r: f64) -> f64 {
+    let p = halves!(
+        r,
+        2.091813816945801e-09,
+        2.510038687728531e-08,
+        2.755726431433642e-07,
+        2.7557268456677055e-06,
+        2.4801587333953088e-05,
+        0.0001984126986305611,
+        0.0013888888888880944,
+        0.008333333333330062,
+        0.04166666666666667,
+        0.16666666666666669
+    );
+    r + r * r * (0.5 + r * p)
+}
+
+/// 2 to the power of `n`, for `-1022 <= n <= 1023`.
+#[inline(always)]
+pub(super) fn pow2(n: u64) -> f64 {
+    f64::from_bits(n.wrapping_add(1023) << 52)
+}
+
+/// `x * 2^n` in two steps, so that only the last one rounds or overflows; for `|n| <= 2000`.
+#[inline(always)]
+pub(super) fn scale((x, n): Scaled) -> f64 {
+    // Shifted as a positive number: not every CPU has vectors of the other shift.
+    let half = (n.wrapping_add(4096) >> 1).wrapping_sub(2048);
+    x * pow2(half) * pow2(n.wrapping_sub(half))
+}
+
+/// `x` no less than `low` and no more than `high`; NaN stays.
+#[inline(always)]
+fn clamp(x: f64, low: f64, high: f64) -> f64 {
+    let x = if x > high { high } else { x };
+    if x < low { low } else { x }
+}
+
+/// e to the power of `x`; subnormal results included. At most 1 ulp off.
+#[inline(always)]
+pub fn exp(x: f64) -> f64 {
+    let (r, n) = reduce(clamp(x, -746.0, 710.0));
+    scale((1.0 + expm1_reduced(r), n))
+}
+
+/// `exp(high + low)` for a small `low` and a sum from -800 to 710: what it is more than a power of 2, as
+/// a part of that.
+#[inline(always)]
+pub(super) fn exp_sum(high: f64, low: f64) -> Scaled {
+    let (r, n) = reduce(high);
+    (expm1_reduced(r + low), n)
+}
+
+/// 2 to the power of `x`; exact for whole numbers. At most 1.1 ulp off.
+#[inline(always)]
+pub fn exp2(x: f64) -> f64 {
+    let x = clamp(x, -1076.0, 1025.0);
+    let t = x + MAGIC;
+    let r = x - (t - MAGIC);
+    let q = poly!(
+        r,
+        2.5737809739203516e-11,
+        4.4558180194401075e-10,
+        7.054891470334292e-09,
+        1.0178057087050934e-07,
+        1.3215486823291205e-06,
+        1.5252733841558266e-05,
+        0.0001540353039335478,
+        0.0013333558146406469,
+        0.009618129107628487,
+        0.055504108664821625,
+        0.24022650695910072,
+        std::f64::consts::LN_2
+    );
+    scale((1.0 + r * q, t.to_bits().wrapping_sub(MAGIC.to_bits())))
+}
+
+/// `exp(x) - 1`, precise near 0. At most 2 ulp off.
+#[inline(always)]
+pub fn expm1(x: f64) -> f64 {
+    let (r, n) = reduce(clamp(x, -40.0, 710.0));
+    // Half of everything, so that 2^n does not overflow before the result does.
+    let s = pow2(n.wrapping_sub(1));
+    let y = (s * expm1_reduced(r) + (s - 0.5)) * 2.0;
+    if x == 0.0 { x } else { y }
+}
+
+/// Hyperbolic tangent. At most 2 ulp off.
+#[inline(always)]
+pub fn tanh(x: f64) -> f64 {
+    let a = x.abs();
+    // Beyond, the result is 1.
+    let e = expm1(if a > 20.0 { 40.0 } else { 2.0 * a });
+    (e / (e + 2.0)).copysign(x)
+}
+
+/// `1 / (1 + exp(-x))`. At most 2 ulp off, also where it is close to 0.
+#[inline(always)]
+pub fn sigmoid(x: f64) -> f64 {
+    let a = -x.abs();
+    let (r, n) = reduce(if a < -746.0 { -746.0 } else { a });
+    // In two factors, of which the first keeps clear of subnormal numbers.
+    let z = (1.0 + expm1_reduced(r)) * pow2(n.wrapping_add(64)) * pow2(64u64.wrapping_neg());
+    (if x < 0.0 { z } else { 1.0 }) / (1.0 + z)
+}
+
+/// `x * sigmoid(x)`; NaN for minus infinity, as in PyTorch. At most 2.7 ulp off.
+#[inline(always)]
+pub fn silu(x: f64) -> f64 {
+    x * sigmoid(x)
+}
+
+/// GELU's tanh approximation, `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`; NaN for minus
+/// infinity, as in PyTorch.
+///
+/// Computed as `x * sigmoid(2 * ...)`, which keeps the digits that `1 + tanh` loses for negative `x`.
+#[inline(always)]
+pub fn gelu_tanh(x: f64) -> f64 {
+    const TWICE: f64 = 1.595_769_121_605_730_8;
+    x * sigmoid(TWICE * (x + 0.044_715 * x * x * x))
+}
