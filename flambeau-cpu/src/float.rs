@@ -11,7 +11,6 @@ use crate::convert::Near;
 use crate::gemm::GemmScalar;
 use crate::lanes::Vectors;
 use crate::math::Real;
-use crate::norm::{BatchNormKernels, GroupNormKernels, LayerNormKernels};
 use crate::pool::{AvgPoolKernels, MaxPoolKernels};
 use crate::softmax::SoftmaxKernels;
 
@@ -24,9 +23,6 @@ pub trait Float:
     + Sums
     + Vectors
     + SoftmaxKernels<Self>
-    + BatchNormKernels<Self>
-    + GroupNormKernels<Self>
-    + LayerNormKernels<Self>
     + MaxPoolKernels<Self>
     + AvgPoolKernels<Self>
     + Default
@@ -93,7 +89,8 @@ float!(f64);
 
 /// Functions over the float types whose bodies are compiled in this crate, once for each type: a crate that
 /// calls a generic function compiles it anew, kernels for every SIMD level included. The body is
-/// the function behind `=`; [`Float`] has the trait.
+/// the function behind `=`; [`Float`] has the trait. Not for kernels that keep their sums in arrays: at this
+/// crate's level of optimisation some end up in memory, and norms take up to twice as long.
 macro_rules! compiled_here {
     (
         $Trait:ident<$T:ident>;

@@ -33,19 +33,6 @@ compiled_here! {
     /// If the lengths do not fit.
     pub fn forward(x: &[T], out: &mut [T], shape: [usize; 3], log: bool) = softmax;
 
-    /// The gradient of softmax's input from that of its output, `g`, and the output, `y`: `(g - sum(g
-    /// y)) y`, for the logarithm `g - exp(y) sum(g)`.
-    ///
-    /// # Panics
-    /// If the lengths do not fit.
-    pub fn backward(
-        g: &[T],
-        y: &[T],
-        out: &mut [T],
-        shape: [usize; 3],
-        log: bool,
-    ) = softmax_backward;
-
     /// The logarithm of the sum of exponentials along the middle dimension, without overflow.
     ///
     /// ```
@@ -87,8 +74,12 @@ fn softmax<T: Float>(x: &[T], out: &mut [T], shape: [usize; 3], log: bool) {
     });
 }
 
-/// [`backward`].
-fn softmax_backward<T: Float>(g: &[T], y: &[T], out: &mut [T], shape: [usize; 3], log: bool) {
+/// The gradient of softmax's input from that of the output, `g`, and the output, `y`: `(g - sum(g
+/// y)) y`, for the logarithm `g - exp(y) sum(g)`.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn backward<T: Float>(g: &[T], y: &[T], out: &mut [T], shape: [usize; 3], log: bool) {
     let [_, n, inner] = check(shape, &[g.len(), y.len(), out.len()]);
     if inner == 1 {
         return for_rows(n, out, |at, out| {

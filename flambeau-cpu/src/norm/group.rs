@@ -1,7 +1,7 @@
 //! The gradient of group norm. (Its forward pass is the statistics of rows and their application.)
 
 use super::NARROW;
-use crate::float::{Float, compiled_here};
+use crate::float::Float;
 use crate::reduce::sums;
 use crate::simd::dispatch;
 use crate::threads::{SyncPtr, parallel_chunks_mut};
@@ -9,38 +9,25 @@ use crate::threads::{SyncPtr, parallel_chunks_mut};
 /// Samples that are dealt with in one piece.
 const RUN: usize = 16;
 
-compiled_here! {
-    GroupNormKernels<T>;
-
-    /// The gradients of group norm from `g`, that of its output, for `[batch, groups, of_group, inner]`,
-    /// whose last three sizes are given: of the input, where `out` has room for it, and, returned for each
-    /// channel, of bias and weight. `stats` has mean and inverse deviation of each group of each sample.
-    ///
-    /// Two passes, of which the second one reads a group while it is still in the cache. Narrow channels
-    /// are summed over the samples element by element: sums across each would take longer than the rest.
-    ///
-    /// ```
-    /// let mut out = [0.0f32; 2];
-    /// let of = [&[1.0, 3.0][..], &[1.0, 0.0]];
-    /// let stats = [[2.0, 1.0]];
-    /// let sums =
-    ///     flambeau_cpu::norm::group_norm_backward([1, 1, 2], of, None, &stats, Some(&mut out));
-    /// assert_eq!((out, sums[0]), ([0.0, 0.0], [1.0, -1.0]));
-    /// ```
-    ///
-    /// # Panics
-    /// If the lengths do not fit.
-    pub fn group_norm_backward(
-        size: [usize; 3],
-        xg: [&[T]; 2],
-        weight: Option<&[T]>,
-        stats: &[[T; 2]],
-        out: Option<&mut [T]>,
-    ) -> Vec<[f64; 2]> = gradients;
-}
-
-/// [`group_norm_backward`].
-fn gradients<T: Float>(
+/// The gradients of group norm from `g`, that of its output, for `[batch, groups, of_group, inner]`,
+/// whose last three sizes are given: of the input, where `out` has room for it, and, returned for each
+/// channel, of bias and weight. `stats` has mean and inverse deviation of each group of each sample.
+///
+/// Two passes, of which the second one reads a group while it is still in the cache. Narrow channels
+/// are summed over the samples element by element: sums across each would take longer than the rest.
+///
+/// ```
+/// let mut out = [0.0f32; 2];
+/// let of = [&[1.0, 3.0][..], &[1.0, 0.0]];
+/// let stats = [[2.0, 1.0]];
+/// let sums =
+///     flambeau_cpu::norm::group_norm_backward([1, 1, 2], of, None, &stats, Some(&mut out));
+/// assert_eq!((out, sums[0]), ([0.0, 0.0], [1.0, -1.0]));
+/// ```
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn group_norm_backward<T: Float>(
     [groups, of_group, inner]: [usize; 3],
     [x, g]: [&[T]; 2],
     weight: Option<&[T]>,

@@ -1,65 +1,17 @@
 //! Layer norm of rows, and the statistics of rows that group norm takes too.
 
 use super::GRAIN;
-use crate::float::{Float, compiled_here};
+use crate::float::Float;
 use crate::reduce::sums;
 use crate::simd::dispatch;
 use crate::threads::{SyncPtr, parallel_chunks_mut, parallel_for};
 
-compiled_here! {
-    LayerNormKernels<T>;
-
-    /// Layer norm of each row of `width` elements; `weight` and `bias` are one row where given. Writes
-    /// each row's mean and inverse deviation.
-    ///
-    /// # Panics
-    /// If the lengths do not fit.
-    pub fn layer_norm_forward(
-        width: usize,
-        x: &[T],
-        affine: [Option<&[T]>; 2],
-        eps: f64,
-        out: &mut [T],
-        stats: &mut [[T; 2]],
-    ) = forward;
-
-    /// The mean and inverse deviation of each row of `width` elements.
-    ///
-    /// # Panics
-    /// If the lengths do not fit.
-    pub fn row_statistics(width: usize, x: &[T], eps: f64, stats: &mut [[T; 2]]) = all_statistics;
-
-    /// `(x - mean) / deviation * weight + bias` for `[rows, of_row, inner]`: `stats` has mean and inverse
-    /// deviation of each row, whose `of_row` channels follow on those of the row before, in turns of as
-    /// many as there are of weight and bias.
-    ///
-    /// # Panics
-    /// If the lengths do not fit.
-    pub fn normalise_rows(
-        size: [usize; 2],
-        x: &[T],
-        stats: &[[T; 2]],
-        affine: [Option<&[T]>; 2],
-        out: &mut [T],
-    ) = normalise;
-
-    /// The gradients of layer norm from `g`, that of its output: of the input, where `out` has room for
-    /// it, and of weight and bias, where `affine` has.
-    ///
-    /// # Panics
-    /// If the lengths do not fit.
-    pub fn layer_norm_backward(
-        width: usize,
-        xg: [&[T]; 2],
-        weight: Option<&[T]>,
-        stats: &[[T; 2]],
-        out: Option<&mut [T]>,
-        affine: Option<[&mut [T]; 2]>,
-    ) = backward;
-}
-
-/// [`layer_norm_forward`].
-fn forward<T: Float>(
+/// Layer norm of each row of `width` elements; `weight` and `bias` are one row where given. Writes
+/// each row's mean and inverse deviation.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn layer_norm_forward<T: Float>(
     width: usize,
     x: &[T],
     [weight, bias]: [Option<&[T]>; 2],
@@ -94,8 +46,11 @@ fn forward<T: Float>(
     });
 }
 
-/// [`row_statistics`].
-fn all_statistics<T: Float>(width: usize, x: &[T], eps: f64, stats: &mut [[T; 2]]) {
+/// The mean and inverse deviation of each row of `width` elements.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn row_statistics<T: Float>(width: usize, x: &[T], eps: f64, stats: &mut [[T; 2]]) {
     assert!(width > 0 && stats.len() * width == x.len(), "norm: lengths");
     let rows = GRAIN.div_ceil(width);
     parallel_chunks_mut(stats, rows, |i, stats| {
@@ -111,8 +66,13 @@ fn all_statistics<T: Float>(width: usize, x: &[T], eps: f64, stats: &mut [[T; 2]
     });
 }
 
-/// [`normalise_rows`].
-fn normalise<T: Float>(
+/// `(x - mean) / deviation * weight + bias` for `[rows, of_row, inner]`: `stats` has mean and inverse
+/// deviation of each row, whose `of_row` channels follow on those of the row before, in turns of as
+/// many as there are of weight and bias.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn normalise_rows<T: Float>(
     [of_row, inner]: [usize; 2],
     x: &[T],
     stats: &[[T; 2]],
@@ -240,8 +200,12 @@ fn norm_row_backward<T: Float>(
 /// The most parts that the gradients of weight and bias are added up in.
 const PARTS: usize = 32;
 
-/// [`layer_norm_backward`].
-fn backward<T: Float>(
+/// The gradients of layer norm from `g`, that of its output: of the input, where `out` has room for
+/// it, and of weight and bias, where `affine` has.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn layer_norm_backward<T: Float>(
     width: usize,
     [x, g]: [&[T]; 2],
     weight: Option<&[T]>,

@@ -11,14 +11,12 @@ mod group;
 mod layer;
 
 pub use bf16::{batch_norm_backward_bf16, batch_norm_forward_bf16, scale_shift_bf16};
-pub use group::{GroupNormKernels, group_norm_backward};
-pub use layer::{
-    LayerNormKernels, layer_norm_backward, layer_norm_forward, normalise_rows, row_statistics,
-};
+pub use group::group_norm_backward;
+pub use layer::{layer_norm_backward, layer_norm_forward, normalise_rows, row_statistics};
 
 use std::ops::Range;
 
-use crate::float::{Float, Stored, compiled_here};
+use crate::float::{Float, Stored};
 use crate::reduce::sums;
 use crate::simd::dispatch;
 use crate::threads::{SyncPtr, parallel_for};
@@ -290,39 +288,20 @@ fn check<T>(s: &ChannelShape, elements: &[&[T]], per_channel: &[usize]) {
     );
 }
 
-compiled_here! {
-    BatchNormKernels<T>;
-
-    /// Batch norm by the batch's own statistics: `(x - mean) / sqrt(var + eps) * weight + bias`. Writes
-    /// the mean and the biased variance of each channel.
-    ///
-    /// # Panics
-    /// If the lengths do not fit.
-    pub fn batch_norm_forward(
-        s: &ChannelShape,
-        x: &[T],
-        affine: [Option<&[T]>; 2],
-        eps: f64,
-        out: &mut [T],
-        mean_var: [&mut [T]; 2],
-    ) = forward;
-
-    /// `out = x * scale[channel] + shift[channel]`.
-    ///
-    /// # Panics
-    /// If the lengths do not fit.
-    pub fn scale_shift(s: &ChannelShape, x: &[T], scale_shift: [&[T]; 2], out: &mut [T]) = scaled;
-
-    /// For each channel the sums of `g` and of `(x - mean) g`: the gradients of bias and (times the
-    /// inverse deviation) of weight; and the gradient of the input, where `out` has room for it.
-    ///
-    /// # Panics
-    /// If the lengths do not fit.
-    pub fn batch_norm_backward(
-        s: &ChannelShape,
-        of: &BatchNormGradient<'_, T>,
-        out: Option<&mut [T]>,
-    ) -> Vec<[f64; 2]> = backward;
+/// Batch norm by the batch's own statistics: `(x - mean) / sqrt(var + eps) * weight + bias`. Writes
+/// the mean and the biased variance of each channel.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn batch_norm_forward<T: Float>(
+    s: &ChannelShape,
+    x: &[T],
+    affine: [Option<&[T]>; 2],
+    eps: f64,
+    out: &mut [T],
+    mean_var: [&mut [T]; 2],
+) {
+    forward(s, x, affine, eps, out, mean_var);
 }
 
 /// [`batch_norm_forward`] of maps of `E`.
@@ -379,6 +358,14 @@ fn forward<T: Float, E: Stored<T>>(
     });
 }
 
+/// `out = x * scale[channel] + shift[channel]`.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn scale_shift<T: Float>(s: &ChannelShape, x: &[T], scale_shift: [&[T]; 2], out: &mut [T]) {
+    scaled(s, x, scale_shift, out);
+}
+
 /// [`scale_shift`] of maps of `E`.
 fn scaled<T: Float, E: Stored<T>>(
     s: &ChannelShape,
@@ -403,6 +390,19 @@ pub struct BatchNormGradient<'a, T, E = T> {
     pub statistics: [&'a [T]; 3],
     /// Whether the statistics are the batch's own.
     pub training: bool,
+}
+
+/// For each channel the sums of `g` and of `(x - mean) g`: the gradients of bias and (times the
+/// inverse deviation) of weight; and the gradient of the input, where `out` has room for it.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn batch_norm_backward<T: Float>(
+    s: &ChannelShape,
+    of: &BatchNormGradient<'_, T>,
+    out: Option<&mut [T]>,
+) -> Vec<[f64; 2]> {
+    backward(s, of, out)
 }
 
 /// [`batch_norm_backward`] of maps of `E`.
