@@ -1,4 +1,5 @@
-//! Batch norm of `bf16` tensors, computed in `f32`: the passes widen and round as they go.
+//! Batch norm of `bf16` tensors, computed in `f32`: the passes widen and round as they go. Compiled where
+//! they are called, as those of `f32` are.
 
 use super::{BatchNormGradient, ChannelShape, backward, forward, scaled};
 use half::bf16;
@@ -7,6 +8,7 @@ use half::bf16;
 ///
 /// # Panics
 /// If the lengths do not fit.
+#[inline]
 pub fn batch_norm_forward_bf16(
     s: &ChannelShape,
     x: &[bf16],
@@ -22,6 +24,7 @@ pub fn batch_norm_forward_bf16(
 ///
 /// # Panics
 /// If the lengths do not fit.
+#[inline]
 pub fn scale_shift_bf16(s: &ChannelShape, x: &[bf16], scale_shift: [&[f32]; 2], out: &mut [bf16]) {
     scaled(s, x, scale_shift, out);
 }
@@ -30,6 +33,7 @@ pub fn scale_shift_bf16(s: &ChannelShape, x: &[bf16], scale_shift: [&[f32]; 2], 
 ///
 /// # Panics
 /// If the lengths do not fit.
+#[inline]
 pub fn batch_norm_backward_bf16(
     s: &ChannelShape,
     [x, grad]: [&[bf16]; 2],
