@@ -1,6 +1,6 @@
 //! The error function and what is made of it.
 
-use super::exp::{exp, exp_sum, pow2, scale};
+use super::exp::{exp, exp_sum, pow2, scale_down};
 use super::halves;
 use crate::math::poly;
 use std::f64::consts::FRAC_1_SQRT_2;
@@ -110,7 +110,7 @@ pub fn erfc(x: f64) -> f64 {
     let (high, low) = minus_square(a);
     let (more, n) = exp_sum(high, low);
     let h = erfcx(a);
-    let tail = scale((h + h * more, n));
+    let tail = scale_down((h + h * more, n));
     let far = if x < 0.0 { 2.0 - tail } else { tail };
     if x.abs() < 0.625 {
         1.0 - erf_near(x)
@@ -132,7 +132,7 @@ pub fn gelu(x: f64) -> f64 {
     let (high, low) = minus_square(a);
     let (more, n) = exp_sum(0.5 * high, 0.5 * low);
     let h = 0.5 * a * erfcx(a * FRAC_1_SQRT_2);
-    let tail = scale((h + h * more, n));
+    let tail = scale_down((h + h * more, n));
     let near = 0.5 * x * (1.0 + erf_near(x * FRAC_1_SQRT_2));
     let y = if x < 0.0 { -tail } else { x - tail };
     let y = if a < 0.88 { near } else { y };

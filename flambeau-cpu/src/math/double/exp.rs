@@ -8,7 +8,7 @@ use std::f64::consts::LOG2_E;
 pub(super) const LN2_HI: f64 = 0.693147180559663;
 pub(super) const LN2_LO: f64 = 2.8235290563031577e-13;
 
-/// A number of 2^n as n, which wraps below 0, and what is left.
+/// What is left of a number of 2^n, and n in the lowest 12 bits.
 type Scaled = (f64, u64);
 
 /// `x = n * ln(2) + r` with `|r| <= ln(2) / 2`: r and n.
@@ -17,7 +17,7 @@ fn reduce(x: f64) -> Scaled {
     let t = x * LOG2_E + MAGIC;
     let n = t - MAGIC;
     let r = (x - n * LN2_HI) - n * LN2_LO;
-    (r, t.to_bits().wrapping_sub(MAGIC.to_bits()))
+    (r, t.to_bits())
 }
 
 /// `exp(r) - 1` for `|r| <= ln(2) / 2`.
@@ -39,18 +39,27 @@ fn expm1_reduced(r: f64) -> f64 {
     r + r * r * (0.5 + r * p)
 }
 
-/// 2 to the power of `n`, for `-1022 <= n <= 1023`.
+/// 2 to the power of `n`, for `-1022 <= n <= 1023` in the lowest 12 bits.
 #[inline(always)]
 pub(super) fn pow2(n: u64) -> f64 {
     f64::from_bits(n.wrapping_add(1023) << 52)
 }
 
-/// `x * 2^n` in two steps, so that only the last one rounds or overflows; for `|n| <= 2000`.
+/// `x * 2^n` for `n <= 0`, in two factors, of which the first keeps clear of subnormal numbers.
 #[inline(always)]
-pub(super) fn scale((x, n): Scaled) -> f64 {
-    // Shifted as a positive number: not every CPU has vectors of the other shift.
-    let half = (n.wrapping_add(4096) >> 1).wrapping_sub(2048);
-    x * pow2(half) * pow2(n.wrapping_sub(half))
+pub(super) fn scale_down((x, n): Scaled) -> f64 {
+    x * pow2(n.wrapping_add(64)) * pow2(64u64.wrapping_neg())
+}
+
+/// `x * 2^n`, where only the last of two factors rounds or overflows; `below` as n is 0 or less, or more.
+#[inline(always)]
+fn scale((x, n): Scaled, below: bool) -> f64 {
+    let (more, rest) = if below {
+        (64, pow2(64u64.wrapping_neg()))
+    } else {
+        (2u64.wrapping_neg(), 4.0)
+    };
+    x * pow2(n.wrapping_add(more)) * rest
 }
 
 /// `x` no less than `low` and no more than `high`; NaN stays.
@@ -64,10 +73,10 @@ fn clamp(x: f64, low: f64, high: f64) -> f64 {
 #[inline(always)]
 pub fn exp(x: f64) -> f64 {
     let (r, n) = reduce(clamp(x, -746.0, 710.0));
-    scale((1.0 + expm1_reduced(r), n))
+    scale((1.0 + expm1_reduced(r), n), x < 0.0)
 }
 
-/// `exp(high + low)` for a small `low` and a sum from -800 to 710: what it is more than a power of 2, as
+/// `exp(high + low)` for a small `low` and a sum from -752 to 710: what it is more than a power of 2, as
 /// a part of that.
 #[inline(always)]
 pub(super) fn exp_sum(high: f64, low: f64) -> Scaled {
@@ -96,7 +105,7 @@ pub fn exp2(x: f64) -> f64 {
         0.24022650695910072,
         std::f64::consts::LN_2
     );
-    scale((1.0 + r * q, t.to_bits().wrapping_sub(MAGIC.to_bits())))
+    scale((1.0 + r * q, t.to_bits()), x < 0.0)
 }
 
 /// `exp(x) - 1`, precise near 0. At most 2 ulp off.
@@ -123,8 +132,7 @@ pub fn tanh(x: f64) -> f64 {
 pub fn sigmoid(x: f64) -> f64 {
     let a = -x.abs();
     let (r, n) = reduce(if a < -746.0 { -746.0 } else { a });
-    // In two factors, of which the first keeps clear of subnormal numbers.
-    let z = (1.0 + expm1_reduced(r)) * pow2(n.wrapping_add(64)) * pow2(64u64.wrapping_neg());
+    let z = scale_down((1.0 + expm1_reduced(r), n));
     (if x < 0.0 { z } else { 1.0 }) / (1.0 + z)
 }
 
