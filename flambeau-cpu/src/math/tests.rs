@@ -292,6 +292,41 @@ fn error_functions() {
 }
 
 #[test]
+fn gamma_function() {
+    check("lgamma", lgamma, libm::lgamma, 0.51);
+    // Beside its zeros, those at 1 and 2 exact.
+    for zero in [
+        1.0f32,
+        2.0,
+        -2.457_024_8,
+        -2.747_682_6,
+        -3.143_580_9,
+        -3.955_294_4,
+    ] {
+        for i in -2000i32..2000 {
+            let x = f32::from_bits(zero.to_bits().wrapping_add_signed(i * i * i.signum()));
+            let error = ulps(lgamma(x), libm::lgamma(x.into()));
+            assert!(error <= 0.6, "lgamma({x}): {error} ulp");
+        }
+    }
+    // Numbers above 0 go a shorter way where there are no others.
+    let all: Vec<f32> = arguments().step_by(7).collect();
+    let positive: Vec<f32> = all.iter().copied().filter(|x| *x > 0.0).collect();
+    for x in [all, positive] {
+        let mut out = vec![0.0; x.len()];
+        vlgamma(&x, &mut out);
+        for (x, y) in x.iter().zip(&out) {
+            let one = lgamma(*x);
+            assert!(
+                one.to_bits() == y.to_bits() || one.is_nan() && y.is_nan(),
+                "{x}"
+            );
+        }
+    }
+    assert_eq!((lgamma(1.0), lgamma(2.0)), (0.0, 0.0));
+}
+
+#[test]
 fn powers() {
     let bases: Vec<f32> = arguments()
         .step_by(601)

@@ -13,7 +13,7 @@ pub use log::{log, log1p, log2, log10};
 pub use trig::{cos, sin, tan, vcos, vsin, vtan};
 
 /// 1.5 * 2^52: adding it to a smaller number rounds that to a whole one, in the lowest bits.
-const MAGIC: f64 = 6_755_399_441_055_744.0;
+pub(super) const MAGIC: f64 = 6_755_399_441_055_744.0;
 
 /// A polynomial as two, of even and of odd powers, each by Horner's rule: half as many steps that wait for
 /// each other. The highest coefficient first; minimax fits (Remez).

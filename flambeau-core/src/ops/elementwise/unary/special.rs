@@ -75,6 +75,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     LGAMMA = lgamma, lgamma_() Float {
+        vector: math::vlgamma,
         float: |x, p| Special::lgamma(x),
         cuda: "lgamma(x)",
         saves: Saves::INPUTS,
