@@ -291,11 +291,11 @@ pub fn conv_backward_weight<T: Convolve>(s: &ConvShape, x: &[T], grad_out: &[T],
 
 /// What multiplies maps of bf16.
 fn bf16_maps(s: &ConvShape, part: Part) -> Maps {
-    let tiles = match part {
+    let tiles = || match part {
         Part::Weight => weight::by_tile::is_for(s),
         _ => correlate::by_tile::is_for(s, part),
     };
-    if tiles && has_pairs() && unit::available() {
+    if has_pairs() && unit::available() && tiles() {
         return Maps::Tiles;
     }
     let single = depthwise::is_for(s, part, false) && !depthwise::is_for(s, part, true);
