@@ -34,10 +34,7 @@ pub(super) unsafe fn tile<U: TileUnit>(unit: &mut U, t: &Tile) {
     // the sums.
     unsafe {
         if on {
-            unit.load::<0>(t.d.at, t.d.row);
-            unit.load::<1>(t.d.at(0, SIDE), t.d.row);
-            unit.load::<2>(t.d.at(SIDE, 0), t.d.row);
-            unit.load::<3>(t.d.at(SIDE, SIDE), t.d.row);
+            unit.load_sums::<2, 2>(t.d.at, t.d.row, SIDE * t.d.row);
         } else {
             unit.zero::<0>();
             unit.zero::<1>();
@@ -47,19 +44,12 @@ pub(super) unsafe fn tile<U: TileUnit>(unit: &mut U, t: &Tile) {
         for step in 0..t.k.div_ceil(2 * SIDE) {
             let a = t.a.add(step * SIDE * t.a_step);
             let b = t.b.add(step * SIDE * t.b_step);
-            unit.load::<4>(a, t.a_row);
-            unit.load::<6>(b, t.b_step);
-            unit.multiply::<0, 4, 6>();
-            if right {
-                unit.load::<7>(b.add(4 * SIDE), t.b_step);
-                unit.multiply::<1, 4, 7>();
-            }
-            if low {
-                unit.load::<5>(a.add(SIDE * t.a_row), t.a_row);
-                unit.multiply::<2, 5, 6>();
-                if right {
-                    unit.multiply::<3, 5, 7>();
-                }
+            let both = [a, a.wrapping_add(SIDE * t.a_row)];
+            match (low, right) {
+                (true, true) => unit.step::<2, 2>(both, t.a_row, b, t.b_step),
+                (true, false) => unit.step::<2, 1>(both, t.a_row, b, t.b_step),
+                (false, true) => unit.step::<1, 2>([a], t.a_row, b, t.b_step),
+                (false, false) => unit.step::<1, 1>([a], t.a_row, b, t.b_step),
             }
         }
         let mut sums = [[0.0f32; WIDTH]; WIDTH];
@@ -67,10 +57,7 @@ pub(super) unsafe fn tile<U: TileUnit>(unit: &mut U, t: &Tile) {
             true => (t.c, t.c_row),
             false => (sums.as_mut_ptr().cast(), 4 * WIDTH),
         };
-        unit.store::<0>(at, row);
-        unit.store::<1>(at.add(4 * SIDE), row);
-        unit.store::<2>(at.add(SIDE * row), row);
-        unit.store::<3>(at.add(SIDE * row + 4 * SIDE), row);
+        unit.store_sums::<2, 2>(at, row, SIDE * row);
         if !there {
             finish(t, &sums);
         }

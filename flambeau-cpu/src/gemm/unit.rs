@@ -23,7 +23,95 @@ pub(crate) trait TileUnit {
     /// # Safety
     /// As for `load`.
     unsafe fn store<const T: u8>(&mut self, at: *mut u8, stride: usize);
+
+    /// Loads the sums of `P` x `V` tiles, at most two each way, whose rows are `row` bytes apart; the
+    /// second row of tiles begins `below` bytes after the first.
+    ///
+    /// # Safety
+    /// As for `load`.
+    #[inline(always)]
+    unsafe fn load_sums<const P: usize, const V: usize>(
+        &mut self,
+        at: *const u8,
+        row: usize,
+        below: usize,
+    ) {
+        // SAFETY: handed on.
+        unsafe {
+            self.load::<0>(at, row);
+            if V == 2 {
+                self.load::<1>(at.add(ROW), row);
+            }
+            if P == 2 {
+                self.load::<2>(at.add(below), row);
+                if V == 2 {
+                    self.load::<3>(at.add(below + ROW), row);
+                }
+            }
+        }
+    }
+
+    /// Stores them.
+    ///
+    /// # Safety
+    /// As for `load`.
+    #[inline(always)]
+    unsafe fn store_sums<const P: usize, const V: usize>(
+        &mut self,
+        at: *mut u8,
+        row: usize,
+        below: usize,
+    ) {
+        // SAFETY: handed on.
+        unsafe {
+            self.store::<0>(at, row);
+            if V == 2 {
+                self.store::<1>(at.add(ROW), row);
+            }
+            if P == 2 {
+                self.store::<2>(at.add(below), row);
+                if V == 2 {
+                    self.store::<3>(at.add(below + ROW), row);
+                }
+            }
+        }
+    }
+
+    /// Adds to them the products of `P` tiles, whose rows are `a_row` bytes apart, with `V` tiles
+    /// side by side, in rows `b_row` bytes apart.
+    ///
+    /// # Safety
+    /// As for `load`.
+    #[inline(always)]
+    unsafe fn step<const P: usize, const V: usize>(
+        &mut self,
+        a: [*const u8; P],
+        a_row: usize,
+        b: *const u8,
+        b_row: usize,
+    ) {
+        // SAFETY: handed on.
+        unsafe {
+            self.load::<4>(a[0], a_row);
+            self.load::<6>(b, b_row);
+            self.multiply::<0, 4, 6>();
+            if V == 2 {
+                self.load::<7>(b.add(ROW), b_row);
+                self.multiply::<1, 4, 7>();
+            }
+            if P == 2 {
+                self.load::<5>(a[P - 1], a_row);
+                self.multiply::<2, 5, 6>();
+                if V == 2 {
+                    self.multiply::<3, 5, 7>();
+                }
+            }
+        }
+    }
 }
+
+/// Bytes of a tile's row.
+pub(crate) const ROW: usize = 64;
 
 /// No unit is known elsewhere.
 #[cfg(not(target_arch = "x86_64"))]

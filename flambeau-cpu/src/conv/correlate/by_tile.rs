@@ -9,7 +9,7 @@ use crate::conv::operand::{DotKernel, Dots, Operand, Stored};
 use crate::conv::planes::Planes;
 use crate::conv::{ConvShape, choice::Part};
 use crate::float::Float;
-use crate::gemm::unit::TileUnit;
+use crate::gemm::unit::{ROW, TileUnit};
 use crate::lanes::Lanes;
 
 /// Rows and columns of a tile of sums, operands in a row of the others.
@@ -215,46 +215,19 @@ impl<X> Tile<'_, X> {
         x: [*const X; P],
         to: *mut u8,
     ) {
-        /// Bytes of a tile's row.
-        const ROW: usize = 4 * SIDE;
         // SAFETY: the caller's promise.
         unsafe {
-            unit.load::<0>(self.first, 2 * ROW);
-            unit.load::<1>(self.first.add(ROW), 2 * ROW);
-            unit.load::<2>(self.first, 2 * ROW);
-            unit.load::<3>(self.first.add(ROW), 2 * ROW);
+            unit.load_sums::<P, V>(self.first, 2 * ROW, 0);
             let mut weights = self.weights.cast::<u8>();
             for block in 0..self.blocks {
                 for tap in self.taps {
                     let at = block * self.block + tap.offset * SIDE;
-                    unit.load::<4>(x[0].add(at).cast(), ROW);
-                    unit.load::<6>(weights, V * ROW);
-                    unit.multiply::<0, 4, 6>();
-                    if V == 2 {
-                        unit.load::<7>(weights.add(ROW), V * ROW);
-                        unit.multiply::<1, 4, 7>();
-                    }
-                    if P == 2 {
-                        unit.load::<5>(x[1].add(at).cast(), ROW);
-                        unit.multiply::<2, 5, 6>();
-                        if V == 2 {
-                            unit.multiply::<3, 5, 7>();
-                        }
-                    }
+                    let x = x.map(|x| x.add(at).cast());
+                    unit.step::<P, V>(x, ROW, weights, V * ROW);
                     weights = weights.add(SIDE * V * ROW);
                 }
             }
-            unit.store::<0>(to, V * ROW);
-            if V == 2 {
-                unit.store::<1>(to.add(ROW), V * ROW);
-            }
-            if P == 2 {
-                let to = to.add(SIDE * V * ROW);
-                unit.store::<2>(to, V * ROW);
-                if V == 2 {
-                    unit.store::<3>(to.add(ROW), V * ROW);
-                }
-            }
+            unit.store_sums::<P, V>(to, V * ROW, SIDE * V * ROW);
         }
     }
 }

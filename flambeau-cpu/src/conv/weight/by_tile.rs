@@ -10,7 +10,7 @@ use crate::conv::ConvShape;
 use crate::conv::operand::{DotKernel, Dots, Operand, Stored};
 use crate::conv::planes::scratch;
 use crate::float::Float;
-use crate::gemm::unit::TileUnit;
+use crate::gemm::unit::{ROW, TileUnit};
 use crate::lanes::Lanes;
 use crate::threads::{SyncPtr, parallel_for};
 
@@ -173,8 +173,6 @@ impl<T: Float, E: Stored<T>, X: Operand<T, E>, U: TileUnit> Tiles<'_, T, E, X, U
         first: usize,
         tap: usize,
     ) {
-        /// Bytes of a tile's row.
-        const ROW: usize = 4 * SIDE;
         let (of, work) = (self.of, self.work);
         let way = &of.way;
         let (lanes, steps) = (V * SIDE, of.span / STEP);
@@ -193,54 +191,25 @@ impl<T: Float, E: Stored<T>, X: Operand<T, E>, U: TileUnit> Tiles<'_, T, E, X, U
         unsafe {
             let sums = self.sums.add(element * lanes).cast::<u8>();
             let (row, below) = (of.taps * V * ROW, SIDE * of.taps * V * ROW);
-            unit.load::<0>(sums, row);
-            if V == 2 {
-                unit.load::<1>(sums.add(ROW), row);
-            }
-            if P == 2 {
-                unit.load::<2>(sums.add(below), row);
-                if V == 2 {
-                    unit.load::<3>(sums.add(below + ROW), row);
-                }
-            }
+            unit.load_sums::<P, V>(sums, row, below);
             for n in 0..self.samples {
-                let mut x = self
+                let first = self
                     .x
                     .as_ptr()
                     .add(n * x_sample + place(first))
                     .cast::<u8>();
+                let mut x: [*const u8; P] =
+                    std::array::from_fn(|p| first.wrapping_add(p * 2 * SIDE * channel));
                 let mut g = (self.grads.as_ptr())
                     .add(n * way.sample() + grads)
                     .cast::<u8>();
                 for _ in 0..steps {
-                    unit.load::<4>(x, 2 * channel);
-                    unit.load::<6>(g, V * ROW);
-                    unit.multiply::<0, 4, 6>();
-                    if V == 2 {
-                        unit.load::<7>(g.add(ROW), V * ROW);
-                        unit.multiply::<1, 4, 7>();
-                    }
-                    if P == 2 {
-                        unit.load::<5>(x.add(2 * SIDE * channel), 2 * channel);
-                        unit.multiply::<2, 5, 6>();
-                        if V == 2 {
-                            unit.multiply::<3, 5, 7>();
-                        }
-                    }
-                    x = x.add(2 * STEP);
+                    unit.step::<P, V>(x, 2 * channel, g, V * ROW);
+                    x = x.map(|x| x.wrapping_add(2 * STEP));
                     g = g.add(SIDE * V * ROW);
                 }
             }
-            unit.store::<0>(sums, row);
-            if V == 2 {
-                unit.store::<1>(sums.add(ROW), row);
-            }
-            if P == 2 {
-                unit.store::<2>(sums.add(below), row);
-                if V == 2 {
-                    unit.store::<3>(sums.add(below + ROW), row);
-                }
-            }
+            unit.store_sums::<P, V>(sums, row, below);
         }
     }
 }
