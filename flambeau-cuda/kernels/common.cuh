@@ -368,7 +368,7 @@ template <class T, class F> __device__ inline void write_row(T* row, i64 n, F f)
 // What a thread keeps of a row in registers: `COUNT` elements, read once, all at the same time. A block
 // whose threads hold the whole row walks over it as often as it likes.
 template <class T, class A> struct Held {
-    static const int N = Width<T>::value, COUNT = sizeof(T) == 8 ? 8 : 16;
+    enum : int { N = Width<T>::value, COUNT = sizeof(T) == 8 ? 8 : 16 };
     A at[COUNT];
 
     // Of the row's element that `at[j]` is; it may be beyond the row.
