@@ -12,6 +12,16 @@ pub(super) fn noise<T: Float>(len: usize, seed: u64) -> Vec<T> {
     (0..len).map(|_| T::from_f64(next())).collect()
 }
 
+/// The nearest values of bf16.
+pub(super) fn narrow(v: Vec<f32>) -> Vec<bf16> {
+    v.into_iter().map(bf16::from_f32).collect()
+}
+
+/// The same values in f32.
+pub(super) fn wide(v: &[bf16]) -> Vec<f32> {
+    v.iter().map(|v| v.to_f32()).collect()
+}
+
 fn ints<T: Float>(len: usize, mul: usize, modulus: usize) -> Vec<T> {
     (0..len)
         .map(|i| T::from_f64((i * mul % modulus) as f64 - (modulus / 2) as f64))
@@ -490,8 +500,6 @@ fn fast_paths_equal_the_reference() {
 /// Maps of bf16 give what the same values in f32 give, rounded: sums are exact to f32.
 #[test]
 fn bf16_maps_equal_the_reference_rounded() {
-    let narrow = |v: Vec<f32>| -> Vec<bf16> { v.into_iter().map(bf16::from_f32).collect() };
-    let wide = |v: &[bf16]| -> Vec<f32> { v.iter().map(|v| v.to_f32()).collect() };
     for s in sweep() {
         let (x, g) = (
             narrow(noise(s.input_len(), 5)),

@@ -238,7 +238,8 @@ mod tests {
     use super::*;
     use crate::conv::operand::{Held, Pair, has_pairs};
     use crate::conv::planes::flat;
-    use crate::conv::{reference, tests::noise};
+    use crate::conv::reference;
+    use crate::conv::tests::{narrow, noise, wide};
     use crate::gemm::unit::emulated::Emulated;
     use half::bf16;
 
@@ -248,10 +249,9 @@ mod tests {
     #[test]
     fn equals_the_reference_rounded() {
         if !has_pairs() {
+            eprintln!("skipped: this CPU does not multiply pairs of bf16");
             return;
         }
-        let narrow = |v: Vec<f32>| -> Vec<bf16> { v.into_iter().map(bf16::from_f32).collect() };
-        let wide = |v: &[bf16]| -> Vec<f32> { v.iter().map(|v| v.to_f32()).collect() };
         let padded = ConvShape {
             padding: [0, 1, 1],
             ..ConvShape::conv2d(2, 32, [16, 16], 32, [3, 3])

@@ -219,19 +219,18 @@ mod tests {
     use super::super::backward_weight_by_tiles;
     use super::*;
     use crate::conv::operand::has_pairs;
-    use crate::conv::{reference, tests::noise};
+    use crate::conv::reference;
+    use crate::conv::tests::{narrow, noise, wide};
     use crate::gemm::unit::emulated::Emulated;
-    use half::bf16;
 
     /// On the emulated unit: rows with and without gaps, of odd pitch, strides, dilation, groups, one
     /// and two tiles on either side, several batches of samples, maps that are read as they are.
     #[test]
     fn equals_the_reference() {
         if !has_pairs() {
+            eprintln!("skipped: this CPU does not multiply pairs of bf16");
             return;
         }
-        let narrow = |v: Vec<f32>| -> Vec<bf16> { v.into_iter().map(bf16::from_f32).collect() };
-        let wide = |v: &[bf16]| -> Vec<f32> { v.iter().map(|v| v.to_f32()).collect() };
         let padded = ConvShape {
             padding: [0, 1, 1],
             ..ConvShape::conv2d(3, 32, [16, 16], 64, [3, 3])
