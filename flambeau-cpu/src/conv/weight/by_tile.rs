@@ -33,6 +33,10 @@ pub(in crate::conv) fn is_for(s: &ConvShape) -> bool {
     }
     let work = Work::new(s);
     let span = span(&work);
+    // With more padding than the kernel reaches, rows lie across each other in the planes.
+    if work.planes.pitch() < work.output[2] {
+        return false;
+    }
     // Nothing may be read past the end of maps that are read as they are.
     let inside = !work.planes.is_source() || work.pixels == span;
     inside && 3 * work.pixels >= 2 * span
@@ -52,6 +56,7 @@ pub(super) struct ByTile<U> {
 impl<U: TileUnit> ByTile<U> {
     pub fn new<T: Float>(work: &Work) -> Self {
         let span = span(work);
+        assert!(work.planes.pitch() >= work.output[2], "rows lie apart");
         ByTile {
             way: ByChannel::of_elements::<T>(work, span / 2),
             span,
@@ -72,6 +77,10 @@ impl<U: TileUnit> ByTile<U> {
         grad_out: &[E],
         turned: &mut [X],
     ) {
+        let size = (1, self.span);
+        if work.pixels == self.span {
+            return self.way.turn_rows::<T, E, X>(work, grad_out, size, turned);
+        }
         let channels = work.s.out_channels;
         let mut spread = scratch::<E>(channels * self.span, true);
         let spread = spread.as_mut_slice::<E>();
@@ -84,8 +93,7 @@ impl<U: TileUnit> ByTile<U> {
                 to[*row..][..width].copy_from_slice(from);
             }
         }
-        self.way
-            .turn_rows::<T, E, X>(work, spread, (1, self.span), turned);
+        self.way.turn_rows::<T, E, X>(work, spread, size, turned);
     }
 
     /// Adds a batch of samples to the sums.
@@ -309,6 +317,11 @@ mod tests {
             ..s
         };
         assert!(is_for(&plain));
+        // Rows across each other.
+        assert!(!is_for(&ConvShape {
+            kernel: [1; 3],
+            ..s
+        }));
         // The last 28 positions of a step would be another map's, or nobody's.
         assert!(!is_for(&ConvShape {
             input: [1, 14, 14],
