@@ -245,7 +245,7 @@ mod tests {
 
     /// Both directions of the shapes, on the emulated unit: rows as long as a tile, longer, shorter
     /// with and without a gap, strides, dilation, groups, one and two tiles of channels, and the
-    /// channels of three blocks.
+    /// channels of three blocks, padding.
     #[test]
     fn equals_the_reference_rounded() {
         if !has_pairs() {
@@ -296,6 +296,15 @@ mod tests {
                 out_channels: 96,
                 kernel: [1; 3],
                 padding: [0; 3],
+                ..padded
+            },
+            // More padding than the kernel reaches.
+            ConvShape {
+                kernel: [1; 3],
+                ..padded
+            },
+            ConvShape {
+                padding: [0, 4, 3],
                 ..padded
             },
         ];
