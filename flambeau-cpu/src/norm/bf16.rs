@@ -112,4 +112,36 @@ mod tests {
             }
         }
     }
+
+    /// One pass does, whatever the mean and the first element.
+    #[test]
+    fn statistics_are_exact_around_a_large_mean() {
+        for (batch, channels, inner) in [(4, 3, 700), (50, 6, 9), (130, 2, 1)] {
+            let s = ChannelShape {
+                batch,
+                channels,
+                inner,
+            };
+            let x: Vec<bf16> = (0..s.len())
+                .map(|i| match i {
+                    0 => -3000.0,
+                    _ => 300.0 + 2.0 * ((i * 7919) % 23) as f32,
+                })
+                .map(bf16::from_f32)
+                .collect();
+            let (mut mean, mut var) = (vec![0.0; channels], vec![0.0; channels]);
+            let stats = [&mut mean[..], &mut var];
+            batch_norm_forward_bf16(&s, &x, [None; 2], 1e-5, &mut x.clone(), stats);
+            for c in 0..channels {
+                let of_c: Vec<f64> = (0..batch)
+                    .flat_map(|n| &x[(n * channels + c) * inner..][..inner])
+                    .map(|v| v.to_f64())
+                    .collect();
+                let m = of_c.iter().sum::<f64>() / of_c.len() as f64;
+                let v = of_c.iter().map(|x| (x - m).powi(2)).sum::<f64>() / of_c.len() as f64;
+                assert!((f64::from(mean[c]) - m).abs() < 1e-6 * m.abs(), "{s:?}");
+                assert!((f64::from(var[c]) - v).abs() < 1e-5 * v, "{s:?}");
+            }
+        }
+    }
 }

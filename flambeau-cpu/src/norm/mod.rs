@@ -115,6 +115,18 @@ impl Tile {
             .collect()
     }
 
+    /// About the mean of channel `c`: of numbers stored with few bits, differences from it and their
+    /// squares are exact enough for one pass to do.
+    fn guess<T: Float, E: Stored<T>>(&self, x: &[E], c: usize) -> f64 {
+        let some = 16.min(self.shape.per_channel());
+        let of_samples = (0..self.shape.batch).flat_map(|n| &x[self.of_channel(n, c)]);
+        let sum: f64 = of_samples.take(some).map(|v| v.widen().to_f64()).sum();
+        // Infinite numbers and none at all are not subtracted.
+        Some(sum / some as f64)
+            .filter(|v| v.is_finite())
+            .unwrap_or(0.0)
+    }
+
     /// The sums of `term(centre of the channel, x, y)`, written to `out` by channel.
     fn sums<T: Float, E: Stored<T>, const W: usize>(
         &self,
@@ -326,16 +338,22 @@ fn forward<T: Float, E: Stored<T>>(
         // SAFETY: what follows touches the numbers of this tile's channels alone.
         let (totals, [mean, var, scale, shift]) =
             unsafe { (totals.all(), numbers.each_ref().map(|n| n.all())) };
-        tile.sums(
-            x,
-            x,
-            mean,
-            totals,
-            #[inline(always)]
-            |_, x, _| [x, T::ZERO],
-        );
-        for c in tile.channels.clone() {
-            mean[c] = T::from_f64(totals[c][0] / count);
+        if size_of::<E>() < size_of::<T>() {
+            for c in tile.channels.clone() {
+                mean[c] = T::from_f64(tile.guess(x, c));
+            }
+        } else {
+            tile.sums(
+                x,
+                x,
+                mean,
+                totals,
+                #[inline(always)]
+                |_, x, _| [x, T::ZERO],
+            );
+            for c in tile.channels.clone() {
+                mean[c] = T::from_f64(totals[c][0] / count);
+            }
         }
         tile.sums(
             x,
@@ -346,8 +364,9 @@ fn forward<T: Float, E: Stored<T>>(
             |mean, x, _| [x - mean, (x - mean) * (x - mean)],
         );
         for c in tile.channels.clone() {
-            // The first sum is what rounding left of the mean; it corrects the second.
+            // The first sum is what was left of the mean; it corrects the second.
             let [left, square] = totals[c];
+            mean[c] = T::from_f64(mean[c].to_f64() + left / count);
             var[c] = T::from_f64((square - left * left / count) / count);
             let inverse = T::from_f64(1.0) / (var[c] + T::from_f64(eps)).sqrt();
             scale[c] = weight.map_or(inverse, |w| inverse * w[c]);
