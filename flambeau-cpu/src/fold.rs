@@ -4,7 +4,7 @@
 
 use crate::alloc::Pod;
 use crate::reduce as kernels;
-use crate::threads::parallel_chunks_mut;
+use crate::threads::{parallel_chunks_mut, parallel_slices_mut};
 
 /// Elements that are folded in one piece.
 pub const BLOCK: usize = 1 << 15;
@@ -289,8 +289,7 @@ pub fn fold_rows<T: Pod + Default>(
     let pieces = n.div_ceil(BLOCK);
     if pieces <= 1 {
         let per_chunk = (BLOCK / n.max(1)).max(1);
-        parallel_chunks_mut(out, per_chunk, |i, out| {
-            let row = i * per_chunk;
+        parallel_slices_mut(out, 1, per_chunk, |row, out| {
             f(row, &x[row * n..(row + out.len()) * n], out);
         });
         return;
@@ -342,9 +341,8 @@ impl<T: Pod + Default> Fold<T> {
         let rows = (BLOCK / inner).max(LANES);
         let pieces = n.div_ceil(rows);
         if pieces == 1 {
-            let some = (BLOCK / (n * inner)).max(1);
-            return parallel_chunks_mut(out, some * inner, |i, out| {
-                self.matrices(&x[i * some * n * inner..], n, inner, out);
+            return parallel_slices_mut(out, inner, BLOCK / n, |start, out| {
+                self.matrices(&x[start * n..], n, inner, out);
             });
         }
         let mut parts = vec![T::default(); out.len() * pieces];

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::float::{Float, compiled_here};
 use crate::reduce::{fold16, sums};
 use crate::simd::dispatch;
-use crate::threads::{SyncPtr, parallel_chunks_mut, parallel_for};
+use crate::threads::{SyncPtr, parallel_for, parallel_slices_mut};
 
 /// Elements a thread takes at a time.
 const GRAIN: usize = 1 << 14;
@@ -156,8 +156,7 @@ fn check(shape: [usize; 3], lengths: &[usize]) -> [usize; 3] {
 
 /// Calls `f(offset, rows)` for whole rows of `n` elements that make up all of `out`.
 fn for_rows<T: Float>(n: usize, out: &mut [T], f: impl Fn(usize, &mut [T]) + Sync) {
-    let piece = n * (GRAIN / n.max(1)).max(1);
-    parallel_chunks_mut(out, piece, |i, out| f(i * piece, out));
+    parallel_slices_mut(out, n, GRAIN, f);
 }
 
 /// Calls `f(offset, width, first place of out)` for groups of columns that make up all of them.
@@ -287,8 +286,8 @@ fn log_sums<T: Float>(x: &[T], out: &mut [T], [outer, n, inner]: [usize; 3]) {
     };
     if inner == 1 {
         let rows = (GRAIN / n).max(1);
-        return parallel_chunks_mut(out, rows, |i, out| {
-            let x = &x[i * rows * n..][..out.len() * n];
+        return parallel_slices_mut(out, 1, rows, |first, out| {
+            let x = &x[first * n..][..out.len() * n];
             dispatch(
                 #[inline(always)]
                 || {

@@ -148,6 +148,47 @@ pub fn parallel_chunks_mut<T: Send>(
     });
 }
 
+/// Cuts `out` into slices that are equal to within `unit` elements, of `grain` at most if that is a
+/// whole unit, and calls `f(first element, slice)` on each, possibly at the same time on several
+/// threads. Each begins with a whole unit; the last may end within one.
+///
+/// As [`parallel_for`] in all else; equal slices are what a few threads share best.
+///
+/// ```
+/// let mut squares = vec![0usize; 10];
+/// flambeau_cpu::threads::parallel_slices_mut(&mut squares, 2, 4, |start, slice| {
+///     for (j, x) in slice.iter_mut().enumerate() {
+///         *x = (start + j).pow(2);
+///     }
+/// });
+/// assert_eq!(squares[9], 81);
+/// ```
+#[inline]
+pub fn parallel_slices_mut<T: Send>(
+    out: &mut [T],
+    unit: usize,
+    grain: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let len = out.len();
+    let base = SyncPtr(out.as_mut_ptr());
+    // Divisions take longer than all else where there is one slice.
+    let (unit, units, grain) = if len <= grain {
+        (len, len.min(1), 1)
+    } else {
+        let unit = unit.max(1);
+        (unit, len.div_ceil(unit), grain / unit)
+    };
+    parallel_for(units, grain, |range| {
+        let (start, end) = (range.start * unit, len.min(range.end * unit));
+        // SAFETY: each unit is handed out once, so the slices are disjoint parts of `out`, which
+        // stays borrowed until `parallel_for` returns; `T: Send` lets them move.
+        f(start, unsafe {
+            std::slice::from_raw_parts_mut(base.get().add(start), end - start)
+        });
+    });
+}
+
 /// A pointer that chunks on several threads may share, because each touches its own part.
 ///
 /// What is done with it stays `unsafe` and needs that reason.
@@ -457,6 +498,26 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn slices_are_equal_and_whole_units() {
+        with_threads(3, || {
+            for (len, unit, grain) in [(0, 4, 8), (7, 4, 8), (8, 0, 0), (50, 4, 16), (99, 10, 7)] {
+                let mut v = vec![usize::MAX; len];
+                let slices = Mutex::new(Vec::new());
+                parallel_slices_mut(&mut v, unit, grain, |start, slice| {
+                    slices.lock().unwrap().push((start, slice.len()));
+                    slice.iter_mut().zip(start..).for_each(|(x, i)| *x = i);
+                });
+                assert!(v.iter().copied().eq(0..len), "{len} by {unit} and {grain}");
+                let (unit, slices) = (unit.max(1), slices.into_inner().unwrap());
+                let most = grain.max(unit);
+                assert!(slices.iter().all(|s| s.0 % unit == 0 && s.1 <= most));
+                let units = slices.iter().map(|s| s.1.div_ceil(unit));
+                assert!(units.clone().max() <= units.min().map(|least| least + 1));
+            }
+        });
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{Ctx, DType, Result, bail, cuda};
 use flambeau_cpu::float::Float;
 use flambeau_cpu::simd::dispatch as dispatch_simd;
 use flambeau_cpu::softmax;
-use flambeau_cpu::threads::parallel_chunks_mut;
+use flambeau_cpu::threads::{parallel_chunks_mut, parallel_slices_mut};
 use smallvec::smallvec;
 
 /// How a loss combines its elements.
@@ -233,13 +233,13 @@ impl ClassLossOp {
             1.0
         };
         Tensor::build::<T>(self.name, l.shape(), l.dtype(), |out| {
-            let per_chunk = GRAIN.div_ceil(classes.max(1));
-            parallel_chunks_mut(out, per_chunk * classes.max(1), |i, out| {
+            parallel_slices_mut(out, classes, GRAIN, |start, out| {
+                let first = start / classes;
                 if !self.logits {
                     out.fill(T::ZERO);
                 }
-                for (k, row) in out.chunks_exact_mut(classes.max(1)).enumerate() {
-                    let i = i * per_chunk + k;
+                for (k, row) in out.chunks_exact_mut(classes).enumerate() {
+                    let i = first + k;
                     let y = targets[i];
                     if y == self.ignore_index {
                         row.fill(T::ZERO);

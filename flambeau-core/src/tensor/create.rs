@@ -4,7 +4,7 @@ use super::Tensor;
 use crate::dtype::{Element, Scalar, Stored};
 use crate::shape::{Dims, sizes};
 use crate::{DType, Device, Result, bail};
-use flambeau_cpu::threads::parallel_chunks_mut;
+use flambeau_cpu::threads::parallel_slices_mut;
 
 /// What a creation function leaves to choose: type and device. `Create::default()` is the function's
 /// own type, on the [default device](crate::default_device).
@@ -191,7 +191,7 @@ impl Tensor {
                 }
             };
             Tensor::build::<T>("full", shape, dtype, |out| {
-                parallel_chunks_mut(out, 1 << 15, |_, out| out.fill(v));
+                parallel_slices_mut(out, 64, 1 << 15, |_, out| out.fill(v));
             })
         })
     }
@@ -459,8 +459,7 @@ impl Tensor {
         let out = crate::with_stored!(dtype, T => Tensor::build::<T>("arange", &shape, dtype, |out| {
             let whole = integers || dtype.is_integer();
             let (start, step) = (start.to_i64(), step.to_i64());
-            parallel_chunks_mut(out, 1 << 15, |chunk, out| {
-                let first = chunk << 15;
+            parallel_slices_mut(out, 64, 1 << 15, |first, out| {
                 flambeau_cpu::simd::dispatch(
                     #[inline(always)]
                     || {

@@ -2,7 +2,7 @@
 
 use crate::alloc::Pod;
 use crate::simd::dispatch;
-use crate::threads::parallel_chunks_mut;
+use crate::threads::parallel_slices_mut;
 
 /// Elements a thread takes at a time.
 const GRAIN: usize = 1 << 14;
@@ -25,9 +25,9 @@ pub fn interleave<T: Pod>(parts: &[&[T]], out: &mut [T]) {
     );
     let n = out.len() / width;
     assert!(parts.iter().all(|p| p.len() >= n), "interleave: parts");
-    let rows = (GRAIN / width).max(1);
-    parallel_chunks_mut(out, rows * width, |i, out| {
-        let part = |k: usize| &parts[k][i * rows..][..out.len() / width];
+    parallel_slices_mut(out, width, GRAIN, |start, out| {
+        let first = start / width;
+        let part = |k: usize| &parts[k][first..][..out.len() / width];
         // A width that the compiler knows is shuffled in registers.
         match width {
             2 => known([part(0), part(1)], out),
@@ -35,7 +35,7 @@ pub fn interleave<T: Pod>(parts: &[&[T]], out: &mut [T]) {
             4 => known([part(0), part(1), part(2), part(3)], out),
             _ => {
                 for k in 0..width {
-                    for (out, &x) in out.chunks_exact_mut(width).zip(&parts[k][i * rows..]) {
+                    for (out, &x) in out.chunks_exact_mut(width).zip(&parts[k][first..]) {
                         out[k] = x;
                     }
                 }

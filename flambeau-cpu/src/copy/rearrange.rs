@@ -5,7 +5,7 @@ use super::rows::{LONG, short};
 use crate::alloc::Pod;
 use crate::index::Accumulate;
 use crate::simd::dispatch;
-use crate::threads::parallel_chunks_mut;
+use crate::threads::{parallel_chunks_mut, parallel_slices_mut};
 
 /// Elements of a source in a row of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,12 +122,12 @@ impl Rearrangement {
                 }
             });
         }
-        let each = (GRAIN / width).max(1);
-        parallel_chunks_mut(out, each * width, |i, out| {
+        parallel_slices_mut(out, width, GRAIN, |start, out| {
+            let first = start / width;
             dispatch(
                 #[inline(always)]
                 || {
-                    let (mut p, mut r) = (i * each / rows, i * each % rows);
+                    let (mut p, mut r) = (first / rows, first % rows);
                     for out in out.chunks_exact_mut(width) {
                         let x = &plane(p)[self.rows[r]..];
                         for run in &self.runs {

@@ -212,7 +212,8 @@ pub(super) unsafe fn short(x: *const u8, out: *mut u8, n: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         match n {
-            64.. => by::<64>(x, out, n),
+            // Where rows are not aligned, wide registers lie across two cache lines each.
+            512.. => by::<64>(x, out, n),
             32.. => by::<32>(x, out, n),
             16.. => by::<16>(x, out, n),
             8.. => by::<8>(x, out, n),

@@ -4,7 +4,7 @@ use super::GRAIN;
 use crate::float::Float;
 use crate::reduce::sums;
 use crate::simd::dispatch;
-use crate::threads::{SyncPtr, parallel_chunks_mut, parallel_for};
+use crate::threads::{SyncPtr, parallel_for, parallel_slices_mut};
 
 /// Layer norm of each row of `width` elements; `weight` and `bias` are one row where given. Writes
 /// each row's mean and inverse deviation.
@@ -27,17 +27,16 @@ pub fn layer_norm_forward<T: Float>(
         weight.is_none_or(|w| w.len() == width) && bias.is_none_or(|b| b.len() == width),
         "norm: lengths"
     );
-    let rows = GRAIN.div_ceil(width);
     let stats = SyncPtr(stats.as_mut_ptr());
-    parallel_chunks_mut(out, rows * width, |i, out| {
-        let first = i * rows;
+    parallel_slices_mut(out, width, GRAIN, |start, out| {
+        let first = start / width;
         // SAFETY: there is one for each row, and a row is dealt with once.
         let stats =
             unsafe { std::slice::from_raw_parts_mut(stats.get().add(first), out.len() / width) };
         dispatch(
             #[inline(always)]
             || {
-                let x = x[first * width..].chunks_exact(width);
+                let x = x[start..].chunks_exact(width);
                 for ((x, out), stats) in x.zip(out.chunks_exact_mut(width)).zip(&mut *stats) {
                     *stats = norm_row(x, [weight, bias], T::from_f64(eps), out);
                 }
@@ -53,11 +52,11 @@ pub fn layer_norm_forward<T: Float>(
 pub fn row_statistics<T: Float>(width: usize, x: &[T], eps: f64, stats: &mut [[T; 2]]) {
     assert!(width > 0 && stats.len() * width == x.len(), "norm: lengths");
     let rows = GRAIN.div_ceil(width);
-    parallel_chunks_mut(stats, rows, |i, stats| {
+    parallel_slices_mut(stats, 1, rows, |first, stats| {
         dispatch(
             #[inline(always)]
             || {
-                let x = x[i * rows * width..].chunks_exact(width);
+                let x = x[first * width..].chunks_exact(width);
                 for (x, stats) in x.zip(&mut *stats) {
                     *stats = statistics(x, T::from_f64(eps));
                 }
@@ -85,14 +84,14 @@ pub fn normalise_rows<T: Float>(
         "norm: lengths"
     );
     let each = |p: Option<&[T]>, i: usize| p.map(|p| p[i % p.len()]);
-    let rows = GRAIN.div_ceil(width);
-    parallel_chunks_mut(out, rows * width, |i, out| {
+    parallel_slices_mut(out, width, GRAIN, |start, out| {
+        let first = start / width;
         dispatch(
             #[inline(always)]
             || {
-                let x = x[i * rows * width..].chunks_exact(width);
+                let x = x[start..].chunks_exact(width);
                 for (k, (x, out)) in x.zip(out.chunks_exact_mut(width)).enumerate() {
-                    let row = i * rows + k;
+                    let row = first + k;
                     let [mean, inverse] = stats[row];
                     let channels = x.chunks_exact(inner).zip(out.chunks_exact_mut(inner));
                     for (c, (x, out)) in channels.enumerate() {

@@ -50,9 +50,14 @@ impl Op for Where {
             inputs: [&Tensor; 3],
         ) -> Result<Tensor> {
             map::<T, T, 3>("where", shape, dtype, inputs, &|[c, a, b], out| {
-                for (((o, c), a), b) in out.iter_mut().zip(c).zip(a).zip(b) {
-                    *o = if c.to_bool() { *a } else { *b };
-                }
+                flambeau_cpu::simd::dispatch(
+                    #[inline(always)]
+                    || {
+                        for (((o, c), a), b) in out.iter_mut().zip(c).zip(a).zip(b) {
+                            *o = if c.to_bool() { *a } else { *b };
+                        }
+                    },
+                );
             })
         }
         let out = match lane_of(dtype) {

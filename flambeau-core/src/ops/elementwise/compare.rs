@@ -1,13 +1,13 @@
 //! Questions about elements, answered in bool; they have no gradient.
 
 use super::binary::result_type;
-use super::{GRAIN, Lane, lane_of, map};
+use super::{GRAIN, Lane, UNIT, lane_of, map};
 use crate::cuda::{self, Formula};
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::shape::broadcast;
 use crate::tensor::{Operand, Tensor};
 use crate::{DType, Result, bail};
-use flambeau_cpu::threads::parallel_chunks_mut;
+use flambeau_cpu::threads::parallel_slices_mut;
 use flambeau_cuda::kernels::Expr;
 
 type Loop<T> = fn(&[T], &[T], &mut [u8]);
@@ -48,8 +48,8 @@ fn compare(def: &'static Compare, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let (x, y) = (a.read(), b.read());
         return Tensor::build::<u8>(def.name, &shape, DType::Bool, |out| {
             let (x, y) = (x.slice::<u8>(), y.slice::<u8>());
-            parallel_chunks_mut(out, GRAIN, |i, out| {
-                let part = i * GRAIN..i * GRAIN + out.len();
+            parallel_slices_mut(out, UNIT, GRAIN, |start, out| {
+                let part = start..start + out.len();
                 (def.u8)(&x[part.clone()], &y[part], out);
             });
         });

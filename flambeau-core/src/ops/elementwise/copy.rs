@@ -2,13 +2,13 @@
 
 use super::map::{KernelResult, Narrowed, blocks, map};
 use super::source::{Source, rows_first};
-use super::{GRAIN, Lane, convert_slice, lane_of};
+use super::{GRAIN, Lane, UNIT, convert_slice, lane_of};
 use crate::dtype::Stored;
 use crate::shape::contiguous_strides;
 use crate::tensor::Tensor;
 use crate::{DType, Result, cuda, with_stored};
 use flambeau_cpu::copy::{Axis, copy_strided};
-use flambeau_cpu::threads::parallel_chunks_mut;
+use flambeau_cpu::threads::parallel_slices_mut;
 use smallvec::SmallVec;
 
 /// Runs `$body` with `$t` standing for a type that storage holds, of the size of `$dtype`'s: what
@@ -56,7 +56,9 @@ pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Resul
         let read = x.read();
         return with_size!(dtype, S => Tensor::build::<S>(op, x.shape(), dtype, |out| {
             let x = read.slice::<S>();
-            parallel_chunks_mut(out, GRAIN, |i, out| out.copy_from_slice(&x[i * GRAIN..][..out.len()]));
+            parallel_slices_mut(out, UNIT, GRAIN, |start, out| {
+                out.copy_from_slice(&x[start..][..out.len()])
+            });
         }));
     }
     if same {
@@ -75,16 +77,16 @@ pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Resul
         let source = Source::new(copy[0].as_ref().unwrap_or(x), x.shape());
         if C::stores(dtype) {
             return Tensor::build::<C>(op, x.shape(), dtype, |out| {
-                parallel_chunks_mut(out, GRAIN, |i, out| source.gather(i * GRAIN, out));
+                parallel_slices_mut(out, UNIT, GRAIN, |start, out| source.at(start).gather(out));
             });
         }
         let (sources, narrow) = ([Some(source)], C::narrowing(op, dtype)?);
         Tensor::build::<u8>(op, x.shape(), dtype, |out| {
             let size = dtype.size();
-            parallel_chunks_mut(out, GRAIN * size, |i, out| {
+            parallel_slices_mut(out, UNIT * size, GRAIN * size, |start, out| {
                 let len = out.len() / size;
                 let mut sink = Narrowed { out, size, narrow };
-                blocks::<C, 1>(&sources, i * GRAIN, len, usize::MAX, &mut sink);
+                blocks::<C, 1>(&sources, start / size, len, usize::MAX, &mut sink);
             });
         })
     }
@@ -97,8 +99,8 @@ pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Resul
         let read = x.read();
         return with_stored!(x.dtype(), S => Tensor::build::<u8>(op, x.shape(), dtype, |out| {
             let x = read.slice::<S>();
-            parallel_chunks_mut(out, GRAIN, |i, out| {
-                convert_slice(&x[i * GRAIN..][..out.len()], out, |v| v.to_bool() as u8);
+            parallel_slices_mut(out, UNIT, GRAIN, |start, out| {
+                convert_slice(&x[start..][..out.len()], out, |v| v.to_bool() as u8);
             });
         }));
     }
@@ -109,7 +111,9 @@ pub(crate) fn to_contiguous(op: &'static str, x: &Tensor, dtype: DType) -> Resul
             ($d:ty, $to:ident) => {
                 with_stored!(x.dtype(), S => Tensor::build::<$d>(op, x.shape(), dtype, |out| {
                     let x = read.slice::<S>();
-                    parallel_chunks_mut(out, GRAIN, |i, out| S::$to(&x[i * GRAIN..][..out.len()], out));
+                    parallel_slices_mut(out, UNIT, GRAIN, |start, out| {
+                        S::$to(&x[start..][..out.len()], out)
+                    });
                 }))
             };
         }

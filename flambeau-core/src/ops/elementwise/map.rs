@@ -1,7 +1,7 @@
 //! From a kernel, which takes chunks, to a tensor of its results.
 
 use super::source::{Source, rows_first};
-use super::{CHUNK, GRAIN, Lane, ROW, convert_slice};
+use super::{CHUNK, GRAIN, Lane, ROW, UNIT, convert_slice};
 use crate::dtype::Stored;
 use crate::format::result_strides;
 use crate::ops::format::turned_back;
@@ -9,7 +9,7 @@ use crate::shape::{Shape, memory_order};
 use crate::tensor::Tensor;
 use crate::{DType, Result, with_stored};
 use flambeau_cpu::alloc::{cast, cast_mut};
-use flambeau_cpu::threads::parallel_chunks_mut;
+use flambeau_cpu::threads::parallel_slices_mut;
 use smallvec::SmallVec;
 use std::ops::Range;
 
@@ -233,10 +233,10 @@ fn write<C: Lane, D: Stored, const N: usize>(
     out: &mut [D],
     kernel: Kernel<'_, C, D, N>,
 ) {
-    parallel_chunks_mut(out, GRAIN, |i, out| {
+    parallel_slices_mut(out, UNIT, GRAIN, |start, out| {
         let len = out.len();
         let mut sink = Plain { out, kernel };
-        blocks(sources, i * GRAIN, len, usize::MAX, &mut sink);
+        blocks(sources, start, len, usize::MAX, &mut sink);
     });
 }
 
@@ -248,8 +248,9 @@ fn write_as<C: Lane, D: KernelResult, const N: usize>(
     narrow: Narrowing<D>,
     kernel: Kernel<'_, C, D, N>,
 ) {
-    parallel_chunks_mut(out, GRAIN * dtype.size(), |i, out| {
-        let len = out.len() / dtype.size();
+    let size = dtype.size();
+    parallel_slices_mut(out, UNIT * size, GRAIN * size, |start, out| {
+        let len = out.len() / size;
         let mut sink = Converted {
             out,
             dtype,
@@ -257,7 +258,7 @@ fn write_as<C: Lane, D: KernelResult, const N: usize>(
             results: [D::default(); CHUNK],
             kernel,
         };
-        blocks(sources, i * GRAIN, len, CHUNK, &mut sink);
+        blocks(sources, start / size, len, CHUNK, &mut sink);
     });
 }
 
@@ -274,7 +275,7 @@ pub(super) fn blocks<C: Lane, const N: usize>(
     let direct: [Option<&[C]>; N] =
         std::array::from_fn(|i| sources[i].as_ref().and_then(Source::direct::<C>));
     if direct.iter().any(Option::is_none) {
-        return gathered(sources, start, len, sink);
+        return gathered(sources, start, len, limit, sink);
     }
     let mut at = 0;
     while at < len {
@@ -289,36 +290,40 @@ fn gathered<C: Lane, const N: usize>(
     sources: &[Option<Source>; N],
     start: usize,
     len: usize,
+    limit: usize,
     sink: &mut dyn Sink<C, N>,
 ) {
+    let mut cursors = sources.each_ref().map(|s| s.as_ref().map(|s| s.at(start)));
     // The longest run along which each operand is a row, or the same element again and again.
     let row = (sources.iter().flatten().map(|s| s.last().0).min()).unwrap_or(usize::MAX);
+    let as_they_stand = |s: &Option<Source>| s.as_ref().is_some_and(Source::in_runs::<C>);
+    let most = match row >= ROW && sources.iter().all(as_they_stand) {
+        true => limit,
+        false => CHUNK,
+    };
     // A few elements need no memory of their own.
     let mut buffers: [SmallVec<[C; 64]>; N] =
         std::array::from_fn(|_| SmallVec::from_elem(C::default(), len.min(CHUNK)));
     let mut at = 0;
     while at < len {
-        let from = start + at;
-        let mut n = CHUNK.min(len - at);
+        let mut n = most.min(len - at);
         if row >= ROW {
-            n = n.min(row - from % row);
+            n = cursors.iter().flatten().fold(n, |n, c| n.min(c.left()));
         }
         let mut pieces: [Option<&[C]>; N] = [None; N];
         for i in 0..N {
-            let buffer = &mut buffers[i][..n];
-            match &sources[i] {
-                None => sink.load(at..at + n, buffer),
-                Some(source) => {
-                    pieces[i] = source.piece(from, n);
+            match (&mut cursors[i], &sources[i]) {
+                (Some(cursor), Some(source)) => {
+                    pieces[i] = cursor.piece(n);
                     // An operand that is one element throughout is gathered once.
-                    let constant = source.dims.len() == 1 && source.dims[0].1 == 0;
-                    if pieces[i].is_none() && !(constant && at > 0) {
-                        source.gather(from, buffer);
+                    if pieces[i].is_none() && (at == 0 || !source.is_one()) {
+                        cursor.gather(&mut buffers[i][..n]);
                     }
                 }
+                _ => sink.load(at..at + n, &mut buffers[i][..n]),
             }
         }
-        let operands = std::array::from_fn(|i| pieces[i].unwrap_or(&buffers[i][..n]));
+        let operands = std::array::from_fn(|i| pieces[i].unwrap_or_else(|| &buffers[i][..n]));
         sink.write(operands, at..at + n);
         at += n;
     }

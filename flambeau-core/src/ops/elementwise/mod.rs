@@ -33,6 +33,8 @@ use crate::{DType, Result};
 
 /// Elements a thread takes at a time.
 const GRAIN: usize = 1 << 15;
+/// Elements whose number a thread's are a multiple of: those of some whole cache lines.
+const UNIT: usize = 64;
 /// Elements gathered at a time where an operand is not laid out as the kernel wants it.
 const CHUNK: usize = 512;
 /// Rows this long are worth a call of the kernel each; shorter ones are gathered several at a time.

@@ -3,8 +3,7 @@
 //! these are made of.
 
 use super::binary::want;
-use super::hot::in_place;
-use super::{KernelResult, Lane, lane_of, map, map_in_place};
+use super::{KernelResult, Lane, in_place_rows, lane_of, map, map_in_place};
 use crate::dispatch::{self, Grads, Op, Output, Saves};
 use crate::shape::broadcast;
 use crate::tensor::Tensor;
@@ -163,7 +162,7 @@ impl Fused {
         }
         let reads: SmallVec<[_; 2]> = others.iter().map(|t| t.read()).collect();
         let others: SmallVec<[&[T]; 2]> = reads.iter().map(|r| r.slice::<T>()).collect();
-        Some(in_place(target, |start, out: &mut [T]| {
+        Some(in_place_rows(target, |start, out: &mut [T]| {
             let part = start..start + out.len();
             match others[..] {
                 [y, z, ..] => self.update_three(out, &y[part.clone()], &z[part]),

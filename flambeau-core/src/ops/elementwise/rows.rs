@@ -1,22 +1,26 @@
 //! Operations on the rows of a tensor where they lie.
 
-use super::{CHUNK, GRAIN, ROW};
+use super::{CHUNK, GRAIN, ROW, UNIT};
 use crate::dtype::Stored;
 use crate::tensor::Tensor;
 use crate::{DType, Scalar, with_stored};
 use flambeau_cpu::copy::{join_rows, part_rows};
-use flambeau_cpu::threads::parallel_chunks_mut;
-use smallvec::SmallVec;
+use flambeau_cpu::threads::parallel_slices_mut;
+use smallvec::{SmallVec, smallvec};
 
-/// Runs `f` over the rows of `target`, in any order and on several threads, long ones in pieces,
-/// some short ones as one that is copied there and back.
+/// Runs `f(first, elements)` over the rows of `target`, in any order and on several threads, long ones
+/// in pieces, some short ones as one that is copied there and back. `first` is the number of the first
+/// of the elements in the order of memory.
 /// False, with nothing done, where elements do not lie in rows, or a thread is using the memory.
-pub(crate) fn in_place_rows<S: Stored>(target: &Tensor, f: impl Fn(&mut [S]) + Sync) -> bool {
+pub(crate) fn in_place_rows<S: Stored>(
+    target: &Tensor,
+    f: impl Fn(usize, &mut [S]) + Sync,
+) -> bool {
     rows_of(target).is_some_and(|rows| in_rows(target, &rows, f))
 }
 
 /// The same for rows that are known.
-fn in_rows<S: Stored>(target: &Tensor, rows: &Rows, f: impl Fn(&mut [S]) + Sync) -> bool {
+fn in_rows<S: Stored>(target: &Tensor, rows: &Rows, f: impl Fn(usize, &mut [S]) + Sync) -> bool {
     // Never waited for: operands are locked already.
     let Some(mut guard) = target.0.storage.try_write(target.0.offset) else {
         return false;
@@ -39,6 +43,9 @@ fn rows_of(target: &Tensor) -> Option<Rows> {
     if target.is_empty() {
         return None;
     }
+    if target.is_contiguous() {
+        return Some(smallvec![(target.numel(), 1)]);
+    }
     let mut dims: Rows = (target.shape().iter().copied())
         .zip(target.strides().iter().copied())
         .filter(|d| d.0 != 1)
@@ -58,39 +65,48 @@ fn rows_of(target: &Tensor) -> Option<Rows> {
     (rows.last()?.1 == 1 && rows.windows(2).all(apart)).then_some(rows)
 }
 
+/// What is called with the number of the first element, and elements.
+type Each<'a, S> = &'a (dyn Fn(usize, &mut [S]) + Sync);
+
 /// Calls `f` for the rows of `out` that lie as [`rows_of`] says.
-fn each_row<S: Stored>(out: &mut [S], rows: &[(usize, usize)], f: &(dyn Fn(&mut [S]) + Sync)) {
-    fn walk<S: Stored>(out: &mut [S], dims: &[(usize, usize)], f: &(dyn Fn(&mut [S]) + Sync)) {
-        match *dims {
-            [(size, _)] => f(&mut out[..size]),
-            [(size, stride), (width, _)] if width < ROW => {
-                let mut near = [S::default(); CHUNK];
-                let some = near.len() / width;
-                let parts = out.chunks_mut(some * stride).take(size.div_ceil(some));
-                for (i, out) in parts.enumerate() {
-                    let near = &mut near[..some.min(size - i * some) * width];
-                    join_rows(out, stride, width, near);
-                    f(near);
-                    part_rows(near, width, out, stride);
-                }
-            }
-            [(size, stride), ref inner @ ..] => {
-                (out.chunks_mut(stride).take(size)).for_each(|part| walk(part, inner, f));
-            }
-            [] => {}
-        }
+fn each_row<S: Stored>(out: &mut [S], rows: &[(usize, usize)], f: Each<'_, S>) {
+    let [(_, stride), inner @ ..] = rows else {
+        return;
+    };
+    if inner.is_empty() {
+        return parallel_slices_mut(out, UNIT, GRAIN, f);
     }
-    match rows {
-        [(_, stride), inner @ ..] if !inner.is_empty() => {
-            let each = inner.iter().map(|d| d.0).product::<usize>();
-            let some = (GRAIN / each).max(1);
-            parallel_chunks_mut(out, stride * some, |_, part| {
-                let mut dims = Rows::from_slice(rows);
-                dims[0].0 = part.len().div_ceil(*stride);
-                walk(part, &dims, f);
-            });
+    let each = inner.iter().map(|d| d.0).product::<usize>();
+    let some = (GRAIN / each).max(1);
+    parallel_slices_mut(out, *stride, stride * some, |start, part| {
+        let mut dims = Rows::from_slice(rows);
+        dims[0].0 = part.len().div_ceil(*stride);
+        walk(start / stride * each, part, &dims, f);
+    });
+}
+
+/// [`each_row`] on one thread, the first element being number `first`.
+fn walk<S: Stored>(first: usize, out: &mut [S], dims: &[(usize, usize)], f: Each<'_, S>) {
+    match *dims {
+        [(size, _)] => f(first, &mut out[..size]),
+        [(size, stride), (width, _)] if width < ROW => {
+            let mut near = [S::default(); CHUNK];
+            let some = near.len() / width;
+            let parts = out.chunks_mut(some * stride).take(size.div_ceil(some));
+            for (i, out) in parts.enumerate() {
+                let near = &mut near[..some.min(size - i * some) * width];
+                join_rows(out, stride, width, near);
+                f(first + i * some * width, near);
+                part_rows(near, width, out, stride);
+            }
         }
-        _ => parallel_chunks_mut(out, GRAIN, |_, part| f(part)),
+        [(size, stride), ref inner @ ..] => {
+            let each = inner.iter().map(|d| d.0).product::<usize>();
+            for (i, part) in out.chunks_mut(stride).take(size).enumerate() {
+                walk(first + i * each, part, inner, f);
+            }
+        }
+        [] => {}
     }
 }
 
@@ -112,7 +128,7 @@ pub(crate) fn fill_in_place(target: &Tensor, value: Scalar) -> bool {
             (_, Scalar::Float(v)) => S::from_f64(v),
             (_, v) => S::from_i64(v.to_i64()),
         };
-        in_rows(target, &rows, |out: &mut [S]| {
+        in_rows(target, &rows, |_, out: &mut [S]| {
             flambeau_cpu::simd::dispatch(
                 #[inline(always)]
                 || out.fill(value),

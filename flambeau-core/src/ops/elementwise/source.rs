@@ -7,8 +7,8 @@ use crate::shape::broadcast_strides;
 use crate::storage::Read;
 use crate::tensor::Tensor;
 use crate::{DType, Result, with_stored};
+use flambeau_cpu::copy::{every, join_rows};
 use smallvec::SmallVec;
-use std::ops::Range;
 
 /// An operand, read along the row-major order of the result's elements.
 pub(super) struct Source<'a> {
@@ -53,74 +53,153 @@ impl<'a> Source<'a> {
         self.dims[self.dims.len() - 1]
     }
 
-    /// Where element `i` lies.
-    fn place(&self, i: usize) -> usize {
-        let (mut rest, mut at) = (i, 0);
-        for &(size, stride) in self.dims.iter().rev() {
-            at += rest % size * stride;
-            rest /= size;
-        }
-        at
+    /// Whether a run along the last dimension can be taken as it stands: elements of lane `C`, one
+    /// behind the other.
+    pub fn in_runs<C: Lane>(&self) -> bool {
+        self.dtype == C::DTYPE && self.last().1 == 1
     }
 
-    /// Elements `start..start + len` as they stand, where they are contiguous and of lane `C`.
-    pub fn piece<C: Lane>(&self, start: usize, len: usize) -> Option<&[C]> {
-        let (size, stride) = self.last();
-        let fits = self.dtype == C::DTYPE && stride == 1 && start % size + len <= size;
-        fits.then(|| &self.read.slice::<C>()[self.place(start)..][..len])
+    /// Whether it is one element throughout.
+    pub fn is_one(&self) -> bool {
+        self.dims.len() == 1 && self.dims[0].1 == 0
     }
 
-    /// Elements `start..start + out.len()` of the row-major order.
-    pub fn gather<C: Lane>(&self, start: usize, out: &mut [C]) {
-        let stride = self.last().1;
-        if self.dtype == C::DTYPE {
-            let x = self.read.slice::<C>();
-            return self.runs(start, out.len(), &mut |at, place| {
-                let (out, x) = (&mut out[at], &x[place..]);
-                match stride {
-                    0 => out.fill(x[0]),
-                    1 => out.copy_from_slice(&x[..out.len()]),
-                    _ => flambeau_cpu::copy::every(x, stride, out),
-                }
-            });
-        }
-        with_stored!(self.dtype, S => {
-            let x = self.read.slice::<S>();
-            self.runs(start, out.len(), &mut |at, place| {
-                let (out, x) = (&mut out[at], &x[place..]);
-                match stride {
-                    0 => out.fill(C::load(x[0])),
-                    _ => convert_spaced(x, stride, out),
-                }
-            })
-        });
-    }
-
-    /// Calls `f(at, place)` for the runs along the last dimension that make up elements
-    /// `start..start + len`: those number `at`, counted from `start`, begin at `place` of the memory.
-    fn runs(&self, start: usize, len: usize, f: &mut dyn FnMut(Range<usize>, usize)) {
+    /// A cursor at element `start` of the row-major order.
+    pub fn at(&self, start: usize) -> Cursor<'_, 'a> {
         let (inner, stride) = self.last();
         let outer = &self.dims[..self.dims.len() - 1];
-        let (mut column, mut rest, mut base) = (start % inner, start / inner, 0);
+        let (mut rest, mut row) = (start / inner, 0);
         let mut index: SmallVec<[usize; 6]> = SmallVec::from_elem(0, outer.len());
         for (i, &(size, step)) in index.iter_mut().zip(outer).rev() {
             *i = rest % size;
             rest /= size;
-            base += *i * step;
+            row += *i * step;
         }
-        let mut at = 0;
-        while at < len {
-            let end = at + (inner - column).min(len - at);
-            f(at..end, base + column * stride);
-            (at, column) = (end, 0);
-            for (i, &(size, step)) in index.iter_mut().zip(outer).rev() {
-                *i += 1;
-                base += step;
-                if *i < size {
-                    break;
+        Cursor {
+            source: self,
+            inner,
+            stride,
+            column: start % inner,
+            row,
+            index,
+        }
+    }
+}
+
+/// Walks an operand in the row-major order.
+pub(super) struct Cursor<'s, 'a> {
+    source: &'s Source<'a>,
+    /// Size and stride of the last dimension, and the place in it.
+    inner: usize,
+    stride: usize,
+    column: usize,
+    /// Where the row along it begins, and the places in the dimensions around it.
+    row: usize,
+    index: SmallVec<[usize; 6]>,
+}
+
+impl<'s> Cursor<'s, '_> {
+    /// Elements up to the end of the row.
+    pub fn left(&self) -> usize {
+        self.inner - self.column
+    }
+
+    /// The next elements as they stand, where the source is [in runs](Source::in_runs) and they are no
+    /// more than are [left](Cursor::left) of the row.
+    pub fn piece<C: Lane>(&mut self, len: usize) -> Option<&'s [C]> {
+        if !self.source.in_runs::<C>() || len > self.left() {
+            return None;
+        }
+        let x = &self.source.read.slice::<C>()[self.row + self.column..][..len];
+        self.advance(len);
+        Some(x)
+    }
+
+    /// The next `out.len()` elements.
+    pub fn gather<C: Lane>(&mut self, out: &mut [C]) {
+        let (width, stride) = (self.inner, self.stride);
+        if self.source.dtype == C::DTYPE {
+            let x = self.source.read.slice::<C>();
+            return self.runs(out, &mut |place, step, out| match (stride, step) {
+                (1, Some(step)) => join_rows(&x[place..], step, width, out),
+                (1, None) => out.copy_from_slice(&x[place..][..out.len()]),
+                _ => each_row(place, step, width, out, |place, out| match stride {
+                    0 => out.fill(x[place]),
+                    _ => every(&x[place..], stride, out),
+                }),
+            });
+        }
+        with_stored!(self.source.dtype, S => {
+            let x = self.source.read.slice::<S>();
+            self.runs(out, &mut |place, step, out| {
+                each_row(place, step, width, out, |place, out| match stride {
+                    0 => out.fill(C::load(x[place])),
+                    _ => convert_spaced(&x[place..], stride, out),
+                })
+            })
+        });
+    }
+
+    /// Calls `f(place, step, elements)` for the runs along the last dimension that make up `out`, which
+    /// begin at `place` of the memory. With a `step` they are several whole rows, so far apart.
+    fn runs<C>(&mut self, mut out: &mut [C], f: &mut dyn FnMut(usize, Option<usize>, &mut [C])) {
+        while !out.is_empty() {
+            let rows = match (self.index.last(), &self.source.dims[..]) {
+                (Some(i), &[.., (size, step), _]) if self.column == 0 && size - i > 1 => {
+                    Some(((size - i).min(out.len() / self.inner), step)).filter(|r| r.0 > 1)
                 }
-                base -= size * step;
-                *i = 0;
+                _ => None,
+            };
+            let place = self.row + self.column * self.stride;
+            let n = rows.map_or(self.left().min(out.len()), |r| r.0 * self.inner);
+            let (run, rest) = std::mem::take(&mut out).split_at_mut(n);
+            f(place, rows.map(|r| r.1), run);
+            match rows {
+                Some((rows, _)) => self.next_row(rows),
+                None => self.advance(n),
+            }
+            out = rest;
+        }
+    }
+
+    /// Goes on by no more than what is [left](Cursor::left).
+    fn advance(&mut self, n: usize) {
+        self.column += n;
+        if self.column == self.inner {
+            self.column = 0;
+            self.next_row(1);
+        }
+    }
+
+    /// Goes on by so many rows, no more than there are left along the dimension next to the last.
+    fn next_row(&mut self, mut rows: usize) {
+        let outer = &self.source.dims[..self.index.len()];
+        for (i, &(size, step)) in self.index.iter_mut().zip(outer).rev() {
+            *i += rows;
+            self.row += rows * step;
+            if *i < size {
+                break;
+            }
+            self.row -= size * step;
+            (*i, rows) = (0, 1);
+        }
+    }
+}
+
+/// Calls `f(place, row)` for the rows of `out`, which begin `step` apart in the memory, or for all of
+/// it.
+fn each_row<C>(
+    place: usize,
+    step: Option<usize>,
+    width: usize,
+    out: &mut [C],
+    mut f: impl FnMut(usize, &mut [C]),
+) {
+    match step {
+        None => f(place, out),
+        Some(step) => {
+            for (i, row) in out.chunks_mut(width).enumerate() {
+                f(place + i * step, row);
             }
         }
     }
@@ -134,7 +213,7 @@ fn convert_spaced<S: Stored, C: Lane>(x: &[S], stride: usize, out: &mut [C]) {
     let mut near = [S::default(); 128];
     for (i, out) in out.chunks_mut(near.len()).enumerate() {
         let near = &mut near[..out.len()];
-        flambeau_cpu::copy::every(&x[i * 128 * stride..], stride, near);
+        every(&x[i * 128 * stride..], stride, near);
         C::load_slice(near, out);
     }
 }

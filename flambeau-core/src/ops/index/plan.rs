@@ -9,7 +9,7 @@ use crate::storage::{Read, Write};
 use crate::tensor::Tensor;
 use crate::{Ctx, DType, Device, Result, bail, cuda};
 use flambeau_cpu::index::{self as kernels, Places};
-use flambeau_cpu::threads::parallel_chunks_mut;
+use flambeau_cpu::threads::{parallel_chunks_mut, parallel_slices_mut};
 use flambeau_cuda::kernels::Indexed;
 use smallvec::{SmallVec, smallvec};
 
@@ -121,8 +121,8 @@ impl Plan {
             );
         }
         let index = Tensor::build::<i64>(op, &common, DType::I64, |out| {
-            parallel_chunks_mut(out, GRAIN, |i, out| {
-                let at = i * GRAIN..i * GRAIN + out.len();
+            parallel_slices_mut(out, 1, GRAIN, |start, out| {
+                let at = start..start + out.len();
                 for (k, (read, &dim)) in reads.iter().zip(dims).enumerate() {
                     combine(
                         out,

@@ -11,7 +11,7 @@ use crate::{Ctx, DType, Result, bail, cuda};
 use flambeau_cpu::extreme;
 use flambeau_cpu::fold::Extremes;
 use flambeau_cpu::sort::{self, Ordered};
-use flambeau_cpu::threads::parallel_chunks_mut;
+use flambeau_cpu::threads::{parallel_chunks_mut, parallel_slices_mut};
 use smallvec::{SmallVec, smallvec};
 
 /// Which element of a slice is taken.
@@ -208,9 +208,8 @@ impl Op for CumExtreme {
                 if out.is_empty() {
                     return;
                 }
-                let slices = ((1 << 14) / (n * inner)).max(1) * n * inner;
-                parallel_chunks_mut(out, slices, |i, out| {
-                    let x = &src[i * slices..][..out.len()];
+                parallel_slices_mut(out, n * inner, 1 << 14, |start, out| {
+                    let x = &src[start..][..out.len()];
                     for (x, out) in x.chunks_exact(n * inner).zip(out.chunks_exact_mut(n * inner)) {
                         running(x, inner, self.largest, out);
                     }

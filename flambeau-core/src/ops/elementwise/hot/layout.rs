@@ -40,7 +40,11 @@ impl Layout {
     /// `start..start + len`; `first` counts from `start`.
     pub fn rows(&self, start: usize, len: usize, f: &mut dyn FnMut(usize, [usize; 2], usize)) {
         let (width, stride) = self.inner();
-        let outer = &self.0[..self.0.len().saturating_sub(1)];
+        // One row needs no division.
+        if self.0.len() <= 1 {
+            return f(0, stride.map(|s| start * s), len);
+        }
+        let outer = &self.0[..self.0.len() - 1];
         let (mut column, mut rest, mut base) = (start % width, start / width, [0, 0]);
         let mut index: SmallVec<[usize; 6]> = SmallVec::from_elem(0, outer.len());
         for (i, &(size, s)) in index.iter_mut().zip(outer).rev() {

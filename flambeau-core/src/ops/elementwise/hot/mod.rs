@@ -10,13 +10,14 @@ mod layout;
 
 use super::binary::Binary;
 use super::unary::{Params, Unary};
-use super::{GRAIN, in_place_rows, lane_of};
+use super::{GRAIN, UNIT, in_place_rows, lane_of};
 use crate::dtype::Stored;
-use crate::shape::{broadcast_strides, is_contiguous};
+use crate::shape::{broadcast_strides, contiguous_strides, is_contiguous};
 use crate::tensor::Tensor;
 use crate::{DType, Result, with_stored};
 use flambeau_cpu::arith::{Arith, Arithmetic, Loops};
-use flambeau_cpu::threads::parallel_chunks_mut;
+use flambeau_cpu::simd;
+use flambeau_cpu::threads::parallel_slices_mut;
 use half::{bf16, f16};
 use layout::{Layout, Spread, tile, tiles};
 
@@ -236,33 +237,30 @@ fn binary_of<S: Hot>(
     Some(Tensor::build::<S>(op, shape, dtype, |out| {
         let a = reads.0.slice::<S>();
         let b = reads.1.as_ref().map_or(&[][..], |b| b.slice::<S>());
-        parallel_chunks_mut(out, GRAIN, |i, out| {
-            let start = i * GRAIN;
-            match &way {
-                Way::Number(b) => (loops.one)(&a[start..][..out.len()], *b, out),
-                Way::Spread(spread) if spread.operand == 0 => {
-                    spread.each(a, start, out, |at, out, a| {
-                        (loops.each)(a, &b[at..at + out.len()], out);
-                    })
-                }
-                Way::Spread(spread) => spread.each(b, start, out, |at, out, b| {
-                    (loops.each)(&a[at..at + out.len()], b, out);
-                }),
-                Way::Tile(tile, period) => {
-                    let tile = (tile.read(), *period);
-                    tiles(out, start, (tile.0.slice::<S>(), tile.1), |at, out, b| {
-                        (loops.each)(&a[at..at + out.len()], b, out);
-                    });
-                }
-                Way::Rows(layout) => layout.rows(start, out.len(), &mut |at, [p, q], n| {
-                    let out = &mut out[at..at + n];
-                    match layout.inner().1 {
-                        [1, 1] => (loops.each)(&a[p..p + n], &b[q..q + n], out),
-                        [1, 0] => (loops.one)(&a[p..p + n], S::number(b[q]), out),
-                        _ => (loops.one)(&b[q..q + n], S::number(a[p]), out),
-                    }
-                }),
+        parallel_slices_mut(out, UNIT, GRAIN, |start, out| match &way {
+            Way::Number(b) => (loops.one)(&a[start..][..out.len()], *b, out),
+            Way::Spread(spread) if spread.operand == 0 => {
+                spread.each(a, start, out, |at, out, a| {
+                    (loops.each)(a, &b[at..at + out.len()], out);
+                })
             }
+            Way::Spread(spread) => spread.each(b, start, out, |at, out, b| {
+                (loops.each)(&a[at..at + out.len()], b, out);
+            }),
+            Way::Tile(tile, period) => {
+                let tile = (tile.read(), *period);
+                tiles(out, start, (tile.0.slice::<S>(), tile.1), |at, out, b| {
+                    (loops.each)(&a[at..at + out.len()], b, out);
+                });
+            }
+            Way::Rows(layout) => layout.rows(start, out.len(), &mut |at, [p, q], n| {
+                let out = &mut out[at..at + n];
+                match layout.inner().1 {
+                    [1, 1] => (loops.each)(&a[p..p + n], &b[q..q + n], out),
+                    [1, 0] => (loops.one)(&a[p..p + n], S::number(b[q]), out),
+                    _ => (loops.one)(&b[q..q + n], S::number(a[p]), out),
+                }
+            }),
         });
     }))
 }
@@ -325,15 +323,19 @@ fn binary_in_place_of<S: Hot>(def: &Binary, target: &Tensor, b: &Tensor) -> bool
     if target.is_empty() || b.shares_storage(target) {
         return false;
     }
+    let keeps = matches!(def.arith, Some(Arith::Max | Arith::Min)) && dtype == DType::F32;
+    if keeps && masked_stores_are_slow() {
+        return false;
+    }
     if b.numel() == 1 {
         let y = number::<S>(b);
-        return in_place_rows(target, |out: &mut [S]| (loops.one_in_place)(out, y));
+        return in_place_rows(target, |_, out: &mut [S]| (loops.one_in_place)(out, y));
     }
-    if b.dtype() != dtype || !target.is_contiguous() {
+    if b.dtype() != dtype || !in_memory_order(shape, target.strides()) {
         return false;
     }
     let strides = broadcast_strides(b.shape(), b.strides(), shape);
-    let layout = Layout::new(shape, [target.strides(), &strides]);
+    let layout = Layout::new(shape, [&contiguous_strides(shape), &strides]);
     let (width, [_, inner]) = layout.inner();
     let way = match tile::<S>(&layout, b, dtype, || true) {
         Some((tile, period)) => Way::<S>::Tile(tile, period),
@@ -343,7 +345,7 @@ fn binary_in_place_of<S: Hot>(def: &Binary, target: &Tensor, b: &Tensor) -> bool
     };
     let read = b.read();
     let b = read.slice::<S>();
-    in_place::<S>(target, |start, out| match &way {
+    in_place_rows::<S>(target, |start, out| match &way {
         Way::Number(b) => (loops.one_in_place)(out, *b),
         Way::Spread(spread) => {
             spread.each(b, start, out, |_, out, b| (loops.each_in_place)(out, b));
@@ -364,16 +366,16 @@ fn binary_in_place_of<S: Hot>(def: &Binary, target: &Tensor, b: &Tensor) -> bool
     })
 }
 
-/// Runs `f(first, elements)` over pieces of the contiguous `target`; false, with nothing done, where
-/// a thread is using the memory.
-pub(super) fn in_place<S: Stored>(target: &Tensor, f: impl Fn(usize, &mut [S]) + Sync) -> bool {
-    // Never waited for: the operands are locked already.
-    let Some(mut guard) = target.0.storage.try_write(target.0.offset) else {
-        return false;
-    };
-    let out = &mut guard.slice::<S>()[..target.numel()];
-    parallel_chunks_mut(out, GRAIN, |i, out| f(i * GRAIN, out));
-    true
+/// A loop in place of a function that keeps some elements as they are is compiled to masked stores,
+/// which with AVX2 take tens of cycles on AMD's CPUs.
+fn masked_stores_are_slow() -> bool {
+    simd::level() == simd::Level::Avx2
+}
+
+/// Whether elements lie in memory in the order they have in the tensor, gaps or not.
+fn in_memory_order(shape: &[usize], strides: &[usize]) -> bool {
+    let dims = shape.iter().zip(strides).filter(|d| *d.0 != 1);
+    dims.map(|d| d.1).is_sorted_by(|a, b| a >= b)
 }
 
 /// The loops that change the sign bit of the 16-bit floating types as the row does, and their operand.
@@ -394,8 +396,8 @@ pub(crate) fn unary(def: &Unary, x: &Tensor, params: Params) -> Option<Result<Te
         let read = x.read();
         return Some(Tensor::build::<i16>(op, x.shape(), x.dtype(), |out| {
             let x = read.slice::<i16>();
-            parallel_chunks_mut(out, GRAIN, |i, out| {
-                (loops.one)(&x[i * GRAIN..][..out.len()], bits, out);
+            parallel_slices_mut(out, UNIT, GRAIN, |start, out| {
+                (loops.one)(&x[start..][..out.len()], bits, out);
             });
         }));
     }
@@ -403,8 +405,8 @@ pub(crate) fn unary(def: &Unary, x: &Tensor, params: Params) -> Option<Result<Te
     let read = x.read();
     Some(Tensor::build::<bf16>(op, x.shape(), x.dtype(), |out| {
         let x = read.slice::<bf16>();
-        parallel_chunks_mut(out, GRAIN, |i, out| {
-            (hot.bf16)(&x[i * GRAIN..][..out.len()], out, params);
+        parallel_slices_mut(out, UNIT, GRAIN, |start, out| {
+            (hot.bf16)(&x[start..][..out.len()], out, params);
         });
     }))
 }
@@ -412,14 +414,16 @@ pub(crate) fn unary(def: &Unary, x: &Tensor, params: Params) -> Option<Result<Te
 /// The same in the memory of `x`. False, with nothing done, where that cannot be.
 pub(crate) fn unary_in_place(def: &Unary, x: &Tensor, params: Params) -> bool {
     if let Some((loops, bits)) = sign_bit(def, x.dtype()) {
-        return in_place_rows(x, |x| (loops.one_in_place)(x, bits));
+        return in_place_rows(x, |_, x| (loops.one_in_place)(x, bits));
     }
     let Some(hot) = def.hot else {
         return false;
     };
     match x.dtype() {
-        DType::F32 => in_place_rows(x, |x| (hot.f32_in_place)(x, params)),
-        DType::BF16 => in_place_rows(x, |x| (hot.bf16_in_place)(x, params)),
+        DType::F32 if !masked_stores_are_slow() => {
+            in_place_rows(x, |_, x| (hot.f32_in_place)(x, params))
+        }
+        DType::BF16 => in_place_rows(x, |_, x| (hot.bf16_in_place)(x, params)),
         _ => false,
     }
 }

@@ -92,6 +92,14 @@ fn arithmetic_is_what_the_widest_type_wraps_to() -> Result<()> {
     Ok(())
 }
 
+/// A tensor to stand beside `x`.
+fn beside(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
+    let n = dims.iter().product::<usize>() as i64;
+    (Tensor::arange(0, n, 1)?.to_dtype(DType::F32)?.sin()?)
+        .to_dtype(x.dtype())?
+        .reshape(dims)
+}
+
 #[test]
 fn a_view_is_changed_in_place_and_nothing_beside_it() -> Result<()> {
     type View = fn(&Tensor) -> Result<Tensor>;
@@ -104,12 +112,15 @@ fn a_view_is_changed_in_place_and_nothing_beside_it() -> Result<()> {
         |x| x.permute([1, 2, 0])?.narrow(0, 1, 9),
     ];
     type Change = fn(&Tensor) -> Result<Tensor>;
-    let changes: [Change; 5] = [
+    let changes: [Change; 8] = [
         Tensor::relu_,
         Tensor::exp_,
         |x| x.mul_(3),
         |x| x.fill_(2),
         |x| x.clamp_(-0.5, 0.5),
+        |x| x.mul_(beside(x, x.shape())?),
+        |x| x.add_(beside(x, &x.shape()[x.dim() - 1..])?),
+        |x| x.sub_(beside(x, x.shape())?.narrow(-1, 0, 1)?),
     ];
     for dtype in [DType::F32, DType::BF16, DType::F64] {
         for (i, view) in views.iter().enumerate() {

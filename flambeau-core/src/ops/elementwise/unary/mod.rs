@@ -207,7 +207,7 @@ fn each_<T: Lane + super::KernelResult>(
     };
     if T::stores(x.dtype()) {
         // What it computes from goes through a buffer: slices that alias are not safe Rust.
-        return Ok(super::in_place_rows(x, |out: &mut [T]| {
+        return Ok(super::in_place_rows(x, |_, out: &mut [T]| {
             let mut before = [T::default(); 512];
             for out in out.chunks_mut(before.len()) {
                 let before = &mut before[..out.len()];
