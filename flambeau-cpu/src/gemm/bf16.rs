@@ -132,7 +132,84 @@ unsafe fn tile<const MR: usize, const NV: usize, const DIRECT: bool>(t: &Tile) {
         if t.k % 2 == 1 {
             step::<MR, NV, DIRECT, true>(t, a, b, last, &mut acc);
         }
-        finish(t, acc);
+        match t.half {
+            true => finish_half(t, acc),
+            false => finish(t, acc),
+        }
+    }
+}
+
+/// The first `n` of sixteen elements. Masked stores of 16-bit elements take longer than these.
+#[inline(always)]
+unsafe fn store_first(mut to: *mut i16, v: __m256i, n: usize) {
+    // SAFETY: the caller vouches for the features and for `n` elements at `to`.
+    unsafe {
+        if n >= 16 {
+            return _mm256_storeu_si256(to.cast(), v);
+        }
+        let mut x = _mm256_castsi256_si128(v);
+        if n & 8 != 0 {
+            _mm_storeu_si128(to.cast(), x);
+            (x, to) = (_mm256_extracti128_si256::<1>(v), to.add(8));
+        }
+        if n & 4 != 0 {
+            _mm_storel_epi64(to.cast(), x);
+            (x, to) = (_mm_srli_si128::<8>(x), to.add(4));
+        }
+        if n & 2 != 0 {
+            to.cast::<i32>().write_unaligned(_mm_cvtsi128_si32(x));
+            (x, to) = (_mm_srli_si128::<4>(x), to.add(2));
+        }
+        if n & 1 != 0 {
+            to.write(_mm_cvtsi128_si32(x) as i16);
+        }
+    }
+}
+
+/// [`finish`] where `c` and `d` are bf16: sums are rounded once, with what is added to them.
+#[inline(always)]
+unsafe fn finish_half<const MR: usize, const NV: usize>(t: &Tile, acc: [[__m512; NV]; MR]) {
+    // SAFETY: the caller vouches for the features and for `c` and `d`; the last vector of a row is cut
+    // to the tile's width.
+    unsafe {
+        let widen =
+            |x: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x)));
+        let near = |x: __m512| transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(x));
+        let width = |v: usize| t.cols.saturating_sub(v * LANES).min(LANES);
+        let plain = t.alpha == 1.0 && t.beta == 0.0;
+        let (alpha, beta) = (
+            _mm512_set1_ps(t.alpha as f32),
+            _mm512_set1_ps(t.beta as f32),
+        );
+        for i in 0..MR {
+            let c: *mut i16 = t.c.add(i * t.c_row).cast();
+            let d: *const i16 = t.d.at(i, 0).cast_const().cast();
+            let mut sums = acc[i];
+            for v in 0..NV {
+                if !plain {
+                    sums[v] = _mm512_mul_ps(sums[v], alpha);
+                }
+                if t.beta != 0.0 {
+                    let old = match t.d.col {
+                        0 => _mm256_set1_epi16(*d),
+                        _ => _mm256_maskz_loadu_epi16(mask16(width(v)), d.add(v * LANES)),
+                    };
+                    sums[v] = _mm512_fmadd_ps(beta, widen(old), sums[v]);
+                }
+            }
+            for v in (0..NV).step_by(2) {
+                let c = c.add(v * LANES);
+                if v + 1 < NV && width(v + 1) == LANES {
+                    let both = _mm512_cvtne2ps_pbh(sums[v + 1], sums[v]);
+                    _mm512_storeu_si512(c.cast(), transmute::<__m512bh, __m512i>(both));
+                    continue;
+                }
+                store_first(c, near(sums[v]), width(v));
+                if v + 1 < NV {
+                    store_first(c.add(LANES), near(sums[v + 1]), width(v + 1));
+                }
+            }
+        }
     }
 }
 
@@ -165,20 +242,30 @@ unsafe fn dots<const MR: usize>(t: &Dots) {
     }
 }
 
-/// Few rows, see [`super::kernel::rows`]: eight rows of `b`, four pairs, at a time.
+/// Few rows, see [`super::kernel::rows`]: sixteen rows of `b`, eight pairs, at a time.
 #[target_feature(
     enable = "avx512bf16,avx512f,avx512bw,avx512vl,avx512dq,avx512cd,avx2,fma,bmi1,bmi2"
 )]
 unsafe fn rows(t: &Rows) {
-    const WHOLE: usize = 8;
+    const WHOLE: usize = 16;
+    const FEW: usize = 8;
     // SAFETY: the caller vouches for the matrices; the last elements of a row are cut to its end,
     // and rows of `b` past the last are not read.
     unsafe {
-        for p in (0..t.k).step_by(WHOLE) {
-            let count = (t.k - p).min(WHOLE);
+        for (top, p) in (0..t.m)
+            .step_by(FEW)
+            .flat_map(|top| (0..t.k).step_by(WHOLE).map(move |p| (top, p)))
+        {
+            let (high, count) = ((t.m - top).min(FEW), (t.k - p).min(WHOLE));
+            // Put together once for all columns.
+            let mut pairs = [[0; WHOLE / 2]; FEW];
+            for (i, r) in (0..high).flat_map(|i| (0..count).map(move |r| (i, r))) {
+                let one = t.a.at(top + i, p + r).cast::<u16>().read_unaligned();
+                pairs[i][r / 2] |= i32::from(one) << (16 * (r % 2));
+            }
             for j in (0..t.n).step_by(32) {
                 let mask = mask32(t.n - j);
-                let (low, high) = ((mask & 0xffff) as __mmask16, (mask >> 16) as __mmask16);
+                let (low, above) = ((mask & 0xffff) as __mmask16, (mask >> 16) as __mmask16);
                 let mut bv = [[_mm512_setzero_si512(); 2]; WHOLE / 2];
                 for r in (0..count).step_by(2) {
                     let row = t.b.add((p + r) * t.b_row).cast::<i16>().add(j);
@@ -187,23 +274,21 @@ unsafe fn rows(t: &Rows) {
                     let r1 = _mm512_maskz_loadu_epi16(if r + 1 < count { mask } else { 0 }, next);
                     bv[r / 2] = weave(r0, r1);
                 }
-                for i in 0..t.m {
-                    let c: *mut f32 = t.c.add(i * t.c_row).cast::<f32>().add(j);
-                    let c_high = c.wrapping_add(LANES);
+                for i in 0..high {
+                    let c: *mut f32 = t.c.add((top + i) * t.c_row).cast::<f32>().add(j);
+                    let c_above = c.wrapping_add(LANES);
                     let mut sums = [
                         _mm512_maskz_loadu_ps(low, c),
-                        _mm512_maskz_loadu_ps(high, c_high),
+                        _mm512_maskz_loadu_ps(above, c_above),
                     ];
-                    for r in (0..count).step_by(2) {
-                        let one =
-                            |r: usize| i32::from(t.a.at(i, p + r).cast::<u16>().read_unaligned());
-                        let odd = if r + 1 < count { one(r + 1) } else { 0 };
-                        let av = _mm512_set1_epi32(one(r) | odd << 16);
-                        sums[0] = dp(sums[0], av, bv[r / 2][0]);
-                        sums[1] = dp(sums[1], av, bv[r / 2][1]);
+                    // Pairs past the last are 0.
+                    for r in 0..WHOLE / 2 {
+                        let av = _mm512_set1_epi32(pairs[i][r]);
+                        sums[0] = dp(sums[0], av, bv[r][0]);
+                        sums[1] = dp(sums[1], av, bv[r][1]);
                     }
                     _mm512_mask_storeu_ps(c, low, sums[0]);
-                    _mm512_mask_storeu_ps(c_high, high, sums[1]);
+                    _mm512_mask_storeu_ps(c_above, above, sums[1]);
                 }
             }
         }
@@ -216,8 +301,16 @@ unsafe fn rows(t: &Rows) {
 unsafe fn narrow_by_instruction(x: &[f32], out: &mut [u16]) {
     // SAFETY: loads and stores are cut to the slices.
     unsafe {
-        for i in (0..x.len().min(out.len())).step_by(LANES) {
-            let n = (x.len().min(out.len()) - i).min(LANES);
+        let len = x.len().min(out.len());
+        let whole = len - len % (2 * LANES);
+        for i in (0..whole).step_by(2 * LANES) {
+            let low = _mm512_loadu_ps(x.as_ptr().add(i));
+            let high = _mm512_loadu_ps(x.as_ptr().add(i + LANES));
+            let both = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+            _mm512_storeu_si512(out.as_mut_ptr().add(i).cast(), both);
+        }
+        for i in (whole..len).step_by(LANES) {
+            let n = (len - i).min(LANES);
             let v = _mm512_maskz_loadu_ps(mask16(n), x.as_ptr().add(i));
             let v = transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
             _mm256_mask_storeu_epi16(out.as_mut_ptr().add(i).cast(), mask16(n), v);
@@ -347,6 +440,7 @@ pub(super) const KERNELS: Kernels = {
                 }
             },
         ),
+        narrows: true,
         widened: false,
         unit: None,
     }

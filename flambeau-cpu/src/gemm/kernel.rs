@@ -62,6 +62,8 @@ pub(super) struct Tile {
     /// Rows are contiguous.
     pub c: *mut u8,
     pub c_row: usize,
+    /// `c` and `d` are of the half type: for kernels that [narrow](Kernels::narrows).
+    pub half: bool,
     /// Height of the tile: `MR`.
     pub rows: usize,
     /// Width of the tile: more than `(NV - 1) * LANES`, at most `NV * LANES`.
@@ -461,6 +463,8 @@ pub struct Kernels {
     pub(super) pack: PackFn,
     /// Of half types: how sums get into `c`.
     pub(super) half: Option<&'static Half>,
+    /// Tile kernels other than a unit's write the half type themselves.
+    pub(super) narrows: bool,
     /// Half types that are packed as their sums' type, which both operands are then.
     pub(super) widened: bool,
     /// A tile unit's packing of `a`.
@@ -550,6 +554,7 @@ macro_rules! kernels {
                 rows: Some(rows),
                 pack,
                 half: None,
+                narrows: false,
                 widened: false,
                 unit: None,
             }

@@ -23,8 +23,9 @@ use crate::alloc::Pod;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Level, level};
 use crate::threads::{num_threads, parallel_for};
-use driver::Problem;
+use driver::{Problem, Small};
 use kernel::{Kernels, Mat};
+use std::ops::Range;
 
 /// Row and column stride of a matrix, in elements; not negative.
 pub type Strides = (isize, isize);
@@ -371,14 +372,14 @@ unsafe fn run(
     d: Batch,
     c: Batch,
 ) {
-    let one = |i: usize, threads: usize| {
+    let problem = |i: usize| {
         let at = |x: &Batch| Mat {
             at: x.first.at.wrapping_add(i * x.step),
             ..x.first
         };
         let wide = false;
         let (a, b, c, d) = (at(&a), at(&b), at(&c), at(&d));
-        let problem = Problem {
+        Problem {
             m,
             n,
             k,
@@ -389,18 +390,24 @@ unsafe fn run(
             d,
             c,
             wide,
-        };
-        // SAFETY: the caller vouches for the matrices; each `i` is run once.
-        unsafe { driver::run(&problem, kernels, threads) }
+        }
+    };
+    // SAFETY: the caller vouches for the matrices; each `i` is run once.
+    let one = |i: usize, threads: usize| unsafe { driver::run(&problem(i), kernels, threads) };
+    let small = (batch > 1)
+        .then(|| Small::new(&problem(0), kernels))
+        .flatten();
+    let some = |range: Range<usize>| match &small {
+        // SAFETY: as above.
+        Some(small) => unsafe { small.run(range, [a.step, b.step, c.step, d.step]) },
+        None => range.for_each(|i| one(i, 1)),
     };
     let work = m.saturating_mul(n).saturating_mul(k.max(1));
     let (threads, task) = (num_threads(), kernels.task());
     if threads == 1 || work.saturating_mul(batch) < 2 * task {
-        (0..batch).for_each(|i| one(i, 1));
+        some(0..batch);
     } else if batch >= 4 * threads || (batch > 1 && work < 16 * task) {
-        parallel_for(batch, (task / work).clamp(1, batch.div_ceil(2)), |r| {
-            r.for_each(|i| one(i, 1))
-        });
+        parallel_for(batch, (task / work).clamp(1, batch.div_ceil(2)), some);
     } else {
         (0..batch).for_each(|i| one(i, threads));
     }

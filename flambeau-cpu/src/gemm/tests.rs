@@ -265,6 +265,39 @@ fn every_layout<T: Test>() {
     }
 }
 
+/// Products of one tile, and some that are just more.
+fn small_batches<T: Test>() {
+    const SIZES: [(usize, usize, usize); 9] = [
+        (1, 1, 1),
+        (4, 4, 4),
+        (3, 20, 17),
+        (14, 32, 64),
+        (2, 3, 0),
+        (1, 40, 9),
+        (30, 3, 8),
+        (4, 64, 65),
+        (15, 31, 5),
+    ];
+    const EXTRAS: [Extra; 4] = [Extra::None, Extra::Own, Extra::Bias, Extra::Matrix];
+    for kernels in T::levels() {
+        for (i, (m, n, k)) in SIZES.into_iter().enumerate() {
+            for kinds in 0..16 {
+                let extra = EXTRAS[(i + kinds) % EXTRAS.len()];
+                let kinds = [kinds / 4, kinds % 4, (kinds / 4 + kinds) % 4];
+                check_by::<T>(kernels, (5, m, n, k), kinds, extra);
+            }
+        }
+    }
+}
+
+#[test]
+fn batches_of_small_products() {
+    small_batches::<f32>();
+    small_batches::<f64>();
+    small_batches::<bf16>();
+    small_batches::<f16>();
+}
+
 #[test]
 fn f32_in_every_layout() {
     every_layout::<f32>();

@@ -15,8 +15,8 @@ pub(in crate::gemm) enum Path {
 }
 
 /// Turns the problem (`c^T = b^T * a^T`) where that makes the rows of `c` contiguous, and sets the
-/// strides of axes of length 1, which mean nothing, to those of contiguous ones.
-pub(super) fn orient(p: &mut Problem, kernels: &Kernels) {
+/// strides of axes of length 1, which mean nothing, to those of contiguous ones. Whether it turned it.
+pub(super) fn orient(p: &mut Problem, kernels: &Kernels) -> bool {
     let unit = |stride: &mut usize, len: usize, size: usize| {
         if len == 1 {
             *stride = size;
@@ -43,6 +43,7 @@ pub(super) fn orient(p: &mut Problem, kernels: &Kernels) {
         (p.c, p.d) = (p.c.turned(), p.d.turned());
         (p.m, p.n) = (p.n, p.m);
     }
+    turn
 }
 
 /// Estimates in units of one vector multiplication; the figures are measured.

@@ -72,7 +72,10 @@ unsafe fn dots_along(p: &Problem, kernels: &Kernels, threads: usize) {
 pub(super) unsafe fn rows(p: &Problem, kernels: &Kernels, threads: usize) {
     let Some(kernel) = kernels.rows else { return };
     // Sums of a block stay in the L1 or L2 cache.
-    let cols = Cut::new(p.n.div_ceil(kernels.lanes), 1024 / kernels.lanes);
+    let vectors = p.n.div_ceil(kernels.lanes);
+    // Two blocks at least where they are runs long enough.
+    let most = vectors.div_ceil(2).max(256 / kernels.lanes);
+    let cols = Cut::new(vectors, most.min(1024 / kernels.lanes));
     let col = |part: usize| (cols.start(part) * kernels.lanes).min(p.n);
     let task = |range: Range<usize>| {
         for t in range {

@@ -1,11 +1,12 @@
 //! From a problem to the kernels: which way round and by which path (`choose`), and the paths, by
 //! vectors along `k` or one pass over `b` (`direct`), or by tiles (`tiles`), for which operands are
-//! packed (`pack`).
+//! packed (`pack`). Batches of small problems (`small`) are chosen for once.
 
 mod choose;
 mod direct;
 mod pack;
 mod scratch;
+mod small;
 mod tiles;
 
 use super::kernel::{Kernels, Mat};
@@ -13,6 +14,7 @@ pub(super) use choose::Path;
 use choose::{choose, orient};
 use direct::{dots, rows};
 use scratch::{Line, copy, room, with_sums};
+pub(super) use small::Small;
 use tiles::{MOST, tiles};
 
 /// `c = alpha * a * b + beta * d`, see [`super::gemm_add`]. Pointers are of the kernels' types.

@@ -17,7 +17,12 @@ impl Pass<'_> {
     pub(super) unsafe fn pack_panels(&self, panels: usize, threads: usize, to: *mut u8) {
         let (p, kernels, width) = (self.p, self.kernels, self.width);
         let (pad, length) = (self.pad(), self.steps.1 - self.steps.0);
-        let slices = Cut::new(length / pad, SLICE / pad);
+        // A single group's rows are cut finer, for all threads to have some.
+        let slice = match panels.div_ceil(GROUP) {
+            1 => SLICE.min(length.div_ceil(4)).max(SLICE / 8),
+            _ => SLICE,
+        };
+        let slices = Cut::new(length / pad, slice / pad);
         let to = SyncPtr(to);
         let task = |range: Range<usize>| {
             for t in range {

@@ -34,6 +34,8 @@ pub(super) struct Target {
     pub c: Mat,
     pub d: Mat,
     pub beta: f64,
+    /// Both are of the half type.
+    pub half: bool,
 }
 
 /// Calls `f` with the place for the sums of a part of `c`: that part itself or, for half types,
@@ -51,7 +53,8 @@ pub(super) unsafe fn with_sums(
     );
     let beta = p.beta;
     let Some(half) = kernels.half.filter(|_| !p.wide) else {
-        return f(Target { c, d, beta });
+        let half = false;
+        return f(Target { c, d, beta, half });
     };
     let width = cols.len();
     C_SCRATCH.with_borrow_mut(|scratch| {
@@ -85,6 +88,7 @@ pub(super) unsafe fn with_sums(
                 c: sums,
                 d: sums,
                 beta: if beta == 0.0 { 0.0 } else { 1.0 },
+                half: false,
             });
             for i in 0..rows.len() {
                 let sums = std::slice::from_raw_parts(at.add(i * width), width);

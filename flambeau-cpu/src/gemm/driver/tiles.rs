@@ -13,6 +13,8 @@ const DEPTH: usize = 1024;
 pub(super) const MOST: usize = 16 * DEPTH;
 /// Packed units of a block of `a`, for a part of an L2 cache.
 const A_BLOCK: usize = 64 << 10;
+/// The same for a small `b`, for a part of an L1 cache.
+const A_SMALL: usize = 4 << 10;
 /// Packed units of a strip of `b`, for a part of the L3 cache.
 const B_BLOCK: usize = 2 << 20;
 /// Packed units of a part of `b` that stays in the L2 cache while tiles pass by.
@@ -54,7 +56,7 @@ pub(super) unsafe fn tiles(p: &Problem, kernels: &Kernels, threads: usize, pack_
     let vectors = match tables.get(3) {
         // Tall tiles save reading `b`, which is little work where `k` is short; wide ones write
         // longer runs.
-        Some(wide) if p.m <= wide.len() || p.k <= 8 => 4,
+        Some(wide) if p.n > 2 * kernels.lanes && (p.m <= wide.len() || p.k <= 8) => 4,
         _ => 2,
     };
     let width = vectors * kernels.lanes;
@@ -85,7 +87,11 @@ pub(super) unsafe fn tiles(p: &Problem, kernels: &Kernels, threads: usize, pack_
                 let panels = end - first;
                 let height = p.m.div_ceil(rows.parts);
                 let block = match small {
-                    true => 1,
+                    // As many as lie in the L1 cache; one where sums are to stay there too.
+                    true => match p.has_sums(kernels) && !kernels.narrows {
+                        true => 1,
+                        false => (A_SMALL / (height * length.max(1))).max(1),
+                    },
                     false => match unit {
                         Some(unit) => (unit.block / (height * length.max(1))).max(1),
                         None => (A_BLOCK / (height * length.clamp(1, DEPTH))).max(1),
@@ -183,7 +189,13 @@ impl Pass<'_> {
         let depth = Cut::new(length / pad, most / pad);
         let part = |d: usize| self.steps.0 + depth.start(d) * pad;
         let (top, bottom) = (self.rows.start(tiles.0), self.rows.start(tiles.1));
-        let group = match self.p.has_sums(self.kernels) {
+        // Kernels that narrow do so where they have a sum's every part.
+        let narrow = self.kernels.narrows
+            && self.unit.is_none()
+            && self.p.has_sums(self.kernels)
+            && depth.parts == 1
+            && self.elements(self.steps.0, self.steps.1) == (0, self.p.k);
+        let group = match self.p.has_sums(self.kernels) && !narrow {
             // One tile's sums need not leave the L1 cache.
             true if self.block == 1 => 4,
             true => (C_BLOCK / ((bottom - top) * self.width)).max(1),
@@ -199,21 +211,26 @@ impl Pass<'_> {
             for first in (panels.0..panels.1).step_by(group) {
                 let end = panels.1.min(first + group);
                 let col = |panel: usize| (self.cols.0 + panel * self.width).min(self.cols.1);
-                // SAFETY: rows and columns of the matrices.
-                unsafe {
-                    with_sums(
-                        self.p,
-                        self.kernels,
-                        top..bottom,
-                        col(first)..col(end),
-                        |to| {
-                            for d in 0..depth.parts {
-                                let steps = (part(d), part(d + 1));
-                                let a = self.pack_a.then(|| packed.part(d, steps));
-                                self.multiply(tiles, (first, end), steps, a, to);
-                            }
-                        },
-                    );
+                let (rows, cols) = (top..bottom, col(first)..col(end));
+                let mut add = |to: Target| {
+                    for d in 0..depth.parts {
+                        let steps = (part(d), part(d + 1));
+                        // SAFETY: rows and columns of the matrices.
+                        unsafe {
+                            let a = self.pack_a.then(|| packed.part(d, steps));
+                            self.multiply(tiles, (first, end), steps, a, to);
+                        }
+                    }
+                };
+                match narrow {
+                    true => add(Target {
+                        c: self.p.c.from(rows.start, cols.start),
+                        d: self.p.d.from(rows.start, cols.start),
+                        beta: self.p.beta,
+                        half: true,
+                    }),
+                    // SAFETY: as above.
+                    false => unsafe { with_sums(self.p, self.kernels, rows, cols, add) },
                 }
             }
         });
@@ -283,6 +300,7 @@ impl Pass<'_> {
                         d,
                         c: c.at,
                         c_row: c.row,
+                        half: to.half,
                         rows: end - first,
                         cols,
                     });
