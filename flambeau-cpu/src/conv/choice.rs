@@ -1,6 +1,6 @@
 //! Which algorithm computes a convolution: the table, from measured shapes.
 
-use super::{ConvShape, depthwise, phases, winograd};
+use super::{ConvShape, depthwise, phases, product, winograd};
 
 /// The part of a convolution that is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) enum Path {
     Phases,
     /// Groups of one input channel: `depthwise`.
     Depthwise,
+    /// One output position, a matrix product: `product`.
+    Product,
 }
 
 /// The element type of the maps.
@@ -48,6 +50,7 @@ pub(super) fn choose(s: &ConvShape, part: Part, maps: Maps) -> Path {
     let worth = s.in_channels.min(s.out_channels) >= 16 && s.pixels() >= 4;
     match (winograd::kind(s), maps) {
         (_, Maps::Tiles) => Path::Direct,
+        (_, Maps::F32 | Maps::F64 | Maps::Bf16) if product::is_for(s) => Path::Product,
         _ if depthwise::is_for(s, part, maps == Maps::Pairs) => Path::Depthwise,
         (_, Maps::F64) => Path::Direct,
         (Some(winograd::Kind::Dense | winograd::Kind::PointStrided), _) if worth => Path::Winograd,

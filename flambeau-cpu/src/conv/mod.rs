@@ -16,6 +16,7 @@ mod depthwise;
 mod operand;
 mod phases;
 mod planes;
+mod product;
 pub mod reference;
 mod weight;
 mod winograd;
@@ -201,6 +202,7 @@ impl Sealed for f32 {
             Path::Rows => winograd::rows::forward(s, x, w, bias, out),
             Path::Phases => phases::forward(s, x, w, bias, out),
             Path::Depthwise => depthwise::forward::<f32, f32, f32>(s, x, w, bias, out),
+            Path::Product => product::forward(s, x, w, bias, out),
         }
     }
 
@@ -211,6 +213,7 @@ impl Sealed for f32 {
             Path::Rows => winograd::rows::backward_data(s, grad_out, w, grad_in),
             Path::Phases => phases::backward_data(s, grad_out, w, grad_in),
             Path::Depthwise => depthwise::backward_data::<f32, f32, f32>(s, grad_out, w, grad_in),
+            Path::Product => product::backward_data(s, grad_out, w, grad_in),
         }
     }
 
@@ -222,6 +225,7 @@ impl Sealed for f32 {
             Path::Winograd => winograd::backward_weight(s, x, grad_out, grad_w),
             Path::Phases => phases::backward_weight(s, x, grad_out, grad_w),
             Path::Depthwise => depthwise::backward_weight::<f32, f32, f32>(s, x, grad_out, grad_w),
+            Path::Product => product::backward_weight(s, x, grad_out, grad_w),
         }
     }
 }
@@ -230,6 +234,7 @@ impl Sealed for f64 {
     fn forward(s: &ConvShape, x: &[f64], w: &[f64], bias: Option<&[f64]>, out: &mut [f64]) {
         match choose(s, Part::Forward, Maps::F64) {
             Path::Depthwise => depthwise::forward::<f64, f64, f64>(s, x, w, bias, out),
+            Path::Product => product::forward(s, x, w, bias, out),
             _ => correlate::forward::<f64, f64, f64>(s, x, w, bias, out),
         }
     }
@@ -237,6 +242,7 @@ impl Sealed for f64 {
     fn backward_data(s: &ConvShape, grad_out: &[f64], w: &[f64], grad_in: &mut [f64]) {
         match choose(s, Part::Data, Maps::F64) {
             Path::Depthwise => depthwise::backward_data::<f64, f64, f64>(s, grad_out, w, grad_in),
+            Path::Product => product::backward_data(s, grad_out, w, grad_in),
             _ => correlate::backward_data::<f64, f64, f64>(s, grad_out, w, grad_in),
         }
     }
@@ -244,6 +250,7 @@ impl Sealed for f64 {
     fn backward_weight(s: &ConvShape, x: &[f64], grad_out: &[f64], grad_w: &mut [f64]) {
         match choose(s, Part::Weight, Maps::F64) {
             Path::Depthwise => depthwise::backward_weight::<f64, f64, f64>(s, x, grad_out, grad_w),
+            Path::Product => product::backward_weight(s, x, grad_out, grad_w),
             _ => weight::backward_weight::<f64, f64, f64>(s, x, grad_out, grad_w),
         }
     }
