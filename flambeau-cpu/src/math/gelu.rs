@@ -1,4 +1,4 @@
-//! GELU, piece by piece: on AVX-512 a table of sixteen pieces is one register.
+//! GELU, piece by piece: on AVX-512 a table of sixteen pieces is one register, on AVX2 two.
 
 use super::MAGIC;
 use super::exp::{LN2_HI, LN2_LO, LOG2_E, pow2};
@@ -234,18 +234,30 @@ const QUOTIENT: [f32; 5] = [
 pub fn vgelu(x: &[f32], out: &mut [f32]) {
     assert_eq!(x.len(), out.len(), "slices of different lengths");
     #[cfg(target_arch = "x86_64")]
-    if crate::simd::level() == crate::simd::Level::Avx512 {
-        let (xs, x_rest) = x.as_chunks::<16>();
-        let (outs, out_rest) = out.as_chunks_mut::<16>();
-        // SAFETY: `level` returns this only where the CPU has what is enabled there.
-        unsafe { x86::gelu(xs, outs) };
-        let (mut last, mut result) = ([[0.0; 16]], [[0.0; 16]]);
-        last[0][..x_rest.len()].copy_from_slice(x_rest);
-        // SAFETY: as above.
-        unsafe { x86::gelu(&last, &mut result) };
-        return out_rest.copy_from_slice(&result[0][..x_rest.len()]);
+    {
+        use crate::simd::{Level, level};
+        // SAFETY (both): `level` returns this only where the CPU has what is enabled there.
+        match level() {
+            Level::Avx512 => {
+                return in_registers(x, out, |x, out| unsafe { x86::gelu_16(x, out) });
+            }
+            Level::Avx2 => return in_registers(x, out, |x, out| unsafe { x86::gelu_8(x, out) }),
+            Level::Portable => {}
+        }
     }
     slice(x, out);
+}
+
+/// Calls `f` for whole registers, what is left filled up to one.
+#[cfg(target_arch = "x86_64")]
+fn in_registers<const N: usize>(x: &[f32], out: &mut [f32], f: fn(&[[f32; N]], &mut [[f32; N]])) {
+    let (xs, x_rest) = x.as_chunks::<N>();
+    let (outs, out_rest) = out.as_chunks_mut::<N>();
+    f(xs, outs);
+    let (mut last, mut result) = ([[0.0; N]], [[0.0; N]]);
+    last[0][..x_rest.len()].copy_from_slice(x_rest);
+    f(&last, &mut result);
+    out_rest.copy_from_slice(&result[0][..x_rest.len()]);
 }
 
 crate::simd_fn! {
@@ -266,7 +278,7 @@ mod x86 {
     /// # Safety
     /// The CPU must have the enabled features.
     #[target_feature(enable = "avx512f,avx512dq")]
-    pub(super) unsafe fn gelu(x: &[[f32; 16]], out: &mut [[f32; 16]]) {
+    pub(super) unsafe fn gelu_16(x: &[[f32; 16]], out: &mut [[f32; 16]]) {
         let mut table = [_mm512_setzero_ps(); TABLE.len()];
         for (register, row) in table.iter_mut().zip(&TABLE) {
             // SAFETY: a row is as long as a register; no alignment is needed.
@@ -311,6 +323,60 @@ mod x86 {
             let y = _mm512_mask_mul_ps(y, far, x, zero);
             // SAFETY: as above.
             unsafe { _mm512_storeu_ps(out.as_mut_ptr(), y) };
+        }
+    }
+
+    /// The same of eight elements at a time: a table is two registers, chosen by the number's bit 3.
+    ///
+    /// # Safety
+    /// As [`gelu_16`].
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn gelu_8(x: &[[f32; 8]], out: &mut [[f32; 8]]) {
+        let (zero, magic) = (_mm256_setzero_ps(), _mm256_set1_ps(MAGIC));
+        let sign = _mm256_set1_ps(-0.0);
+        for (x, out) in x.iter().zip(out) {
+            // SAFETY: as above.
+            let x = unsafe { _mm256_loadu_ps(x.as_ptr()) };
+            let a = _mm256_min_ps(_mm256_set1_ps(LIMIT), _mm256_andnot_ps(sign, x));
+            let part = _mm256_srli_epi32::<22>(_mm256_castps_si256(a));
+            let part = _mm256_max_epu32(part, _mm256_set1_epi32(FIRST as i32));
+            let upper = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(part));
+            let piece = |row: &[f32; 16]| {
+                // SAFETY: a row is as long as two registers. A permutation reads the lowest three bits.
+                let [low, high] = unsafe { [0, 8].map(|i| _mm256_loadu_ps(row.as_ptr().add(i))) };
+                let low = _mm256_permutevar8x32_ps(low, part);
+                _mm256_blendv_ps(low, _mm256_permutevar8x32_ps(high, part), upper)
+            };
+            let d = _mm256_sub_ps(a, piece(&TABLE[0]));
+            let mut u = piece(&TABLE[8]);
+            for row in TABLE[1..8].iter().rev() {
+                u = _mm256_fmadd_ps(u, d, piece(row));
+            }
+            let half = _mm256_mul_ps(_mm256_set1_ps(-0.5), a);
+            let high = _mm256_mul_ps(a, half);
+            let low = _mm256_fmsub_ps(a, half, high);
+            let t = _mm256_fmadd_ps(high, _mm256_set1_ps(LOG2_E), magic);
+            let n = _mm256_sub_ps(t, magic);
+            let r = _mm256_add_ps(
+                _mm256_fnmadd_ps(n, _mm256_set1_ps(LN2_HI), high),
+                _mm256_fnmadd_ps(n, _mm256_set1_ps(LN2_LO), low),
+            );
+            let mut q = _mm256_set1_ps(QUOTIENT[0]);
+            for c in &QUOTIENT[1..] {
+                q = _mm256_fmadd_ps(q, r, _mm256_set1_ps(*c));
+            }
+            let p = _mm256_fmadd_ps(_mm256_mul_ps(r, r), q, r);
+            let exponent = _mm256_add_epi32(_mm256_castps_si256(t), _mm256_set1_epi32(127 + 64));
+            let scale = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent));
+            let tail = _mm256_mul_ps(_mm256_fmadd_ps(u, p, u), scale);
+            let tail = _mm256_mul_ps(tail, _mm256_set1_ps(pow2(-64)));
+            let y = _mm256_sub_ps(x, tail);
+            let below = _mm256_cmp_ps::<_CMP_LT_OQ>(x, zero);
+            let y = _mm256_blendv_ps(y, _mm256_xor_ps(tail, sign), below);
+            let far = _mm256_cmp_ps::<_CMP_LT_OQ>(x, _mm256_set1_ps(-LIMIT));
+            let y = _mm256_blendv_ps(y, _mm256_mul_ps(x, zero), far);
+            // SAFETY: as above.
+            unsafe { _mm256_storeu_ps(out.as_mut_ptr(), y) };
         }
     }
 }
