@@ -1,8 +1,9 @@
 //! The error function and what is made of it.
 
+use super::double::halves;
 use super::exp::{exp, exp_sum};
 use super::log::log1p_wide;
-use super::poly;
+use super::{in_two, poly};
 
 /// erf for `|x| < 1`.
 #[inline(always)]
@@ -107,16 +108,19 @@ pub fn gelu_slope(x: f32) -> f32 {
     below + x * bell * DENSITY
 }
 
-/// The inverse of [`erf`]: infinite at 1 and -1, NaN beyond. At most 0.8 ulp off.
-///
-/// `erfinv(x) / x` is smooth in `w = -log(1 - x^2)`, and from w = 5 in its root
-/// ([Giles](https://people.maths.ox.ac.uk/gilesm/files/gems_erfinv.pdf)).
+/// `-log(1 - x^2)`.
 #[inline(always)]
-pub fn erfinv(x: f32) -> f32 {
-    let wide = f64::from(x);
-    let a = wide.abs();
-    let w = -log1p_wide(-wide * wide);
-    let near = poly!(
+fn depth(x: f32) -> f64 {
+    let x = f64::from(x);
+    -log1p_wide(-x * x)
+}
+
+/// [`erfinv`] of `x`, whose [`depth`] is `w`.
+#[inline(always)]
+fn erfinv_at(x: f32, w: f64) -> f32 {
+    // The root need not be more precise than the result.
+    let root = f64::from((w as f32).sqrt());
+    let near = halves!(
         w - 2.5,
         -8.79099686970933e-09,
         2.3232643236626127e-08,
@@ -127,10 +131,10 @@ pub fn erfinv(x: f32) -> f32 {
         -0.001252741884393986,
         -0.004177386780089758,
         0.2466402861554354,
-        1.501409359282239
+        1.501409359282239,
     );
-    let far = poly!(
-        w.sqrt() - 3.0,
+    let far = halves!(
+        root - 3.0,
         0.00011363842837389821,
         -0.0003077450701969601,
         -5.376191677391823e-05,
@@ -140,13 +144,30 @@ pub fn erfinv(x: f32) -> f32 {
         -0.007636955376328729,
         0.009445192108151536,
         1.001674946885281,
-        2.8329768027178615
+        2.8329768027178615,
     );
+    let wide = f64::from(x);
     let y = (wide * if w < 5.0 { near } else { far }) as f32;
-    let y = if a == 1.0 {
-        f32::INFINITY.copysign(x)
-    } else {
-        y
-    };
-    if a > 1.0 { f32::NAN } else { y }
+    let a = x.abs();
+    let y = if a == 1.0 { f32::INFINITY } else { y };
+    (if a <= 1.0 { y } else { f32::NAN }).copysign(x)
+}
+
+/// The inverse of [`erf`]: infinite at 1 and -1, NaN beyond. At most 1.4 ulp off.
+///
+/// `erfinv(x) / x` is smooth in `w = -log(1 - x^2)`, and from w = 5 in its root
+/// ([Giles](https://people.maths.ox.ac.uk/gilesm/files/gems_erfinv.pdf)).
+#[inline(always)]
+pub fn erfinv(x: f32) -> f32 {
+    erfinv_at(x, depth(x))
+}
+
+crate::simd_fn! {
+    /// [`erfinv`] of each element of `x`, into `out`.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn verfinv(x: &[f32], out: &mut [f32]) {
+        in_two(x, out, depth, erfinv_at);
+    }
 }

@@ -1,6 +1,6 @@
 //! The exponential family.
 
-use super::{MAGIC, poly};
+use super::{MAGIC, fused, poly};
 
 /// log2(e).
 pub(super) const LOG2_E: f32 = std::f32::consts::LOG2_E;
@@ -77,7 +77,7 @@ pub fn exp2(x: f32) -> f32 {
     let t = x + MAGIC;
     let n = (t.to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32);
     let r = x - (t - MAGIC);
-    let q = poly!(
+    let q = fused!(
         r,
         1.547_629_8e-4,
         0.001_340_026_6,
@@ -86,7 +86,7 @@ pub fn exp2(x: f32) -> f32 {
         0.240_226_5,
         std::f32::consts::LN_2
     );
-    scale(1.0 + r * q, n)
+    scale(q.mul_add(r, 1.0), n)
 }
 
 /// `exp(x) - 1`, precise near 0. At most 2 ulp off.
@@ -123,13 +123,25 @@ pub fn tanh(x: f32) -> f32 {
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
     let a = -x.abs();
-    let (n, r) = reduce(if a < -104.0 { -104.0 } else { a });
+    let a = if a < -104.0 { -104.0 } else { a };
+    let t = a.mul_add(LOG2_E, MAGIC);
+    let n = t - MAGIC;
+    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, a));
     // The exponential as 2^n (high + low): below 0, where the quotient is as wrong as it is, what
     // rounding leaves over is taken out below the line.
-    let p = expm1_reduced(r);
+    let q = fused!(
+        r,
+        0.001_381_314_7,
+        0.008_369_419,
+        0.041_668_456,
+        0.166_665_15,
+        0.499_999_94
+    );
+    let p = (r * r).mul_add(q, r);
     let high = 1.0 + p;
     let low = p - (high - 1.0);
     // In two factors, of which the first keeps clear of subnormal numbers.
+    let n = t.to_bits().wrapping_sub(MAGIC.to_bits()) as i32;
     let z = high * pow2(n.wrapping_add(64)) * pow2(-64);
     let (top, rest) = if x < 0.0 { (z, low) } else { (1.0, 0.0) };
     top / (1.0 + (z - rest))

@@ -1,5 +1,6 @@
 //! Logarithms and powers.
 
+use super::double::poly as fused;
 use super::exp::{LN2_HI, LN2_LO};
 use super::poly;
 
@@ -81,7 +82,7 @@ fn log2_wide(x: f32) -> f64 {
 #[inline(always)]
 fn log2_mantissa(f: f64) -> f64 {
     let s = f / (2.0 + f);
-    let p = poly!(
+    let p = fused!(
         s * s,
         0.2829031223612481,
         0.31990598272513426,

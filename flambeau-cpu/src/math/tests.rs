@@ -257,7 +257,7 @@ fn error_functions() {
             }
             y
         },
-        0.8,
+        1.4,
     );
     check(
         "gelu",
@@ -324,6 +324,60 @@ fn gamma_function() {
         }
     }
     assert_eq!((lgamma(1.0), lgamma(2.0)), (0.0, 0.0));
+}
+
+#[test]
+fn slope_of_the_gamma_function() {
+    check(
+        "digamma",
+        digamma,
+        |x| {
+            if x > 0.0 {
+                double::digamma(x)
+            } else {
+                f64::from(digamma(x as f32))
+            }
+        },
+        1.0,
+    );
+    // Beside its zero.
+    for i in -2000i32..2000 {
+        let x = f32::from_bits(
+            1.461_632_1f32
+                .to_bits()
+                .wrapping_add_signed(i * i * i.signum()),
+        );
+        let error = ulps(digamma(x), double::digamma(x.into()));
+        assert!(error <= 1.1, "digamma({x}): {error} ulp");
+    }
+    // Below 0 digits cancel near zeros.
+    for i in 1..40_000 {
+        let x = -0.000_7 * i as f32;
+        let (got, want) = (digamma(x), double::digamma(x.into()));
+        let near = (f64::from(got) - want).abs() <= 1e-7 * want.abs() + 1e-9;
+        assert!(
+            near || got.is_nan() && want.is_nan(),
+            "digamma({x}): {got}, not {want}"
+        );
+    }
+    assert!(digamma(-3.0).is_nan() && digamma(f32::NEG_INFINITY).is_nan());
+    assert_eq!(
+        [digamma(0.0), digamma(-0.0)],
+        [f32::NEG_INFINITY, f32::INFINITY]
+    );
+    let all: Vec<f32> = arguments().step_by(7).collect();
+    let positive: Vec<f32> = all.iter().copied().filter(|x| *x > 0.0).collect();
+    for x in [all, positive] {
+        let mut out = vec![0.0; x.len()];
+        vdigamma(&x, &mut out);
+        for (x, y) in x.iter().zip(&out) {
+            let one = digamma(*x);
+            assert!(
+                one.to_bits() == y.to_bits() || one.is_nan() && y.is_nan(),
+                "{x}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -159,7 +159,8 @@ binary_ops! { PAIRS:
     /// Where shapes do not broadcast.
     ATAN2 = atan2, atan2_ Float {
         vector: math::vatan2,
-        float: |x, y| x.atan2(y),
+        vector64: math::double::vatan2,
+        float: |x, y| math::atan2(x, y),
         cuda: "atan2(a, b)",
         saves: |_| Saves::INPUTS,
         grad: |c, g| {
@@ -188,7 +189,8 @@ binary_ops! { PAIRS:
     /// For integer and bool tensors, and where shapes do not broadcast.
     HYPOT = hypot, hypot_ Number {
         vector: math::vhypot,
-        float: |x, y| x.hypot(y),
+        vector64: math::double::vhypot,
+        float: |x, y| math::hypot(x, y),
         cuda: "hypot(a, b)",
         saves: |_| Saves::OUTPUT.input(0).input(1),
         grad: |c, g| {

@@ -8,11 +8,12 @@ use crate::dispatch::Saves;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::{Operand, Tensor};
 use crate::{DType, Result, bail};
-use flambeau_cpu::math::Real as R;
+use flambeau_cpu::math;
 use smallvec::smallvec;
 
 static POW: Binary = binary_row!("pow", Number,
-    float: |x, y| R::pow(x, y),
+    vector64: math::double::vpow,
+    float: |x, y| math::pow(x, y),
     int: |x, y| match u32::try_from(y) {
         Ok(y) => x.wrapping_pow(y),
         // A fraction rounds to 0, unless it is none; 0 to a negative power is 0 too, as in PyTorch.
@@ -86,7 +87,8 @@ static INVERSE_ROOT: Unary = unary_row!("pow", Number,
 
 /// p = [exponent].
 static POW_NUMBER: Unary = unary_row!("pow", Number,
-    float: |x, p| R::pow(x, p[0]),
+    with64: |x, out, p| math::double::vpow_number(x, p[0], out),
+    float: |x, p| math::pow(x, p[0]),
     cuda: "pow(x, p0)",
     saves: Saves::INPUTS,
     grad: |c, g, p| {

@@ -1,8 +1,7 @@
 //! The error function and what is made of it.
 
 use super::exp::{exp, exp_sum, pow2, scale_down};
-use super::halves;
-use crate::math::poly;
+use super::{halves, poly};
 use std::f64::consts::FRAC_1_SQRT_2;
 
 /// erf for `|x| < 1`.
@@ -25,10 +24,10 @@ fn erf_near(x: f64) -> f64 {
         -0.3761263890318375,
         0.1283791670955126
     );
-    x + x * p
+    p.mul_add(x, x)
 }
 
-/// Error function, `2 / sqrt(pi)` times the integral of `exp(-t^2)` from 0 to `x`. At most 1.2 ulp off.
+/// Error function, `2 / sqrt(pi)` times the integral of `exp(-t^2)` from 0 to `x`. At most 1 ulp off.
 #[inline(always)]
 pub fn erf(x: f64) -> f64 {
     let a = x.abs();
@@ -102,7 +101,7 @@ fn minus_square(x: f64) -> (f64, f64) {
     (-upper * upper, (upper - x) * (upper + x))
 }
 
-/// `1 - erf(x)`, precise where it is close to 0. At most 2.5 ulp off.
+/// `1 - erf(x)`, precise where it is close to 0. At most 2.1 ulp off.
 #[inline(always)]
 pub fn erfc(x: f64) -> f64 {
     let a = x.abs();
@@ -110,7 +109,7 @@ pub fn erfc(x: f64) -> f64 {
     let (high, low) = minus_square(a);
     let (more, n) = exp_sum(high, low);
     let h = erfcx(a);
-    let tail = scale_down((h + h * more, n));
+    let tail = scale_down((h.mul_add(more, h), n));
     let far = if x < 0.0 { 2.0 - tail } else { tail };
     if x.abs() < 0.625 {
         1.0 - erf_near(x)
@@ -124,15 +123,49 @@ const LIMIT: f64 = 38.7;
 
 /// `x` times the normal distribution function at `x` (GELU, exact form,
 /// [Hendrycks and Gimpel](https://arxiv.org/abs/1606.08415)); NaN for minus infinity, as in PyTorch.
-/// At most 3 ulp off.
+/// At most 2 ulp off.
 #[inline(always)]
 pub fn gelu(x: f64) -> f64 {
+    const WIDE: f64 = 1.4140625;
     let a = x.abs();
     let a = if a > LIMIT { LIMIT } else { a };
     let (high, low) = minus_square(a);
     let (more, n) = exp_sum(0.5 * high, 0.5 * low);
-    let h = 0.5 * a * erfcx(a * FRAC_1_SQRT_2);
-    let tail = scale_down((h + h * more, n));
+    // What lies beyond a, over the density there, varies little times 1 + 1.41 a.
+    let t = (a - 5.0) / (a + 5.0);
+    let slope = halves!(
+        t,
+        4.464691611512052e-09,
+        3.816119719762613e-09,
+        -4.3284421147326046e-08,
+        -3.237127928036159e-08,
+        2.917814668662051e-07,
+        1.4911029082902938e-07,
+        -1.9489346282180012e-06,
+        1.797397896619239e-07,
+        1.3337055271991908e-05,
+        -1.6744733331437002e-05,
+        -7.620258947728499e-05,
+        0.0002828525777020747,
+        -4.458117197438961e-05,
+        -0.0024609787670459475,
+        0.010207506806167511,
+        -0.02517490489977666,
+        0.04439161775782278,
+        -0.05714783162465269,
+        0.04763493184940285,
+        -0.004180862069210123,
+        -0.07006025455439831
+    );
+    let p = slope.mul_add(t, 0.6207628284311055);
+    let below = a.mul_add(WIDE, 1.0);
+    let over = 1.0 / below;
+    let top = a * p;
+    let h = top * over;
+    // What rounding took away.
+    let lost = a.mul_add(WIDE, 1.0 - below);
+    let rest = (h.mul_add(-below, top) + h.mul_add(-lost, a.mul_add(p, -top))) * over;
+    let tail = scale_down((h + h.mul_add(more, rest), n));
     let near = 0.5 * x * (1.0 + erf_near(x * FRAC_1_SQRT_2));
     let y = if x < 0.0 { -tail } else { x - tail };
     let y = if a < 0.88 { near } else { y };

@@ -1,7 +1,6 @@
 //! The exponential family.
 
 use super::{MAGIC, halves};
-use crate::math::poly;
 use std::f64::consts::LOG2_E;
 
 /// ln(2) in two parts; the first has few enough bits that multiples of it are exact.
@@ -14,9 +13,9 @@ type Scaled = (f64, u64);
 /// `x = n * ln(2) + r` with `|r| <= ln(2) / 2`: r and n.
 #[inline(always)]
 fn reduce(x: f64) -> Scaled {
-    let t = x * LOG2_E + MAGIC;
+    let t = x.mul_add(LOG2_E, MAGIC);
     let n = t - MAGIC;
-    let r = (x - n * LN2_HI) - n * LN2_LO;
+    let r = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, x));
     (r, t.to_bits())
 }
 
@@ -36,7 +35,7 @@ fn expm1_reduced(r: f64) -> f64 {
         0.04166666666666667,
         0.16666666666666669
     );
-    r + r * r * (0.5 + r * p)
+    (r * r).mul_add(p.mul_add(r, 0.5), r)
 }
 
 /// 2 to the power of `n`, for `-1022 <= n <= 1023` in the lowest 12 bits.
@@ -84,13 +83,27 @@ pub(super) fn exp_sum(high: f64, low: f64) -> Scaled {
     (expm1_reduced(r + low), n)
 }
 
-/// 2 to the power of `x`; exact for whole numbers. At most 1.1 ulp off.
+/// `exp(x)` as `(high + low) * 2^n` for `x` from -752 to 711: high, the nearest number; low; and n.
 #[inline(always)]
-pub fn exp2(x: f64) -> f64 {
+pub(super) fn exp_parts(x: f64) -> (f64, f64, u64) {
+    let (r, n) = reduce(x);
+    let p = expm1_reduced(r);
+    let high = 1.0 + p;
+    (high, p - (high - 1.0), n)
+}
+
+/// `x = n + r` with `|r| <= 1/2` for what has a power of 2 that is no zero and not infinite: r and n.
+#[inline(always)]
+fn reduce_binary(x: f64) -> Scaled {
     let x = clamp(x, -1076.0, 1025.0);
     let t = x + MAGIC;
-    let r = x - (t - MAGIC);
-    let q = poly!(
+    (x - (t - MAGIC), t.to_bits())
+}
+
+/// `2^r` for `|r| <= 1/2`.
+#[inline(always)]
+fn exp2_reduced(r: f64) -> f64 {
+    let q = halves!(
         r,
         2.5737809739203516e-11,
         4.4558180194401075e-10,
@@ -105,16 +118,32 @@ pub fn exp2(x: f64) -> f64 {
         0.24022650695910072,
         std::f64::consts::LN_2
     );
-    scale((1.0 + r * q, t.to_bits()), x < 0.0)
+    q.mul_add(r, 1.0)
 }
 
-/// `exp(x) - 1`, precise near 0. At most 2 ulp off.
+/// 2 to the power of `x`; exact for whole numbers. At most 1 ulp off.
+#[inline(always)]
+pub fn exp2(x: f64) -> f64 {
+    let (r, n) = reduce_binary(x);
+    scale((exp2_reduced(r), n), x < 0.0)
+}
+
+/// 2 to the power of `high + low` for a small `low`.
+#[inline(always)]
+pub(super) fn exp2_sum(high: f64, low: f64) -> f64 {
+    let (r, n) = reduce_binary(high);
+    // Where there is a result at all; else `low` may be NaN.
+    let r = if high.abs() < 1080.0 { r + low } else { r };
+    scale((exp2_reduced(r), n), high < 0.0)
+}
+
+/// `exp(x) - 1`, precise near 0. At most 1.5 ulp off.
 #[inline(always)]
 pub fn expm1(x: f64) -> f64 {
     let (r, n) = reduce(clamp(x, -40.0, 710.0));
     // Half of everything, so that 2^n does not overflow before the result does.
     let s = pow2(n.wrapping_sub(1));
-    let y = (s * expm1_reduced(r) + (s - 0.5)) * 2.0;
+    let y = s.mul_add(expm1_reduced(r), s - 0.5) * 2.0;
     if x == 0.0 { x } else { y }
 }
 
@@ -136,7 +165,7 @@ pub fn sigmoid(x: f64) -> f64 {
     (if x < 0.0 { z } else { 1.0 }) / (1.0 + z)
 }
 
-/// `x * sigmoid(x)`; NaN for minus infinity, as in PyTorch. At most 2.7 ulp off.
+/// `x * sigmoid(x)`; NaN for minus infinity, as in PyTorch. At most 2 ulp off.
 #[inline(always)]
 pub fn silu(x: f64) -> f64 {
     x * sigmoid(x)

@@ -2,7 +2,6 @@
 
 use super::exp::{LN2_HI, LN2_LO};
 use super::halves;
-use crate::math::poly;
 
 /// Bits of sqrt(1/2): mantissas are taken from [sqrt(1/2), sqrt(2)).
 const SQRT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
@@ -12,7 +11,7 @@ const ONE: u64 = 1023 << 52;
 /// `x = m * 2^e` with m in [sqrt(1/2), sqrt(2)), for positive finite x: m, e, and 2^-e where x and that
 /// are normal numbers.
 #[inline(always)]
-fn split(x: f64) -> (f64, f64, f64) {
+pub(super) fn split(x: f64) -> (f64, f64, f64) {
     let tiny = x < f64::MIN_POSITIVE;
     let bits = (if tiny {
         x * 18_014_398_509_481_984.0
@@ -46,14 +45,40 @@ fn parts(f: f64) -> (f64, f64) {
         0.666666666666667
     );
     let half = 0.5 * f * f;
-    (half, s * (half + z * p))
+    (half, s * p.mul_add(z, half))
 }
 
 /// `log(1 + f) + e * log(2)` for `sqrt(1/2) <= 1 + f < sqrt(2)`.
 #[inline(always)]
-fn log_reduced(f: f64, e: f64) -> f64 {
+pub(super) fn log_reduced(f: f64, e: f64) -> f64 {
     let (half, rest) = parts(f);
-    e * LN2_HI - ((half - (rest + e * LN2_LO)) - f)
+    e.mul_add(LN2_HI, f - (half - e.mul_add(LN2_LO, rest)))
+}
+
+/// `2 atanh(s) + e * log(2)` for `|s| <= 0.2`: the logarithm of `(1 + s) / (1 - s) * 2^e`.
+#[inline(always)]
+pub(super) fn log_of_ratio(s: f64, e: f64) -> f64 {
+    let z = s * s;
+    let p = halves!(
+        z,
+        0.14011004623698314,
+        0.13147668008710245,
+        0.1539272701266902,
+        0.18181613983413192,
+        0.22222225207831445,
+        0.2857142854732264,
+        0.40000000000094027,
+        0.6666666666666654
+    );
+    let rest = (s * z).mul_add(p, e * LN2_LO);
+    e.mul_add(LN2_HI, 2.0f64.mul_add(s, rest))
+}
+
+/// `log(1 + f) + e * log(2)` less f, as a sum of two, of which the first is a whole multiple of a part of log(2).
+#[inline(always)]
+pub(super) fn log_pair(f: f64, e: f64) -> (f64, f64) {
+    let (half, rest) = parts(f);
+    (e * LN2_HI, e.mul_add(LN2_LO, rest) - half)
 }
 
 /// The logarithm of what is no positive finite number, else `y`.
@@ -72,7 +97,7 @@ pub fn log(x: f64) -> f64 {
     special(x, log_reduced(m - 1.0, e))
 }
 
-/// `log(1 + x)`, precise near 0; NaN below -1. At most 1.5 ulp off.
+/// `log(1 + x)`, precise near 0; NaN below -1. At most 1 ulp off.
 #[inline(always)]
 pub fn log1p(x: f64) -> f64 {
     let u = 1.0 + x;
@@ -84,7 +109,7 @@ pub fn log1p(x: f64) -> f64 {
     };
     let (m, e, down) = split(u);
     // |lost| <= 2^(e - 53): where 2^-e is subnormal, and here 0, it is of no account.
-    let y = special(u, log_reduced((m - 1.0) + lost * down, e));
+    let y = special(u, log_reduced(lost.mul_add(down, m - 1.0), e));
     if x == 0.0 { x } else { y }
 }
 

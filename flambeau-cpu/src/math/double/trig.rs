@@ -1,7 +1,6 @@
 //! Trigonometry.
 
-use super::MAGIC;
-use crate::math::poly;
+use super::{MAGIC, poly};
 use crate::simd_fn;
 
 /// The largest argument that is reduced here; others are `libm`'s.
@@ -14,13 +13,13 @@ fn reduce(x: f64) -> (u64, f64, f64) {
     const HIGH: f64 = 1.5707963267923333;
     const MIDDLE: f64 = 2.5633441515839558e-12;
     const LOW: f64 = 1.0562999066987428e-23;
-    let t = x * std::f64::consts::FRAC_2_PI + MAGIC;
+    let t = x.mul_add(std::f64::consts::FRAC_2_PI, MAGIC);
     let n = t - MAGIC;
     let a = x - n * HIGH;
     let b = a - n * MIDDLE;
     // What rounding took away.
     let lost = (a - b) - n * MIDDLE;
-    let low = n * LOW - lost;
+    let low = n.mul_add(LOW, -lost);
     let r = b - low;
     (t.to_bits(), r, (b - r) - low)
 }
@@ -33,7 +32,7 @@ fn turned(y: f64, n: u64) -> f64 {
 
 /// Sine and cosine of `r + rest`, at most pi / 4.
 #[inline(always)]
-fn near(r: f64, rest: f64) -> (f64, f64) {
+pub(super) fn near(r: f64, rest: f64) -> (f64, f64) {
     let rr = r * r;
     let s = poly!(
         rr,

@@ -21,7 +21,8 @@ unary_ops! { ROWS:
     /// ```
     SINH = sinh, sinh_() Float {
         vector: math::vsinh,
-        float: |x, p| x.sinh(),
+        vector64: math::double::vsinh,
+        float: |x, p| math::sinh(x),
         cuda: "sinh(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.cosh()?),
@@ -39,7 +40,8 @@ unary_ops! { ROWS:
     /// ```
     COSH = cosh, cosh_() Float {
         vector: math::vcosh,
-        float: |x, p| x.cosh(),
+        vector64: math::double::vcosh,
+        float: |x, p| math::cosh(x),
         cuda: "cosh(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.sinh()?),
@@ -75,7 +77,8 @@ unary_ops! { ROWS:
     /// ```
     ASINH = asinh, asinh_() Float {
         vector: math::vasinh,
-        float: |x, p| libm::asinh(x),
+        vector64: math::double::vasinh,
+        float: |x, p| math::asinh(x),
         cuda: "asinh(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.square()?.add(1.0)?.rsqrt()?),
@@ -93,7 +96,8 @@ unary_ops! { ROWS:
     /// ```
     ACOSH = acosh, acosh_() Float {
         vector: math::vacosh,
-        float: |x, p| if x < 1.0 { f64::NAN } else { libm::acosh(x) },
+        vector64: math::double::vacosh,
+        float: |x, p| math::acosh(x),
         cuda: "acosh(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.square()?.sub(1.0)?.rsqrt()?),
@@ -111,7 +115,8 @@ unary_ops! { ROWS:
     /// ```
     ATANH = atanh, atanh_() Float {
         vector: math::vatanh,
-        float: |x, p| libm::atanh(x),
+        vector64: math::double::vatanh,
+        float: |x, p| math::atanh(x),
         cuda: "atanh(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.div(c.input(0)?.square()?.neg()?.add(1.0)?),

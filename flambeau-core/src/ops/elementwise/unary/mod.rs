@@ -275,13 +275,15 @@ pub(crate) use unary_loop;
 
 /// One row; `float` is compiled for f32 and f64, `int` for i32 and i64. A row that is `hot: true` has
 /// [further loops](super::hot); one with a `vector` function over slices takes that for f32, and one of
-/// `vector64` for f64.
+/// `vector64` for f64; `with` and `with64` are loops that take the numbers too.
 macro_rules! unary_row {
     ($name:expr, $kind:ident,
         $(hot: $hot:ident,)?
         $(bits16: $bits16:expr,)?
         $(vector: $vector:path,)?
         $(vector64: $vector64:path,)?
+        $(with: $with:expr,)?
+        $(with64: $with64:expr,)?
         float: |$x:ident, $p:ident| $float:expr,
         $(int: |$z:ident, $r:ident| $int:expr,)?
         cuda: $cuda:literal,
@@ -296,8 +298,8 @@ macro_rules! unary_row {
         Unary {
             name: $name,
             kind: Kind::$kind,
-            f32: unary_row!(@float f32 [$($vector)?] |$x, $p| $float),
-            f64: unary_row!(@float f64 [$($vector64)?] |$x, $p| $float),
+            f32: unary_row!(@float f32 [$($vector)? $(with $with)?] |$x, $p| $float),
+            f64: unary_row!(@float f64 [$($vector64)? $(with $with64)?] |$x, $p| $float),
             i32: unary_row!(@int i32 $(|$z, $r| $int)?),
             i64: unary_row!(@int i64 $(|$z, $r| $int)?),
             cuda: [$cuda, concat!($($cuda_int)?)],
@@ -312,6 +314,7 @@ macro_rules! unary_row {
         }
     }};
     (@float $t:ty [] |$x:ident, $p:ident| $e:expr) => { $crate::ops::elementwise::unary::unary_loop!($t, |$x, $p| $e) };
+    (@float $t:ty [with $loop:expr] $($rest:tt)*) => { $loop };
     (@float $t:ty [$vector:path] $($rest:tt)*) => { |x, out, _| $vector(x, out) };
     (@int $t:ty) => { None };
     (@int $t:ty |$z:ident, $r:ident| $int:expr) => { Some($crate::ops::elementwise::unary::unary_loop!($t, |$z, $r| $int)) };

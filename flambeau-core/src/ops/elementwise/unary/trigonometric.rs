@@ -78,7 +78,8 @@ unary_ops! { ROWS:
     /// ```
     ASIN = asin, asin_() Float {
         vector: math::vasin,
-        float: |x, p| x.asin(),
+        vector64: math::double::vasin,
+        float: |x, p| math::asin(x),
         cuda: "asin(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.mul(c.input(0)?.square()?.neg()?.add(1.0)?.rsqrt()?),
@@ -96,7 +97,8 @@ unary_ops! { ROWS:
     /// ```
     ACOS = acos, acos_() Float {
         vector: math::vacos,
-        float: |x, p| x.acos(),
+        vector64: math::double::vacos,
+        float: |x, p| math::acos(x),
         cuda: "acos(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.neg()?.mul(c.input(0)?.square()?.neg()?.add(1.0)?.rsqrt()?),
@@ -114,7 +116,8 @@ unary_ops! { ROWS:
     /// ```
     ATAN = atan, atan_() Float {
         vector: math::vatan,
-        float: |x, p| x.atan(),
+        vector64: math::double::vatan,
+        float: |x, p| math::atan(x),
         cuda: "atan(x)",
         saves: Saves::INPUTS,
         grad: |c, g, _| g.div(c.input(0)?.square()?.add(1.0)?),

@@ -1,13 +1,16 @@
 """Values of the functions of f64 to 100 digits, by mpmath: python3 make.py [ARGUMENTS] > values.txt
 
-Each line: the function, and in hexadecimal the bits of an argument, of the nearest f64 to the value, and
+Each line: the function, and in hexadecimal the bits of its arguments, of the nearest f64 to the value, and
 of what is left of it."""
 
 import random
 import struct
 import sys
 
-from mpmath import cos, erf, erfc, exp, expm1, floor, isnan, log, log1p, mp, mpf, nan, sin, sqrt, tan, tanh
+from mpmath import (
+    acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, erf, erfc, erfinv, exp, expm1, floor, gamma, isnan, log, log1p,
+    loggamma, mp, mpf, nan, psi, sin, sinh, sqrt, tan, tanh
+)
 
 mp.prec = 350
 COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 25
@@ -32,6 +35,42 @@ FUNCTIONS = {
     "sin": (sin, -MAX, MAX),
     "cos": (cos, -MAX, MAX),
     "tan": (tan, -MAX, MAX),
+    "sinh": (sinh, -710.4, 710.4),
+    "cosh": (cosh, -710.4, 710.4),
+    "asinh": (asinh, -MAX, MAX),
+    "acosh": (acosh, 1, MAX),
+    "atanh": (atanh, -1, 1),
+    "asin": (asin, -1, 1),
+    "acos": (acos, -1, 1),
+    "atan": (atan, -MAX, MAX),
+    "erfinv": (lambda x: inverse(x), -1, 1),
+    "lgamma": (lambda x: log(abs(gamma(x))) if abs(x) < 1000 else loggamma(x).real, -30, 1e305),
+    "digamma": (lambda x: psi(0, x), -30, MAX),
+    "trigamma": (lambda x: psi(1, x), -30, 1e150),
+}
+
+
+def inverse(x):
+    """By Newton's method on the end that is near."""
+    a = abs(x)
+    y = erfinv(float(a)) if a < 0.5 else sqrt(-log((1 - a) * sqrt(mp.pi)))
+    for _ in range(60):
+        error = erf(y) - a if a < 0.5 else (1 - a) - erfc(y)
+        step = error * sqrt(mp.pi) / 2 * exp(y * y)
+        y -= step / (1 + y * step)
+    return y if x >= 0 else -y
+
+
+
+def power(x, e):
+    # Without this a result far beyond the exponents takes long.
+    return x**e if abs(e * log(x)) < 760 else nan
+
+
+PAIRS = {
+    "atan2": (lambda y, x: atan2(y, x), -MAX),
+    "hypot": (lambda x, y: sqrt(x * x + y * y), -MAX),
+    "pow": (power, 0),
 }
 
 
@@ -61,13 +100,27 @@ def arguments(low, high):
         yield float(random.randrange(1, 2 ** random.randrange(1, 17)) * mp.pi / 2) * random.choice([1, -1])
 
 
+def write(name, f, *x):
+    y = f(*map(mpf, x))
+    if not isnan(y) and abs(y) <= MAX:
+        head = nearest(y)
+        print(name, *map(bits, x), bits(head), bits(nearest(y - mpf(head))))
+
+
 random.seed(0)
 for name, (f, low, high) in FUNCTIONS.items():
     for x in arguments(low, high):
-        if not low <= x <= high or (x == 0 and name.startswith("log")):
-            continue
-        y = f(mpf(x))
-        if isnan(y) or abs(y) > MAX:
-            continue
-        head = nearest(y)
-        print(name, bits(x), bits(head), bits(nearest(y - mpf(head))))
+        pole = (
+            (x == 0 and name.startswith("log"))
+            or (abs(x) == 1 and name in ("atanh", "erfinv"))
+            or (x <= 0 and x == floor(x) and name.endswith("gamma"))
+        )
+        if low <= x <= high and not pole:
+            write(name, f, x)
+for name, (f, low) in PAIRS.items():
+    for x, y in zip(arguments(low, MAX), arguments(-MAX, MAX)):
+        # Of the same size too, and where a power is an ordinary number.
+        for other in (y, x * random.uniform(-2, 2), random.uniform(-700, 700) / (log(mpf(x)) or 1) if low == 0 < x else y):
+            other = float(other)
+            if x != 0 and x >= low and abs(other) <= MAX:
+                write(name, f, x, other)
