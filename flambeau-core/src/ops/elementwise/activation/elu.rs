@@ -1,6 +1,6 @@
 //! Exponential below 0: ELU and its kin.
 
-use super::{methods, plain, refused};
+use super::{along, methods, plain, refused};
 use crate::Result;
 use crate::dispatch::Saves;
 use crate::ops::elementwise::Kind;
@@ -17,7 +17,7 @@ static ELU: Unary = unary_row!("elu", Number,
     float: |x, p| if x < 0.0 { R::expm1(x * p[2]) * (p[0] * p[1]) } else { x * p[1] },
     cuda: "x < 0 ? expm1(x * p2) * (p0 * p1) : x * p1",
     saves: Saves::INPUTS,
-    grad: |c, g, p| g.mul(unary(&ELU_SLOPE, &c.input(0)?, p)?),
+    grad: |c, g, p| along(g, unary(&ELU_SLOPE, &c.input(0)?, p)?),
     domain: (-2.0, -0.2),
     torch: "torch.ops.aten.elu(x, *p)",
     params: [[1.0, 1.0, 1.0], [2.0, 1.0, 1.0], [0.5, 1.0, 2.0], SELU_PARAMS],

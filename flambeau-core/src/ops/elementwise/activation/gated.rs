@@ -1,6 +1,6 @@
 //! The element times a gate between 0 and 1 that depends on it.
 
-use super::PLAIN;
+use super::{PLAIN, along};
 use crate::dispatch::Saves;
 use crate::ops::elementwise::Kind;
 use crate::ops::elementwise::binary::{Binary, SIGNED, binary, binary_row};
@@ -32,6 +32,7 @@ unary_ops! { ROWS:
     /// # Errors
     /// For integer and bool tensors.
     SILU = silu, silu_() Number {
+        vector: math::vsilu,
         vector64: math::double::vsilu,
         float: |x, p| R::silu(x),
         cuda: "x * sigmoid(x)",
@@ -79,7 +80,7 @@ unary_ops! { ROWS:
         float: |x, p| R::gelu_tanh(x),
         cuda: "0.5f * x * (1 + tanh(COMPUTE(0.7978845608028654) * (x + COMPUTE(0.044715) * x * x * x)))",
         saves: Saves::INPUTS,
-        grad: |c, g, _| g.mul(unary(&GELU_TANH_SLOPE, &c.input(0)?, [GELU_K, GELU_A, 0.0])?),
+        grad: |c, g, _| along(g, unary(&GELU_TANH_SLOPE, &c.input(0)?, [GELU_K, GELU_A, 0.0])?),
         domain: (-2.0, 2.0),
         torch: "F.gelu(x, approximate='tanh')",
     }
@@ -99,7 +100,7 @@ unary_ops! { ROWS:
         float: |x, p| x * R::tanh(if x > 20.0 { x } else { R::log1p(R::exp(x)) }),
         cuda: "x * tanh(x > 20 ? x : log1p(exp(x)))",
         saves: Saves::INPUTS,
-        grad: |c, g, _| g.mul(unary(&MISH_SLOPE, &c.input(0)?, PLAIN)?),
+        grad: |c, g, _| along(g, unary(&MISH_SLOPE, &c.input(0)?, PLAIN)?),
         domain: (-2.0, 2.0),
         torch: "F.mish(x)",
     }
@@ -120,7 +121,7 @@ unary_ops! { ROWS:
         float: |x, p| x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
         cuda: "x * minimum(maximum(x + 3, COMPUTE(0)), COMPUTE(6)) / 6",
         saves: Saves::INPUTS,
-        grad: |c, g, _| g.mul(unary(&HARDSWISH_SLOPE, &c.input(0)?, PLAIN)?),
+        grad: |c, g, _| along(g, unary(&HARDSWISH_SLOPE, &c.input(0)?, PLAIN)?),
         domain: (-2.0, 2.0),
         torch: "F.hardswish(x)",
     }

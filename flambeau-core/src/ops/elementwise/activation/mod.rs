@@ -10,6 +10,7 @@ mod sigmoid;
 mod softplus;
 
 use super::unary::{Params, Unary, count, joined, row_spec};
+use crate::autograd::is_grad_enabled;
 use crate::ops::spec::{Arg, OpSpec, Sample};
 use crate::tensor::Tensor;
 use crate::{DType, Result};
@@ -46,6 +47,16 @@ macro_rules! methods {
     };
 }
 use methods;
+
+/// `grad` times a slope that is nobody else's: in its memory, where no derivative of this is wanted.
+fn along(grad: &Tensor, slope: Tensor) -> Result<Tensor> {
+    let alike = slope.strides() == grad.strides() && slope.dtype() == grad.dtype();
+    if alike && !is_grad_enabled() {
+        slope.mul_(grad)
+    } else {
+        grad.mul(&slope)
+    }
+}
 
 /// What tests and goldens know of the activations.
 #[inline]

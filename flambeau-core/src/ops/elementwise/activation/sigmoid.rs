@@ -23,6 +23,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     SIGMOID = sigmoid, sigmoid_() Float {
+        vector: math::vsigmoid,
         vector64: math::double::vsigmoid,
         float: |x, p| R::sigmoid(x),
         cuda: "sigmoid(x)",

@@ -1,13 +1,15 @@
 //! log(1 + exp(x)), and the logarithm of the sigmoid, which is that turned round.
 
-use super::methods;
+use super::{along, methods};
 use crate::Result;
 use crate::dispatch::Saves;
 use crate::ops::elementwise::Kind;
+use crate::ops::elementwise::binary::{Binary, SIGNED, binary, binary_row};
 use crate::ops::elementwise::unary::{Unary, keep, row_spec, unary, unary_, unary_ops, unary_row};
 use crate::ops::spec::OpSpec;
 use crate::tensor::Tensor;
 use flambeau_cpu::math::Real as R;
+use smallvec::smallvec;
 
 unary_ops! { ROWS:
     /// The logarithm of the sigmoid, without overflow
@@ -27,18 +29,34 @@ unary_ops! { ROWS:
         float: |x, p| (if x < 0.0 { x } else { 0.0 }) - R::log1p(R::exp(-x.abs())),
         cuda: "(x < 0 ? x : 0) - log1p(exp(-fabs(x)))",
         saves: Saves::INPUTS,
-        grad: |c, g, _| g.mul(c.input(0)?.neg()?.sigmoid()?),
+        grad: |c, g, _| binary(&LOG_SIGMOID_BACKWARD, g, &c.input(0)?),
         domain: (-2.0, 2.0),
         torch: "F.logsigmoid(x)",
     }
 }
+
+/// The gradient of the sigmoid's logarithm from that of its result, and the input.
+static LOG_SIGMOID_BACKWARD: Binary = binary_row!("log_sigmoid_backward", Same,
+    float: |g, x| g * R::sigmoid(-x),
+    cuda: "a * sigmoid(-b)",
+    saves: |_| Saves::INPUTS,
+    grad: |c, u| {
+        // The derivative of the slope: -s (1 - s).
+        let (g, x) = (c.input(0)?, c.input(1)?);
+        let s = x.sigmoid()?;
+        let bend = s.mul(s.sub(1.0)?)?;
+        Ok(smallvec![Some(binary(&LOG_SIGMOID_BACKWARD, u, &x)?), Some(u.mul(g)?.mul(bend)?)])
+    },
+    domain: SIGNED,
+    torch: "",
+);
 
 /// p = [beta, threshold].
 static SOFTPLUS: Unary = unary_row!("softplus", Number,
     float: |x, p| if x * p[0] > p[1] { x } else { R::log1p(R::exp(x * p[0])) / p[0] },
     cuda: "x * p0 > p1 ? x : log1p(exp(x * p0)) / p0",
     saves: Saves::INPUTS,
-    grad: |c, g, p| g.mul(unary(&SOFTPLUS_SLOPE, &c.input(0)?, p)?),
+    grad: |c, g, p| along(g, unary(&SOFTPLUS_SLOPE, &c.input(0)?, p)?),
     domain: (-2.0, 2.0),
     torch: "F.softplus(x, p[0], p[1])",
     params: [[1.0, 20.0, 0.0], [2.0, 5.0, 0.0]],

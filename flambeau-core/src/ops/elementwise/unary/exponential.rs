@@ -37,6 +37,7 @@ unary_ops! { ROWS:
     /// # Ok::<(), flambeau_core::Error>(())
     /// ```
     EXP2 = exp2, exp2_() Float {
+        vector: math::vexp2,
         vector64: math::double::vexp2,
         float: |x, p| R::exp2(x),
         cuda: "exp2(x)",
