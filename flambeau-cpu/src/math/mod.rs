@@ -18,7 +18,7 @@ mod trig;
 
 pub use angle::{acos, asin, atan, atan2, hypot};
 pub use erf::{erf, erfc, erfinv, gelu_slope, verfinv};
-pub use exp::{exp, exp2, expm1, gelu_tanh, sigmoid, silu, tanh};
+pub use exp::{exp, exp2, expm1, gelu_tanh, log1p_exp, sigmoid, silu, tanh};
 pub use gamma::{digamma, lgamma, vdigamma, vlgamma, vpolygamma};
 pub use gelu::{gelu, vgelu};
 pub use hyperbolic::{acosh, asinh, atanh, cosh, sinh};
@@ -97,6 +97,8 @@ pub trait Real: Copy + Send + Sync + 'static {
     fn gelu_tanh(self) -> Self;
     /// x * sigmoid(x).
     fn silu(self) -> Self;
+    /// log(1 + exp(-x)) for x from 0, precise for large x.
+    fn log1p_exp(self) -> Self;
 }
 
 impl Real for f32 {
@@ -171,6 +173,10 @@ impl Real for f32 {
     #[inline(always)]
     fn silu(self) -> f32 {
         silu(self)
+    }
+    #[inline(always)]
+    fn log1p_exp(self) -> f32 {
+        log1p_exp(self)
     }
 }
 
@@ -247,6 +253,10 @@ impl Real for f64 {
     fn silu(self) -> f64 {
         double::silu(self)
     }
+    #[inline(always)]
+    fn log1p_exp(self) -> f64 {
+        double::log1p_exp(self)
+    }
 }
 
 /// `second(x, first(x))` of each element, in two loops over a few elements at a time.
@@ -314,6 +324,8 @@ slices! {
     verfc = erfc;
     /// [`gelu_tanh`] of each element of `x`, into `out`.
     vgelu_tanh = gelu_tanh;
+    /// [`log1p_exp`] of each element of `x`, into `out`.
+    vlog1p_exp = log1p_exp;
     /// [`silu`] of each element of `x`, into `out`.
     vsilu = silu;
     /// [`asin`] of each element of `x`, into `out`.

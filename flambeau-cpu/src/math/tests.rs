@@ -109,6 +109,8 @@ fn exponentials() {
     check("expm1", expm1, f64::exp_m1, 2.0);
     check("tanh", tanh, f64::tanh, 1.5);
     check("sigmoid", sigmoid, |x| 1.0 / (1.0 + (-x).exp()), 2.0);
+    let exact = |x: f64| (-x.abs()).exp().ln_1p();
+    check("log1p_exp", |x| log1p_exp(x.abs()), exact, 2.5);
 }
 
 #[test]

@@ -245,7 +245,7 @@ binary_ops! { PAIRS:
         float: |x, y| {
             let top = if x > y || x.is_nan() { x } else { y };
             // Equal infinities have no difference.
-            if x == y && x.is_infinite() { x } else { top + R::log1p(R::exp(-(x - y).abs())) }
+            if x == y && x.is_infinite() { x } else { top + R::log1p_exp((x - y).abs()) }
         },
         cuda: "a == b && a - a != 0 ? a : maximum(a, b) + log1p(exp(-fabs(a - b)))",
         saves: |_| Saves::INPUTS,

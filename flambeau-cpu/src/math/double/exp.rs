@@ -171,6 +171,30 @@ pub fn silu(x: f64) -> f64 {
     x * sigmoid(x)
 }
 
+/// `log(1 + exp(-a))` for `a` from 0, precise where that is close to 0. At most 2.5 ulp off.
+#[inline(always)]
+pub fn log1p_exp(a: f64) -> f64 {
+    let (r, n) = reduce(if a > 746.0 { -746.0 } else { -a });
+    let z = scale_down((1.0 + expm1_reduced(r), n));
+    // Twice the inverse hyperbolic tangent of z / (2 + z), which is a third at most.
+    let s = (z + z) / (2.0 + z);
+    let u = 0.25 * s * s;
+    let p = halves!(
+        u,
+        0.08504842241113494,
+        0.04172500267265602,
+        0.06052470640803062,
+        0.06650560661355222,
+        0.07693274224938068,
+        0.09090872236517958,
+        0.11111111976973259,
+        0.14285714274055167,
+        0.20000000000077606,
+        0.33333333333333154
+    );
+    (s * u).mul_add(p, s)
+}
+
 /// GELU's tanh approximation, `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`; NaN for minus
 /// infinity, as in PyTorch.
 ///

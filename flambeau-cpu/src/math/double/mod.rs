@@ -16,7 +16,7 @@ mod trig;
 pub use angle::{acos, asin, atan, atan2, hypot};
 pub use erf::{erf, erfc, gelu, gelu_slope};
 pub use erfinv::{erfinv, verfinv};
-pub use exp::{exp, exp2, expm1, gelu_tanh, sigmoid, silu, tanh};
+pub use exp::{exp, exp2, expm1, gelu_tanh, log1p_exp, sigmoid, silu, tanh};
 pub use gamma::{digamma, lgamma, vdigamma, vlgamma};
 pub use hyperbolic::{acosh, asinh, atanh, cosh, sinh};
 pub use log::{log, log1p, log2, log10};
@@ -77,6 +77,7 @@ slices! {
     vtanh = tanh;
     vsigmoid = sigmoid;
     vsilu = silu;
+    vlog1p_exp = log1p_exp;
     vgelu_tanh = gelu_tanh;
     vlog = log;
     vlog1p = log1p;

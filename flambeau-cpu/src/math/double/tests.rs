@@ -64,6 +64,13 @@ const FUNCTIONS: &[(&str, One, Slice, One, f64)] = &[
     ("lgamma", lgamma, vlgamma, libm::lgamma, 2.0),
     ("digamma", digamma, vdigamma, slow_digamma, 2.3),
     (
+        "log1p_exp",
+        |x| log1p_exp(x.abs()),
+        |x, out| vlog1p_exp(&x.iter().map(|x| x.abs()).collect::<Vec<_>>(), out),
+        |x| (-x.abs()).exp().ln_1p(),
+        2.5,
+    ),
+    (
         "trigamma",
         trigamma,
         |x, out| vpolygamma(1.0, x, out),

@@ -97,7 +97,12 @@ unary_ops! { ROWS:
     /// # Errors
     /// For integer and bool tensors.
     MISH = mish, mish_() Number {
-        float: |x, p| x * R::tanh(if x > 20.0 { x } else { R::log1p(R::exp(x)) }),
+        float: |x, p| {
+            // tanh(log(1 + e)) is ((1 + e)^2 - 1) / ((1 + e)^2 + 1).
+            let e = R::exp(if x > 20.0 { 20.0 } else { x });
+            let n = e * (e + 2.0);
+            x * (n / (n + 2.0))
+        },
         cuda: "x * tanh(x > 20 ? x : log1p(exp(x)))",
         saves: Saves::INPUTS,
         grad: |c, g, _| along(g, unary(&MISH_SLOPE, &c.input(0)?, PLAIN)?),
@@ -189,9 +194,12 @@ static GELU_TANH_SLOPE: Unary = unary_row!("gelu_tanh_backward", Number,
 
 static MISH_SLOPE: Unary = unary_row!("mish_backward", Number,
     float: |x, p| {
-        let s = R::sigmoid(x);
-        let t = R::tanh(if x > 20.0 { x } else { R::log1p(R::exp(x)) });
-        t + x * s * (1.0 - t * t)
+        let e = R::exp(if x > 20.0 { 20.0 } else { x });
+        let n = e * (e + 2.0);
+        let over = 1.0 / (n + 2.0);
+        let slope = (n + 4.0 * x * (e * (e + 1.0) * over)) * over;
+        // Infinity times a slope of 0 is none.
+        if x > 20.0 { 1.0 + x * 0.0 } else { slope }
     },
     cuda: "tanh(x > 20 ? x : log1p(exp(x))) + x * sigmoid(x) * (1 - square(tanh(x > 20 ? x : log1p(exp(x)))))",
     saves: Saves::INPUTS,

@@ -26,7 +26,7 @@ unary_ops! { ROWS:
     /// # Errors
     /// For integer and bool tensors.
     LOG_SIGMOID = log_sigmoid, log_sigmoid_() Number {
-        float: |x, p| (if x < 0.0 { x } else { 0.0 }) - R::log1p(R::exp(-x.abs())),
+        float: |x, p| (if x < 0.0 { x } else { 0.0 }) - R::log1p_exp(x.abs()),
         cuda: "(x < 0 ? x : 0) - log1p(exp(-fabs(x)))",
         saves: Saves::INPUTS,
         grad: |c, g, _| binary(&LOG_SIGMOID_BACKWARD, g, &c.input(0)?),
@@ -53,7 +53,11 @@ static LOG_SIGMOID_BACKWARD: Binary = binary_row!("log_sigmoid_backward", Same,
 
 /// p = [beta, threshold].
 static SOFTPLUS: Unary = unary_row!("softplus", Number,
-    float: |x, p| if x * p[0] > p[1] { x } else { R::log1p(R::exp(x * p[0])) / p[0] },
+    float: |x, p| {
+        let t = x * p[0];
+        let soft = ((if t > 0.0 { t } else { 0.0 }) + R::log1p_exp(t.abs())) / p[0];
+        if t > p[1] { x } else { soft }
+    },
     cuda: "x * p0 > p1 ? x : log1p(exp(x * p0)) / p0",
     saves: Saves::INPUTS,
     grad: |c, g, p| along(g, unary(&SOFTPLUS_SLOPE, &c.input(0)?, p)?),

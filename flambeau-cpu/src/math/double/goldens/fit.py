@@ -79,6 +79,7 @@ digamma = lambda t: psi(0, t + mpf(3) / 2) / (t + mpf(3) / 2 - ROOT)
 tail = lambda a: exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2 * (1 + mpf(1.4140625) * a)
 by_t = lambda t: tail(5 * (1 + t) / (1 - t))
 twice_atanh = odd(lambda s: 2 * atanh(s), 2)
+twice_half = lambda u: twice_atanh(u) / 2
 log2_rest = lambda z: (twice_atanh(z) - mpf(2) / 3) / z / LOG2
 deep = lambda centre: lambda t: erfinv_over_x((t + centre) ** 2)
 
@@ -101,6 +102,7 @@ FITS = {
     "digamma_series": (
         series(lambda y: log(y) - 1 / (2 * y) - psi(0, y), 2), lambda u: u / psi(0, 1 / sqrt(u)), 6, mpf(10) ** -4, 0.01
     ),
+    "log1p_exp": (twice_half, lambda u: u / (1 + u * twice_half(u)), 10, NEAR_0, mpf(1) / 9),
     "trigamma_series": (
         series(lambda y: psi(1, y) - 1 / y - 1 / (2 * y * y), 3),
         lambda u: u * sqrt(u) / psi(1, 1 / sqrt(u)),

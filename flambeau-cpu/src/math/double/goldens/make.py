@@ -47,6 +47,7 @@ FUNCTIONS = {
     "lgamma": (lambda x: log(abs(gamma(x))) if abs(x) < 1000 else loggamma(x).real, -30, 1e305),
     "digamma": (lambda x: psi(0, x), -30, MAX),
     "trigamma": (lambda x: psi(1, x), -30, 1e150),
+    "log1p_exp": (lambda x: log1p(exp(-x)), 0, 745),
 }
 
 
