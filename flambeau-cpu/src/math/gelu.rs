@@ -236,12 +236,15 @@ pub fn vgelu(x: &[f32], out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     {
         use crate::simd::{Level, level};
-        // SAFETY (both): `level` returns this only where the CPU has what is enabled there.
         match level() {
             Level::Avx512 => {
+                // SAFETY: `level` returns this only where the CPU has what is enabled there.
                 return in_registers(x, out, |x, out| unsafe { x86::gelu_16(x, out) });
             }
-            Level::Avx2 => return in_registers(x, out, |x, out| unsafe { x86::gelu_8(x, out) }),
+            Level::Avx2 => {
+                // SAFETY: as above.
+                return in_registers(x, out, |x, out| unsafe { x86::gelu_8(x, out) });
+            }
             Level::Portable => {}
         }
     }

@@ -86,6 +86,9 @@ impl<'a> Source<'a> {
     }
 }
 
+/// What is called with a place, the distance of several rows, and elements.
+type Run<'f, C> = &'f mut dyn FnMut(usize, Option<usize>, &mut [C]);
+
 /// Walks an operand in the row-major order.
 pub(super) struct Cursor<'s, 'a> {
     source: &'s Source<'a>,
@@ -142,7 +145,7 @@ impl<'s> Cursor<'s, '_> {
 
     /// Calls `f(place, step, elements)` for the runs along the last dimension that make up `out`, which
     /// begin at `place` of the memory. With a `step` they are several whole rows, so far apart.
-    fn runs<C>(&mut self, mut out: &mut [C], f: &mut dyn FnMut(usize, Option<usize>, &mut [C])) {
+    fn runs<C>(&mut self, mut out: &mut [C], f: Run<'_, C>) {
         while !out.is_empty() {
             let rows = match (self.index.last(), &self.source.dims[..]) {
                 (Some(i), &[.., (size, step), _]) if self.column == 0 && size - i > 1 => {
